@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Istio configuration in, one immutable snapshot out.
+
+pub mod ir;
+pub mod model;

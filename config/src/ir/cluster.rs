@@ -1,0 +1,80 @@
+//! Upstreams and their endpoints.
+
+use super::Millis;
+use std::net::SocketAddr;
+
+/// One upstream: a service port, or a subset of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cluster {
+    /// Envoy's name: `outbound|8080|v1|reviews.default.svc.cluster.local`.
+    pub name: String,
+    /// Host of the service.
+    pub host: String,
+    /// Service port.
+    pub port: u16,
+    /// Subset, empty for none.
+    pub subset: String,
+    /// Service name for metrics (`destination_service_name`).
+    pub service_name: String,
+    /// Service namespace for metrics (`destination_service_namespace`).
+    pub service_namespace: String,
+    /// What is spoken.
+    pub protocol: UpstreamProtocol,
+    /// Addresses, in a stable order.
+    pub endpoints: Vec<Endpoint>,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// Limit for connecting, TLS included. Default 10 s.
+    pub connect_timeout: Millis,
+    /// Idle upstream connections are closed after this. Default 1 h; `None` never.
+    pub idle_timeout: Option<Millis>,
+    /// Requests per connection; 0 is no limit.
+    pub max_requests_per_connection: u32,
+    /// TLS towards the upstream.
+    pub tls: UpstreamTls,
+}
+
+/// What is spoken to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1, also where the port's protocol is unknown or TCP.
+    Http1,
+    /// HTTP/2 (port protocol http2 or grpc, or `h2UpgradePolicy: UPGRADE`).
+    Http2,
+    /// The downstream's (`useClientProtocol`).
+    Client,
+}
+
+/// How an endpoint is chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Balance {
+    /// Fewest active requests of two drawn by weight (default).
+    LeastRequest,
+    /// In turn, by weight.
+    RoundRobin,
+    /// Drawn by weight.
+    Random,
+}
+
+/// TLS towards an upstream. Only plaintext is served so far; the rest is a refusal, never a
+/// fallback to plaintext.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UpstreamTls {
+    /// Cleartext.
+    Plain,
+    /// A mode that is not served yet: requests get 503 with this reason.
+    Unserved(String),
+}
+
+/// One address of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Where.
+    pub address: SocketAddr,
+    /// Load-balancing weight, positive.
+    pub weight: u32,
+    /// `region/zone/subzone`, empty when unknown.
+    pub locality: String,
+    /// Workload name for metrics, `unknown` if none.
+    pub workload: String,
+}

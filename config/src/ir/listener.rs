@@ -1,0 +1,181 @@
+//! Sockets, filter chains, TLS towards the client.
+
+use super::{CertificateId, ClusterId, HostPattern, Millis, Origin, RouteTableId};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One socket to bind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Listener {
+    /// Stable name, `<bind>_<port>` as Istio: `0.0.0.0_8443`.
+    pub name: String,
+    /// Address to bind.
+    pub bind: Bind,
+    /// Port to bind, after port translation.
+    pub port: u16,
+    /// What is spoken on it.
+    pub kind: ListenerKind,
+}
+
+/// Address of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Bind {
+    /// The proxy's default address.
+    Default,
+    /// One address.
+    Ip(IpAddr),
+    /// A unix socket; `@name` is abstract.
+    Unix(String),
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ListenerKind {
+    /// Cleartext.
+    Plain(Service),
+    /// TLS: chain by most specific SNI; no chain: the connection is closed (flag NR).
+    Tls(Vec<FilterChain>),
+}
+
+/// One TLS server of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FilterChain {
+    /// Name for logs: the server's RDS name.
+    pub name: String,
+    /// Server names; empty matches any.
+    pub sni: Vec<HostPattern>,
+    /// Termination; `None` passes the bytes through.
+    pub tls: Option<ServerTls>,
+    /// What is inside.
+    pub service: Service,
+    /// The Gateway server that asked for it.
+    pub origin: Origin,
+}
+
+/// TLS towards the client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerTls {
+    /// Client certificate policy.
+    pub mode: ServerTlsMode,
+    /// Key pairs, RSA and ECDSA. Empty: handshakes are refused until one arrives.
+    pub certificates: Vec<CertificateId>,
+    /// PEM of the CAs for client certificates.
+    pub client_ca: Option<Arc<[u8]>>,
+    /// Exact subject alternative names that a client certificate must have one of.
+    pub subject_alt_names: Vec<String>,
+    /// Lowest version.
+    pub min_version: TlsVersion,
+    /// Highest version.
+    pub max_version: TlsVersion,
+    /// Names of cipher suites; empty: the provider's.
+    pub cipher_suites: Vec<String>,
+    /// Protocols offered, in order.
+    pub alpn: Vec<String>,
+}
+
+/// Client certificate policy of a TLS server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ServerTlsMode {
+    /// None asked for.
+    Simple,
+    /// Required and verified.
+    Mutual,
+    /// Verified if given.
+    OptionalMutual,
+    /// Mesh identity required.
+    IstioMutual,
+}
+
+/// TLS protocol version that the proxy can speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+/// What is inside a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// HTTP, routed by a table.
+    Http(HttpService),
+    /// Bytes, routed by weight.
+    Tcp(TcpService),
+    /// Nothing routes here: the connection is closed (flag NR).
+    Close,
+}
+
+/// HTTP on a listener or chain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HttpService {
+    /// Which hosts and routes.
+    pub routes: RouteTableId,
+    /// `servers[].port.number` as declared: what `derivePort` means.
+    pub server_port: u16,
+    /// gRPC-Web is translated here (protocol GRPC-WEB).
+    pub grpc_web: bool,
+}
+
+/// Bytes on a listener or chain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TcpService {
+    /// Targets with weights; the sum is positive.
+    pub targets: Vec<(TcpTarget, u32)>,
+    /// Idle timeout, `None` for never.
+    pub idle_timeout: Option<Millis>,
+    /// The rule that routes here.
+    pub origin: Origin,
+}
+
+/// Where bytes go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum TcpTarget {
+    /// A known cluster.
+    Cluster(ClusterId),
+    /// A cluster name that nothing defines: reset, flag NC.
+    Missing(String),
+}
+
+/// A server certificate, by content or by place. A change of content changes the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Certificate {
+    /// Name for logs, `/certs` and metrics: `kubernetes://name` or `file://path`.
+    pub name: String,
+    /// Where the bytes are.
+    pub source: CertificateSource,
+    /// Who asked for it.
+    pub origin: Origin,
+}
+
+/// Where certificate and key are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CertificateSource {
+    /// In a Secret.
+    Inline {
+        /// PEM chain, leaf first.
+        chain: Arc<[u8]>,
+        /// PEM key.
+        key: Secret,
+    },
+    /// In files that the shell reads and watches.
+    Files {
+        /// Path of the PEM chain.
+        chain: String,
+        /// Path of the PEM key.
+        key: String,
+    },
+    /// Nowhere yet: handshakes are refused until it appears.
+    Missing,
+}
+
+/// Bytes that never show in logs, dumps or `Debug`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(pub Arc<[u8]>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
