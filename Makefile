@@ -1,0 +1,36 @@
+# The two commands a newcomer needs: `make quickstart` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+CARGO ?= cargo
+
+.PHONY: help quickstart test lint bench fuzz-smoke deny release needs
+
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+needs: ## Install what the tests use (curl, openssl)
+	@for tool in curl openssl; do command -v $$tool >/dev/null || missing="$${missing:-} $$tool"; done; \
+	if [ -n "$${missing:-}" ]; then apt-get update -qq && apt-get install -y -qq $$missing; fi
+
+quickstart: needs ## Build, then serve the public gateway of the guide on this host
+	$(CARGO) build --quiet --bin sallyport-gateway --bin sallyctl
+	target/debug/sallyctl quickstart $(QUICKSTART_ARGS)
+
+test: needs ## Every test; UPDATE=1 rewrites golden files
+	$(CARGO) test --workspace --no-fail-fast
+
+lint: ## Formatting and clippy, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+deny: ## Licences, advisories and duplicate crates (needs cargo-deny)
+	$(CARGO) deny check
+
+bench: ## CPU per request beside Envoy, HAProxy and nginx
+	bench/run.sh $(SET)
+
+fuzz-smoke: ## Every fuzz target for FUZZ_SECONDS (30) on the nightly toolchain
+	fuzz/smoke.sh $(FUZZ_SECONDS)
+
+release: ## Optimised binaries
+	$(CARGO) build --release --bin sallyport-gateway --bin sallyctl --bin sallyport-control
