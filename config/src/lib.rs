@@ -1,4 +1,17 @@
-//! Istio configuration in, one immutable snapshot out.
+//! Istio configuration in, one immutable snapshot out; no I/O, no clock.
+//!
+//! Text becomes typed [`api`] objects in a [`resource::ResourceSet`], every field with its place;
+//! everything wrong with it becomes [`diag::Diagnostics`], all at once.
 
+pub mod api;
+pub mod diag;
 pub mod ir;
+pub mod message;
 pub mod model;
+pub mod parse;
+pub mod resource;
+pub mod source;
+pub mod yaml;
+
+pub use diag::{Diagnostic, Diagnostics};
+pub use parse::{Parsed, parse};

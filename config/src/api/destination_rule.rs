@@ -1,0 +1,256 @@
+//! `DestinationRule` (`networking/v1alpha3/destination_rule.proto`).
+
+use std::time::Duration;
+
+use super::shared::{PortSelector, WorkloadSelector};
+use crate::message::{Map, enumeration, message};
+
+message! {
+    /// What happens between routing and the upstream.
+    pub struct DestinationRule [Honoured] {
+        host: String,
+        traffic_policy: Option<TrafficPolicy>,
+        subsets: Vec<Subset>,
+        export_to: Vec<String>,
+        workload_selector: Option<WorkloadSelector> => Later("sidecar configuration"),
+    }
+
+    /// Some endpoints of the host, by labels.
+    pub struct Subset [Honoured] {
+        name: String,
+        labels: Map<String>,
+        traffic_policy: Option<TrafficPolicy>,
+    }
+
+    /// Policies of a host or a subset.
+    pub struct TrafficPolicy [Honoured] {
+        load_balancer: Option<LoadBalancerSettings>,
+        connection_pool: Option<ConnectionPoolSettings>,
+        outlier_detection: Option<OutlierDetection> => Later("outlier detection"),
+        tls: Option<ClientTlsSettings> => Later("upstream TLS"),
+        port_level_settings: Vec<PortTrafficPolicy>,
+        tunnel: Option<TunnelSettings> => Later("TCP proxying"),
+        proxy_protocol: Option<ProxyProtocol> => Later("upstream PROXY protocol"),
+        retry_budget: Option<RetryBudget> => Later("circuit breakers"),
+    }
+
+    /// Policies of one port; they replace those of the host.
+    pub struct PortTrafficPolicy [Honoured] {
+        port: Option<PortSelector>,
+        load_balancer: Option<LoadBalancerSettings>,
+        connection_pool: Option<ConnectionPoolSettings>,
+        outlier_detection: Option<OutlierDetection> => Later("outlier detection"),
+        tls: Option<ClientTlsSettings> => Later("upstream TLS"),
+    }
+
+    /// How an endpoint is chosen.
+    pub struct LoadBalancerSettings [Later("load balancing")] {
+        simple: Option<SimpleLb> => Honoured,
+        consistent_hash: Option<ConsistentHashLb>,
+        locality_lb_setting: Option<LocalityLoadBalancerSetting>,
+        zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting>,
+        warmup_duration_secs: Option<Duration>,
+        warmup: Option<WarmupConfiguration>,
+        backend_utilization: Option<BackendUtilization> => NoEffect("Istio does not implement it"),
+    }
+    oneof [simple, consistent_hash, backend_utilization]
+
+    /// Choice by a hash of the request.
+    pub struct ConsistentHashLb [Later("load balancing")] {
+        http_header_name: Option<String>,
+        http_cookie: Option<HttpCookie>,
+        use_source_ip: Option<bool>,
+        http_query_parameter_name: Option<String>,
+        ring_hash: Option<RingHash>,
+        maglev: Option<Maglev>,
+        minimum_ring_size: u64,
+    }
+    oneof [http_header_name, http_cookie, use_source_ip, http_query_parameter_name]
+    oneof [ring_hash, maglev]
+
+    /// The cookie that is hashed, and made when missing.
+    pub struct HttpCookie [Later("load balancing")] {
+        name: String,
+        path: String,
+        ttl: Option<Duration>,
+        attributes: Vec<CookieAttribute>,
+    }
+
+    /// A further attribute of the cookie.
+    pub struct CookieAttribute [Later("load balancing")] {
+        name: String,
+        value: String,
+    }
+
+    /// Ring hash.
+    pub struct RingHash [Later("load balancing")] {
+        minimum_ring_size: u64,
+    }
+
+    /// Maglev.
+    pub struct Maglev [Later("load balancing")] {
+        table_size: Option<u64>,
+    }
+
+    /// Preference by region, zone and sub-zone.
+    pub struct LocalityLoadBalancerSetting [Later("locality load balancing")] {
+        distribute: Vec<LocalityDistribute>,
+        failover: Vec<LocalityFailover>,
+        failover_priority: Vec<String>,
+        enabled: Option<bool>,
+    }
+
+    /// Shares of the traffic from one locality.
+    pub struct LocalityDistribute [Later("locality load balancing")] {
+        from: String,
+        to: Map<u32>,
+    }
+
+    /// Where traffic of one locality goes when it fails.
+    pub struct LocalityFailover [Later("locality load balancing")] {
+        from: String,
+        to: String,
+    }
+
+    /// Preference for the own zone.
+    pub struct ZoneAwareLoadBalancerSetting [NoEffect("of sidecars only")] {
+        enabled: Option<bool>,
+        failover: Vec<LocalityFailover>,
+        failover_priority: Vec<String>,
+        min_cluster_size: Option<u64>,
+    }
+
+    /// Slow start of new endpoints.
+    pub struct WarmupConfiguration [Later("load balancing")] {
+        duration: Option<Duration>,
+        minimum_percent: Option<f64>,
+        aggression: Option<f64>,
+    }
+
+    /// Weights from load reports.
+    pub struct BackendUtilization [NoEffect("Istio does not implement it")] unknown Ignore {
+    }
+
+    /// Connections to the host.
+    pub struct ConnectionPoolSettings [Honoured] {
+        tcp: Option<TcpSettings>,
+        http: Option<HttpSettings>,
+    }
+
+    /// Connections of any protocol.
+    pub struct TcpSettings [Later("circuit breakers")] {
+        max_connections: i32,
+        connect_timeout: Option<Duration> => Honoured,
+        tcp_keepalive: Option<TcpKeepalive> => Later("TCP keep-alive"),
+        max_connection_duration: Option<Duration>,
+        idle_timeout: Option<Duration> => Later("TCP proxying"),
+    }
+
+    /// The kernel's keep-alive probes.
+    pub struct TcpKeepalive [Later("TCP keep-alive")] {
+        probes: u32,
+        time: Option<Duration>,
+        interval: Option<Duration>,
+    }
+
+    /// HTTP connections.
+    pub struct HttpSettings [Later("circuit breakers")] {
+        http1_max_pending_requests: i32,
+        http2_max_requests: i32,
+        max_requests_per_connection: i32 => Honoured,
+        max_retries: i32,
+        idle_timeout: Option<Duration> => Honoured,
+        h2_upgrade_policy: H2UpgradePolicy => Later("HTTP/2 upstream"),
+        use_client_protocol: bool => Later("HTTP/2 upstream"),
+        max_concurrent_streams: i32 => Later("HTTP/2 upstream"),
+        http2_keep_alive: Option<Http2KeepAlive> => Later("HTTP/2 upstream"),
+    }
+
+    /// HTTP/2 pings.
+    pub struct Http2KeepAlive [Later("HTTP/2 upstream")] {
+        interval: Option<Duration>,
+        timeout: Option<Duration>,
+    }
+
+    /// When an endpoint is left out for a while.
+    pub struct OutlierDetection [Later("outlier detection")] {
+        consecutive_errors: i32 => NoEffect("Istio ignores it"),
+        split_external_local_origin_errors: bool,
+        consecutive_local_origin_failures: Option<u32>,
+        consecutive_gateway_errors: Option<u32>,
+        consecutive_5xx_errors: Option<u32>,
+        interval: Option<Duration>,
+        base_ejection_time: Option<Duration>,
+        max_ejection_percent: i32,
+        min_health_percent: i32,
+        outlier_detection_http_error_codes: Vec<u32>,
+    }
+
+    /// TLS towards the host.
+    pub struct ClientTlsSettings [Later("upstream TLS")] {
+        mode: ClientTlsMode,
+        client_certificate: String,
+        private_key: String,
+        ca_certificates: String,
+        credential_name: String,
+        subject_alt_names: Vec<String>,
+        sni: String,
+        insecure_skip_verify: Option<bool>,
+        ca_crl: String,
+    }
+
+    /// CONNECT through a proxy.
+    pub struct TunnelSettings [Later("TCP proxying")] {
+        protocol: String,
+        target_host: String,
+        target_port: u32,
+    }
+
+    /// PROXY protocol towards the host.
+    pub struct ProxyProtocol [Later("upstream PROXY protocol")] {
+        version: ProxyProtocolVersion,
+    }
+
+    /// How many retries may run beside first tries.
+    pub struct RetryBudget [Later("circuit breakers")] {
+        percent: Option<Percentage>,
+        min_retry_concurrency: u32,
+        budget_interval: Option<Duration>,
+    }
+}
+
+/// A percentage written as a bare number.
+pub type Percentage = f64;
+
+enumeration! {
+    /// Load balancing without parameters.
+    pub enum SimpleLb {
+        Unspecified = "UNSPECIFIED",
+        LeastConn = "LEAST_CONN",
+        Random = "RANDOM",
+        Passthrough = "PASSTHROUGH",
+        RoundRobin = "ROUND_ROBIN",
+        LeastRequest = "LEAST_REQUEST",
+    }
+
+    /// Whether HTTP/1 requests go upstream as HTTP/2.
+    pub enum H2UpgradePolicy {
+        Default = "DEFAULT",
+        DoNotUpgrade = "DO_NOT_UPGRADE",
+        Upgrade = "UPGRADE",
+    }
+
+    /// What TLS a client uses.
+    pub enum ClientTlsMode {
+        Disable = "DISABLE",
+        Simple = "SIMPLE",
+        Mutual = "MUTUAL",
+        IstioMutual = "ISTIO_MUTUAL",
+    }
+
+    /// Version of the PROXY protocol.
+    pub enum ProxyProtocolVersion {
+        V1 = "V1",
+        V2 = "V2",
+    }
+}

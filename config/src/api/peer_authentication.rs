@@ -1,0 +1,28 @@
+//! `PeerAuthentication` (`security/v1beta1/peer_authentication.proto`).
+
+use super::shared::WorkloadSelector;
+use crate::message::{Map, enumeration, message};
+
+message! {
+    /// Which workloads demand mutual TLS.
+    pub struct PeerAuthentication [Later("mutual TLS")] {
+        selector: Option<WorkloadSelector>,
+        mtls: Option<MutualTls>,
+        port_level_mtls: Map<MutualTls>,
+    }
+
+    /// Whether mutual TLS is demanded.
+    pub struct MutualTls [Later("mutual TLS")] {
+        mode: MutualTlsMode,
+    }
+}
+
+enumeration! {
+    /// Whether mutual TLS is demanded.
+    pub enum MutualTlsMode {
+        Unset = "UNSET",
+        Disable = "DISABLE",
+        Permissive = "PERMISSIVE",
+        Strict = "STRICT",
+    }
+}

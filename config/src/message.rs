@@ -1,0 +1,599 @@
+//! From a YAML tree to typed messages, by protobuf's JSON rules, collecting every error.
+//!
+//! `message!` makes three things from one field list: the plain struct, its decoder, and the
+//! inventory that COVERAGE.md is written from. So a field cannot be read without being listed,
+//! or listed without saying what becomes of it. Rules of decoding:
+//!
+//! - camelCase and snake_case names are both accepted, null means unset;
+//! - an unknown field is an error at its key, with the nearest name as help;
+//! - numbers may be strings, 64-bit style; durations are Go's (`1h30m`); enums are names;
+//! - nothing stops at the first error: a bad field stays unset and the rest is read.
+
+mod near;
+mod scalar;
+
+use std::fmt::Write as _;
+
+use crate::diag::{Code, Diagnostic, codes};
+use crate::yaml::{Entry, Node, Value};
+
+pub(crate) use near::nearest;
+pub use scalar::{Bytes, IntOrString, SecretText};
+
+/// What becomes of a field; COVERAGE.md shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Does what Istio says.
+    Honoured,
+    /// The object is refused with this code.
+    Refused(&'static str),
+    /// Accepted; means nothing here, and why.
+    NoEffect(&'static str),
+    /// Read and checked, not yet acted upon, and what will.
+    Later(&'static str),
+}
+
+/// One field of a message.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldInfo {
+    /// Name in the struct; a trailing underscore is not part of it.
+    pub name: &'static str,
+    /// Istio's JSON name where it does not follow from `name`; none else.
+    pub json: Option<&'static str>,
+    /// Further accepted names.
+    pub aliases: &'static [&'static str],
+    /// What becomes of it.
+    pub disposition: Disposition,
+    /// Type of the field.
+    pub shape: fn() -> Shape,
+}
+
+impl FieldInfo {
+    /// The JSON name, like `perTryTimeout` for `per_try_timeout`.
+    #[must_use]
+    pub fn json_name(&self) -> String {
+        self.json.map_or_else(|| camel(self.name), str::to_owned)
+    }
+
+    fn accepts(&self, key: &str) -> bool {
+        let name = self.name.trim_end_matches('_');
+        key == name
+            || self
+                .json
+                .map_or_else(|| is_camel_of(key, name), |json| key == json)
+            || self.aliases.contains(&key)
+    }
+}
+
+/// One message type.
+#[derive(Debug)]
+pub struct MessageInfo {
+    /// Name of the struct.
+    pub name: &'static str,
+    /// Its fields in declaration order.
+    pub fields: &'static [FieldInfo],
+}
+
+/// Type of a field, for the inventory.
+#[derive(Debug, Clone)]
+pub enum Shape {
+    /// A scalar, by its protobuf name.
+    Scalar(&'static str),
+    /// One of these names.
+    Enum(&'static [&'static str]),
+    /// A nested message.
+    Message(&'static MessageInfo),
+    /// A list of these.
+    List(Box<Self>),
+    /// A mapping from strings to these.
+    Map(Box<Self>),
+    /// Anything; kept as written.
+    Raw,
+}
+
+/// What to do with a field that the message does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// An error at its key: Istio's own kinds.
+    Refuse,
+    /// A warning: MeshConfig, which Istio decodes leniently.
+    Warn,
+    /// Nothing: Kubernetes kinds, of which only some fields are read.
+    Ignore,
+}
+
+/// One step of a path; kept instead of a string because most paths are never printed.
+#[derive(Debug, Clone, Copy)]
+enum Step<'n> {
+    Field(&'static FieldInfo),
+    Key(&'n str),
+    Index(usize),
+}
+
+/// State of one object's decoding: where we are, and what was found.
+#[derive(Debug)]
+pub struct Cx<'n> {
+    root: &'static str,
+    path: Vec<Step<'n>>,
+    unknown: Unknown,
+    found: Vec<Diagnostic>,
+}
+
+impl<'n> Cx<'n> {
+    /// A decoding whose paths begin with `root` (`spec`, or empty for the whole object).
+    #[must_use]
+    pub fn new(root: &'static str, unknown: Unknown) -> Self {
+        Self {
+            root,
+            path: Vec::new(),
+            unknown,
+            found: Vec::new(),
+        }
+    }
+
+    /// What was found, in the order of the text.
+    #[must_use]
+    pub fn finish(self) -> Vec<Diagnostic> {
+        self.found
+    }
+
+    /// The path of the value being decoded.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let mut out = String::from(self.root);
+        for step in &self.path {
+            match step {
+                Step::Index(i) => {
+                    let _ = write!(out, "[{i}]");
+                }
+                Step::Field(f) => join(&mut out, &f.json_name()),
+                Step::Key(k) => join(&mut out, k),
+            }
+        }
+        out
+    }
+
+    /// Reports a value of the wrong type.
+    pub fn mismatch(&mut self, node: &Node, expected: &str) {
+        let found = match (&node.value, node.scalar()) {
+            (Value::Scalar { .. }, Some(text)) if text.len() <= SHOWN_TEXT => {
+                format!("{} `{text}`", node.describe())
+            }
+            _ => node.describe().to_owned(),
+        };
+        self.report(
+            codes::SP0003,
+            node,
+            format!("expected {expected}, found {found}"),
+            None,
+        );
+    }
+
+    /// Reports anything at a node.
+    pub fn report(&mut self, code: Code, node: &Node, message: String, help: Option<String>) {
+        let mut diagnostic = Diagnostic::new(code, message)
+            .at(node.span)
+            .path(self.path());
+        diagnostic.help = help;
+        self.found.push(diagnostic);
+    }
+
+    fn unknown_field(&mut self, entry: &Entry, fields: &'static [FieldInfo]) {
+        let code = match self.unknown {
+            Unknown::Refuse => codes::SP0002,
+            Unknown::Warn => codes::SP0010,
+            Unknown::Ignore => return,
+        };
+        let suffix = if self.unknown == Unknown::Warn {
+            " is ignored"
+        } else {
+            ""
+        };
+        let mut diagnostic =
+            Diagnostic::new(code, format!("unknown field `{}`{suffix}", entry.key))
+                .at(entry.key_span);
+        let mut path = self.path();
+        join(&mut path, &entry.key);
+        diagnostic.path = path;
+        let names: Vec<String> = fields.iter().map(FieldInfo::json_name).collect();
+        diagnostic.help = nearest(&entry.key, names.iter().map(String::as_str))
+            .map(|n| format!("did you mean `{n}`?"));
+        self.found.push(diagnostic);
+    }
+}
+
+/// Longest scalar that a message quotes, in bytes.
+const SHOWN_TEXT: usize = 80;
+
+fn join(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(name);
+}
+
+/// Protobuf's JSON name: every `_x` becomes `X`.
+fn camel(snake: &str) -> String {
+    let mut out = String::with_capacity(snake.len());
+    let mut upper = false;
+    for c in snake.trim_end_matches('_').chars() {
+        if c == '_' {
+            upper = true;
+        } else {
+            out.push(if upper { c.to_ascii_uppercase() } else { c });
+            upper = false;
+        }
+    }
+    out
+}
+
+/// Whether `key` is the JSON name of `snake`, without building it.
+fn is_camel_of(key: &str, snake: &str) -> bool {
+    let mut key = key.bytes();
+    let mut upper = false;
+    for b in snake.bytes() {
+        if b == b'_' {
+            upper = true;
+            continue;
+        }
+        let want = if upper { b.to_ascii_uppercase() } else { b };
+        upper = false;
+        if key.next() != Some(want) {
+            return false;
+        }
+    }
+    key.next().is_none()
+}
+
+/// Whether two field names are the same up to camelCase and snake_case.
+pub(crate) fn same_name(a: &str, b: &str) -> bool {
+    a == b || is_camel_of(a, b) || is_camel_of(b, a)
+}
+
+/// A type that a node decodes to. None means that an error was reported.
+pub trait FromNode: Sized {
+    /// Decodes, reporting every error to `cx`.
+    fn from_node<'n>(node: &'n Node, cx: &mut Cx<'n>) -> Option<Self>;
+    /// Its type, for the inventory.
+    fn shape() -> Shape;
+}
+
+/// Puts a decoded value in place; null and errors leave the field as it is.
+pub type Setter<M> = for<'n> fn(&mut M, &'n Node, &mut Cx<'n>);
+
+/// A struct made by `message!`.
+pub trait Message: Default + 'static {
+    /// Name and fields.
+    const INFO: &'static MessageInfo;
+    /// One setter per field, in the same order.
+    const SETTERS: &'static [Setter<Self>];
+    /// How it and all below it treat unknown fields, where that differs from the object's way.
+    const UNKNOWN: Option<Unknown>;
+    /// Which fields of each oneof are set, by name.
+    fn oneofs(&self) -> Vec<Vec<(&'static str, bool)>>;
+}
+
+impl<M: Message> FromNode for M {
+    fn from_node<'n>(node: &'n Node, cx: &mut Cx<'n>) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            cx.mismatch(node, "a mapping");
+            return None;
+        };
+        let outer = cx.unknown;
+        cx.unknown = Self::UNKNOWN.unwrap_or(outer);
+        let mut out = Self::default();
+        let mut seen = Seen::default();
+        for entry in entries {
+            let fields = Self::INFO.fields;
+            let Some(index) = fields.iter().position(|f| f.accepts(&entry.key)) else {
+                cx.unknown_field(entry, fields);
+                continue;
+            };
+            let (Some(field), Some(set)) = (fields.get(index), Self::SETTERS.get(index)) else {
+                continue;
+            };
+            cx.path.push(Step::Field(field));
+            if !seen.first(index) {
+                let message = format!(
+                    "field `{}` is given twice, under two of its names",
+                    field.json_name()
+                );
+                cx.report(codes::SP0006, &entry.value, message, None);
+            } else if !entry.value.is_null() {
+                set(&mut out, &entry.value, cx);
+            }
+            cx.path.pop();
+        }
+        cx.unknown = outer;
+        for group in out.oneofs() {
+            let set: Vec<String> = group
+                .iter()
+                .filter(|g| g.1)
+                .map(|g| format!("`{}`", camel(g.0)))
+                .collect();
+            if set.len() > 1 {
+                cx.report(
+                    codes::SP0009,
+                    node,
+                    format!("only one of {} may be set", set.join(", ")),
+                    None,
+                );
+            }
+        }
+        Some(out)
+    }
+
+    fn shape() -> Shape {
+        Shape::Message(Self::INFO)
+    }
+}
+
+/// Which of a message's fields were met; messages have at most 128 fields.
+#[derive(Default)]
+struct Seen(u128);
+
+impl Seen {
+    fn first(&mut self, index: usize) -> bool {
+        let bit = u32::try_from(index)
+            .ok()
+            .and_then(|i| 1u128.checked_shl(i))
+            .unwrap_or(0);
+        let first = self.0 & bit == 0;
+        self.0 |= bit;
+        first
+    }
+}
+
+/// Decodes into a field.
+pub(crate) fn set<'n, T: FromNode>(slot: &mut T, node: &'n Node, cx: &mut Cx<'n>) {
+    if let Some(value) = T::from_node(node, cx) {
+        *slot = value;
+    }
+}
+
+impl<T: FromNode> FromNode for Option<T> {
+    fn from_node<'n>(node: &'n Node, cx: &mut Cx<'n>) -> Option<Self> {
+        if node.is_null() {
+            Some(None)
+        } else {
+            T::from_node(node, cx).map(Some)
+        }
+    }
+    fn shape() -> Shape {
+        T::shape()
+    }
+}
+
+impl<T: FromNode> FromNode for Vec<T> {
+    fn from_node<'n>(node: &'n Node, cx: &mut Cx<'n>) -> Option<Self> {
+        let Value::Seq(items) = &node.value else {
+            cx.mismatch(node, "a list");
+            return None;
+        };
+        let mut out = Self::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            cx.path.push(Step::Index(i));
+            out.extend(T::from_node(item, cx));
+            cx.path.pop();
+        }
+        Some(out)
+    }
+    fn shape() -> Shape {
+        Shape::List(Box::new(T::shape()))
+    }
+}
+
+/// A mapping with free keys, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Map<T>(Vec<(String, T)>);
+
+impl<T> Default for Map<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Map<T> {
+    /// The value of a key. Linear: these maps are labels and headers.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&T> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    /// Whether the key is there.
+    #[must_use]
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Adds a key, or replaces its value.
+    pub fn insert(&mut self, key: impl Into<String>, value: T) {
+        let key = key.into();
+        match self.0.iter_mut().find(|(k, _)| *k == key) {
+            Some(slot) => slot.1 = value,
+            None => self.0.push((key, value)),
+        }
+    }
+
+    /// Pairs in the order of the file.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &T)> {
+        self.0.iter().map(|(k, v)| (k.as_str(), v))
+    }
+
+    /// Keys in the order of the file.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|(k, _)| k.as_str())
+    }
+
+    /// Values in the order of the file.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &T> {
+        self.0.iter().map(|(_, v)| v)
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<K: Into<String>, T> FromIterator<(K, T)> for Map<T> {
+    fn from_iter<I: IntoIterator<Item = (K, T)>>(iter: I) -> Self {
+        Self(iter.into_iter().map(|(k, v)| (k.into(), v)).collect())
+    }
+}
+
+impl<T: FromNode> FromNode for Map<T> {
+    fn from_node<'n>(node: &'n Node, cx: &mut Cx<'n>) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            cx.mismatch(node, "a mapping");
+            return None;
+        };
+        let mut out = Vec::with_capacity(entries.len());
+        for entry in entries {
+            cx.path.push(Step::Key(&entry.key));
+            if let Some(value) = T::from_node(&entry.value, cx) {
+                out.push((entry.key.to_string(), value));
+            }
+            cx.path.pop();
+        }
+        Some(Self(out))
+    }
+    fn shape() -> Shape {
+        Shape::Map(Box::new(T::shape()))
+    }
+}
+
+impl FromNode for Node {
+    fn from_node<'n>(node: &'n Node, _: &mut Cx<'n>) -> Option<Self> {
+        Some(node.clone())
+    }
+    fn shape() -> Shape {
+        Shape::Raw
+    }
+}
+
+/// Makes message structs, their decoders and their inventory. A message states the disposition of
+/// its fields in brackets; a field may state its own after `=>`.
+macro_rules! message {
+    ($(
+        $(#[$meta:meta])*
+        pub struct $name:ident [$all:expr] $(unknown $unknown:ident)? {
+            $($field:ident $(as $json:literal)? $(also $alias:literal)* : $ty:ty $(=> $own:expr)?),* $(,)?
+        }
+        $(oneof [$($one:ident),+])*
+    )+) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct $name {
+            $(#[doc = concat!("`", stringify!($field), "` of Istio's schema.")]
+            pub $field: $ty,)*
+        }
+
+        impl $crate::message::Message for $name {
+            const INFO: &'static $crate::message::MessageInfo = {
+                #[allow(unused_imports, reason = "a message without fields or with one disposition uses few of them")]
+                use $crate::message::Disposition::{Honoured, Later, NoEffect, Refused};
+                &$crate::message::MessageInfo {
+                    name: stringify!($name),
+                    fields: &[$($crate::message::FieldInfo {
+                        name: stringify!($field),
+                        json: message!(@first $($json)?),
+                        aliases: &[$($alias),*],
+                        disposition: message!(@own $all $(, $own)?),
+                        shape: <$ty as $crate::message::FromNode>::shape,
+                    }),*],
+                }
+            };
+            const SETTERS: &'static [$crate::message::Setter<Self>] =
+                &[$(|out, node, cx| $crate::message::set(&mut out.$field, node, cx)),*];
+            const UNKNOWN: Option<$crate::message::Unknown> = message!(@unknown $($unknown)?);
+            fn oneofs(&self) -> Vec<Vec<(&'static str, bool)>> {
+                vec![$(vec![$((stringify!($one), self.$one.is_some())),+]),*]
+            }
+        }
+    )+};
+    (@unknown) => { None };
+    (@unknown $unknown:ident) => { Some($crate::message::Unknown::$unknown) };
+    (@first) => { None };
+    (@first $json:literal) => { Some($json) };
+    (@own $all:expr) => { $all };
+    (@own $all:expr, $own:expr) => { $own };
+}
+
+/// Makes enums whose first value is protobuf's zero value, decoded by name.
+macro_rules! enumeration {
+    ($(
+        $(#[$meta:meta])*
+        pub enum $name:ident { $first:ident = $first_text:literal $(, $variant:ident = $text:literal)* $(,)? }
+    )+) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub enum $name {
+            #[doc = concat!("`", $first_text, "`; also when unset.")]
+            #[default]
+            $first,
+            $(#[doc = concat!("`", $text, "`.")]
+            $variant,)*
+        }
+
+        impl $name {
+            /// Istio's name of the value.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    Self::$first => $first_text,
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl $crate::message::FromNode for $name {
+            fn from_node<'n>(node: &'n $crate::yaml::Node, cx: &mut $crate::message::Cx<'n>) -> Option<Self> {
+                $crate::message::choice(node, cx, &[($first_text, Self::$first) $(, ($text, Self::$variant))*])
+            }
+            fn shape() -> $crate::message::Shape {
+                $crate::message::Shape::Enum(&[$first_text $(, $text)*])
+            }
+        }
+    )+};
+}
+
+pub(crate) use {enumeration, message};
+
+/// Decodes an enum by name.
+pub(crate) fn choice<'n, T: Copy>(
+    node: &'n Node,
+    cx: &mut Cx<'n>,
+    table: &[(&'static str, T)],
+) -> Option<T> {
+    let text = node.scalar().unwrap_or_default();
+    if let Some((_, value)) = table.iter().find(|(name, _)| *name == text) {
+        return Some(*value);
+    }
+    let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+    if node.scalar().is_none() {
+        cx.mismatch(node, &format!("one of {}", names.join(", ")));
+        return None;
+    }
+    let near = nearest(text, names.iter().copied())
+        .map(|n| format!("; did you mean `{n}`?"))
+        .unwrap_or_default();
+    let help = format!("the values are {}{near}", names.join(", "));
+    cx.report(
+        codes::SP0003,
+        node,
+        format!("unknown value `{text}`"),
+        Some(help),
+    );
+    None
+}
+
+#[cfg(test)]
+mod tests;
