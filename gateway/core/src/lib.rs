@@ -8,3 +8,5 @@
 pub mod call;
 pub mod flags;
 pub mod reply;
+pub mod rng;
+pub mod time;
