@@ -2,7 +2,9 @@
 
 mod generation;
 mod listen;
+mod log;
 mod rt;
+mod stats;
 mod tls;
 mod worker;
 

@@ -1,0 +1,294 @@
+//! Counters of one worker, and the sum over all.
+//!
+//! Each worker owns a [`WorkerStats`] and adds to it with plain arithmetic: no atomics, no locks.
+//! The side thread asks for a [`Report`] by message and merges them; reading never disturbs a
+//! request. Recording a request is one hash lookup and a few additions.
+
+pub(crate) mod counters;
+pub(crate) mod histogram;
+pub(crate) mod names;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use sallyport_config::ir;
+use sallyport_core::flags::Flags;
+
+use counters::{Labels, Listener, Mixer, Series, SeriesTable, UPSTREAMS_MAX, Upstream};
+
+/// Longest duration that the quantiles tell apart: one hour, in microseconds.
+const LATENCY_MAX_US: u64 = 3_600_000_000;
+/// Significant digits of the quantiles.
+const LATENCY_DIGITS: u8 = 2;
+/// Listeners with counters of their own; more share the last one's.
+const LISTENERS_MAX: usize = 1_024;
+
+/// `request_protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Protocol {
+    /// HTTP of any version.
+    Http,
+    /// gRPC: `content-type: application/grpc…`.
+    Grpc,
+}
+
+impl Protocol {
+    /// The label's value.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+/// What one finished request adds to the counters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample<'a> {
+    /// Where it went; `None` when no cluster was chosen.
+    pub(crate) cluster: Option<&'a ir::Cluster>,
+    /// Workload of the endpoint that answered, empty when unknown.
+    pub(crate) workload: &'a str,
+    /// HTTP or gRPC.
+    pub(crate) protocol: Protocol,
+    /// Status sent to the client; 0 when it was gone before one was sent.
+    pub(crate) code: u16,
+    /// `grpc-status` of the answer, for gRPC.
+    pub(crate) grpc_status: Option<u16>,
+    /// Response flags.
+    pub(crate) flags: Flags,
+    /// From the first byte of the request to the last byte of the answer, in microseconds.
+    pub(crate) duration_us: u64,
+    /// Bytes received: head and body.
+    pub(crate) request_bytes: u64,
+    /// Bytes sent: head and body.
+    pub(crate) response_bytes: u64,
+}
+
+impl Sample<'_> {
+    fn fingerprint(&self) -> u64 {
+        let mut mixer = Mixer::default();
+        mixer.text(self.cluster.map_or("", |cluster| &cluster.name));
+        mixer.text(self.workload);
+        mixer
+            .word(u64::from(self.flags.0) << 32 | u64::from(self.code) << 8 | self.protocol as u64);
+        mixer.word(self.grpc_status.map_or(u64::MAX, u64::from));
+        mixer.finish()
+    }
+}
+
+/// A listener's place in the counters of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListenerSlot(usize);
+
+/// Counters of one worker.
+#[derive(Debug)]
+pub(crate) struct WorkerStats {
+    series: SeriesTable,
+    upstreams: HashMap<Arc<str>, Upstream>,
+    listeners: Vec<(Arc<str>, Listener)>,
+    latency: Option<hdrhistogram::Histogram<u64>>,
+    in_flight: u64,
+    handshakes_ok: u64,
+    handshakes_failed: u64,
+    log_dropped: u64,
+}
+
+impl Default for WorkerStats {
+    fn default() -> Self {
+        Self {
+            series: SeriesTable::default(),
+            upstreams: HashMap::new(),
+            listeners: Vec::new(),
+            latency: new_latency(),
+            in_flight: 0,
+            handshakes_ok: 0,
+            handshakes_failed: 0,
+            log_dropped: 0,
+        }
+    }
+}
+
+/// `None` only if the constants above were outside what the histogram takes.
+fn new_latency() -> Option<hdrhistogram::Histogram<u64>> {
+    hdrhistogram::Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS).ok()
+}
+
+impl WorkerStats {
+    /// The place of a listener's counters; the same name gets the same place. Ask once when the
+    /// listener opens, not for each connection.
+    pub(crate) fn listener(&mut self, name: &str) -> ListenerSlot {
+        let known = self
+            .listeners
+            .iter()
+            .position(|(known, _)| **known == *name);
+        let slot = known.unwrap_or_else(|| {
+            if self.listeners.len() < LISTENERS_MAX {
+                self.listeners.push((name.into(), Listener::default()));
+            }
+            self.listeners.len() - 1
+        });
+        ListenerSlot(slot)
+    }
+
+    /// A client connection was accepted.
+    pub(crate) fn connection_opened(&mut self, slot: ListenerSlot) {
+        if let Some((_, listener)) = self.listeners.get_mut(slot.0) {
+            listener.opened += 1;
+        }
+    }
+
+    /// A client connection ended. Every `connection_opened` has exactly one.
+    pub(crate) fn connection_closed(&mut self, slot: ListenerSlot) {
+        if let Some((_, listener)) = self.listeners.get_mut(slot.0) {
+            listener.closed += 1;
+        }
+    }
+
+    /// A client connection was closed at once because a limit was reached; it was never opened.
+    pub(crate) fn connection_refused(&mut self, slot: ListenerSlot) {
+        if let Some((_, listener)) = self.listeners.get_mut(slot.0) {
+            listener.refused += 1;
+        }
+    }
+
+    /// Connections of all listeners that are open on this worker.
+    pub(crate) fn connections_active(&self) -> u64 {
+        self.listeners.iter().map(|(_, l)| l.active()).sum()
+    }
+
+    /// A TLS handshake with a client ended.
+    pub(crate) fn handshake(&mut self, succeeded: bool) {
+        if succeeded {
+            self.handshakes_ok += 1;
+        } else {
+            self.handshakes_failed += 1;
+        }
+    }
+
+    /// A request head was read.
+    pub(crate) fn request_started(&mut self) {
+        self.in_flight += 1;
+    }
+
+    /// A request is over. Every `request_started` has exactly one.
+    pub(crate) fn request_finished(&mut self, sample: &Sample<'_>) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.series.record(sample);
+        if let Some(latency) = &mut self.latency {
+            latency.saturating_record(sample.duration_us);
+        }
+    }
+
+    /// Requests that wait for their answer.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// An upstream connection was opened.
+    pub(crate) fn upstream_connected(&mut self, cluster: &str) {
+        self.upstream(cluster, |upstream| upstream.connects += 1);
+    }
+
+    /// An upstream connection could not be opened.
+    pub(crate) fn upstream_failed(&mut self, cluster: &str) {
+        self.upstream(cluster, |upstream| upstream.failures += 1);
+    }
+
+    /// An upstream connection ended. Every `upstream_connected` has exactly one.
+    pub(crate) fn upstream_closed(&mut self, cluster: &str) {
+        self.upstream(cluster, |upstream| upstream.closes += 1);
+    }
+
+    /// A request is sent once more.
+    pub(crate) fn upstream_retried(&mut self, cluster: &str) {
+        self.upstream(cluster, |upstream| upstream.retries += 1);
+    }
+
+    fn upstream(&mut self, cluster: &str, add: impl FnOnce(&mut Upstream)) {
+        if let Some(upstream) = self.upstreams.get_mut(cluster) {
+            add(upstream);
+        } else if self.upstreams.len() < UPSTREAMS_MAX {
+            add(self.upstreams.entry(cluster.into()).or_default());
+        }
+    }
+
+    /// How many access-log lines the worker's buffer has dropped so far; a total, not a difference.
+    pub(crate) fn set_log_dropped(&mut self, total: u64) {
+        self.log_dropped = total;
+    }
+
+    /// A copy for the side thread.
+    pub(crate) fn report(&self) -> Report {
+        Report {
+            series: self.series.rows().iter().cloned().collect(),
+            upstreams: self
+                .upstreams
+                .iter()
+                .map(|(k, v)| (k.clone(), *v))
+                .collect(),
+            listeners: self.listeners.iter().cloned().collect(),
+            latency: self.latency.clone(),
+            in_flight: self.in_flight,
+            handshakes_ok: self.handshakes_ok,
+            handshakes_failed: self.handshakes_failed,
+            log_dropped: self.log_dropped,
+            series_overflow: self.series.overflow(),
+        }
+    }
+}
+
+/// Counters of one worker, or the sum of several.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report {
+    /// Requests by label set.
+    pub(crate) series: BTreeMap<Labels, Series>,
+    /// Upstream connections by cluster name.
+    pub(crate) upstreams: BTreeMap<Arc<str>, Upstream>,
+    /// Client connections by listener name.
+    pub(crate) listeners: BTreeMap<Arc<str>, Listener>,
+    /// Durations in microseconds.
+    pub(crate) latency: Option<hdrhistogram::Histogram<u64>>,
+    /// Requests that wait for their answer.
+    pub(crate) in_flight: u64,
+    /// TLS handshakes that succeeded.
+    pub(crate) handshakes_ok: u64,
+    /// TLS handshakes that failed.
+    pub(crate) handshakes_failed: u64,
+    /// Access-log lines dropped because a worker's buffer was full.
+    pub(crate) log_dropped: u64,
+    /// Requests without a label set of their own.
+    pub(crate) series_overflow: u64,
+}
+
+impl Report {
+    /// Adds all of another.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (labels, series) in other.series {
+            self.series.entry(labels).or_default().merge(&series);
+        }
+        for (name, upstream) in other.upstreams {
+            self.upstreams.entry(name).or_default().merge(&upstream);
+        }
+        for (name, listener) in other.listeners {
+            self.listeners.entry(name).or_default().merge(&listener);
+        }
+        match (&mut self.latency, other.latency) {
+            // Both have the same bounds, so adding cannot fail; if it did, quantiles would lack
+            // one worker and nothing else.
+            (Some(mine), Some(theirs)) => drop(mine.add(theirs)),
+            (mine @ None, theirs) => *mine = theirs,
+            (Some(_), None) => {}
+        }
+        self.in_flight += other.in_flight;
+        self.handshakes_ok += other.handshakes_ok;
+        self.handshakes_failed += other.handshakes_failed;
+        self.log_dropped += other.log_dropped;
+        self.series_overflow += other.series_overflow;
+    }
+
+    /// Client connections open.
+    pub(crate) fn connections_active(&self) -> u64 {
+        self.listeners.values().map(Listener::active).sum()
+    }
+}

@@ -1,0 +1,104 @@
+//! Every metric name that the gateway exports, and its help text. Nothing else spells one.
+//!
+//! Names and labels of `istio_*` are Istio's (`proxy/testdata/metric/client_request_total.yaml.tmpl`),
+//! so that dashboards work unchanged. Ours begin with `sallyport_`.
+
+/// What kind of metric a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, sum and count.
+    Histogram,
+    /// Quantiles, sum and count.
+    Summary,
+}
+
+impl Kind {
+    /// The word in a `# TYPE` line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+/// A metric: name, kind, and what it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// As exported.
+    pub(crate) text: &'static str,
+    /// How it behaves.
+    pub(crate) kind: Kind,
+    /// One sentence for people.
+    pub(crate) help: &'static str,
+}
+
+macro_rules! names {
+    ($($id:ident = $kind:ident $text:literal, $help:literal;)*) => {
+        $(#[doc = $help] pub(crate) const $id: Name = Name { text: $text, kind: Kind::$kind, help: $help };)*
+        /// All of them.
+        #[cfg(test)]
+        pub(crate) const ALL: &[Name] = &[$($id),*];
+    };
+}
+
+names! {
+    REQUESTS = Counter "istio_requests_total", "Requests answered, by source, destination and answer.";
+    REQUEST_DURATION = Histogram "istio_request_duration_milliseconds", "Milliseconds from the first byte of a request to the last byte of its answer.";
+    REQUEST_BYTES = Histogram "istio_request_bytes", "Bytes of a request.";
+    RESPONSE_BYTES = Histogram "istio_response_bytes", "Bytes of a response.";
+    BUILD = Gauge "istio_build", "Always 1; the labels say which build this is.";
+    CONNECTIONS_ACTIVE = Gauge "sallyport_connections_active", "Client connections open, by listener.";
+    CONNECTIONS = Counter "sallyport_connections_total", "Client connections accepted, by listener.";
+    CONNECTIONS_REFUSED = Counter "sallyport_connections_refused_total", "Client connections closed at once because a limit was reached, by listener.";
+    UPSTREAM_ACTIVE = Gauge "sallyport_upstream_connections_active", "Upstream connections open, by cluster.";
+    UPSTREAM_CONNECTS = Counter "sallyport_upstream_connects_total", "Upstream connections opened, by cluster.";
+    UPSTREAM_FAILURES = Counter "sallyport_upstream_connect_failures_total", "Upstream connections that could not be opened, by cluster.";
+    RETRIES = Counter "sallyport_upstream_retries_total", "Requests sent to an upstream once more, by cluster.";
+    IN_FLIGHT = Gauge "sallyport_requests_in_flight", "Requests that wait for their answer.";
+    DURATION_QUANTILES = Summary "sallyport_request_duration", "Microseconds from the first byte of a request to the last byte of its answer.";
+    HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome.";
+    LOG_DROPPED = Counter "sallyport_access_log_dropped_total", "Access-log lines that were not written, by reason.";
+    SERIES_DROPPED = Counter "sallyport_stats_overflow_total", "Requests counted without labels because the table of label sets was full.";
+    GENERATION = Gauge "sallyport_config_generation", "Number of the generation that is served.";
+    GENERATION_AGE = Gauge "sallyport_config_generation_age_seconds", "Seconds since the generation became active.";
+    REJECTED = Counter "sallyport_config_rejected_total", "Generations that were refused as a whole.";
+    OBJECTS_REJECTED = Gauge "sallyport_config_objects_rejected", "Objects whose last good state is served because the newest is broken.";
+    DIAGNOSTICS = Gauge "sallyport_config_diagnostics", "Findings about the configuration, by level.";
+    CERTIFICATE_EXPIRY = Gauge "sallyport_certificate_expiry_seconds", "Seconds until a certificate expires; negative when it has.";
+    DRIVER = Gauge "sallyport_driver", "Always 1; the label names the I/O driver.";
+    WORKERS = Gauge "sallyport_workers", "Workers that serve.";
+    WORKERS_SILENT = Gauge "sallyport_workers_silent", "Workers that did not answer this collection in time.";
+    UPTIME = Gauge "sallyport_uptime_seconds", "Seconds since the start of the process.";
+    DRAINING = Gauge "sallyport_draining", "1 while the process drains.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_well_formed() {
+        for (index, name) in ALL.iter().enumerate() {
+            assert!(
+                ALL[index + 1..].iter().all(|other| other.text != name.text),
+                "{} twice",
+                name.text
+            );
+            assert!(
+                name.text
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_')
+            );
+            assert!(name.text.starts_with("istio_") || name.text.starts_with("sallyport_"));
+            // Prometheus' convention: a counter, and only a counter, ends in `_total`.
+            assert_eq!(name.kind == Kind::Counter, name.text.ends_with("_total"));
+        }
+    }
+}
