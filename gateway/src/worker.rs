@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::generation::Generation;
 use crate::listen::WorkerSockets;
+use crate::log::AccessLog;
 use crate::rt::Driver;
+use crate::stats::Report;
 
 /// Where an answer to a command goes: `await` it on the side thread, `blocking_recv` it in tests.
 pub(crate) type Reply<T> = tokio::sync::oneshot::Sender<T>;
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     /// Stop accepting, finish requests, close idle connections, and end the thread when none is
     /// left or this time is over. Answered with the number of connections that were cut.
     Drain(Duration, Reply<usize>),
+    /// Answered with a copy of the worker's counters.
+    Collect(Reply<Report>),
 }
 
 /// How to start a worker.
@@ -44,6 +48,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) seed: u64,
     /// What to serve first.
     pub(crate) generation: Arc<Generation>,
+    /// Where the worker's access-log lines go.
+    pub(crate) access_log: AccessLog,
 }
 
 /// The side thread's end of a worker.
