@@ -4,11 +4,13 @@
 //! everything wrong with it becomes [`diag::Diagnostics`], all at once.
 
 pub mod api;
+pub mod delta;
 pub mod diag;
 pub mod ir;
 pub mod message;
 pub mod model;
 pub mod parse;
+pub mod print;
 pub mod resource;
 pub mod source;
 pub mod yaml;

@@ -1,111 +1,267 @@
 //! What *should* happen to a call: a naive interpreter of a [`crate::ir::Snapshot`].
 //!
-//! The oracle. It is short and obviously right, and it is slow: linear scans, fresh strings.
-//! Golden cases run against it, against the gateway's tables, and against a real Envoy.
+//! The oracle. It is short and obviously right, and it is slow: linear scans, fresh strings,
+//! regexes compiled on every use. Golden cases run against it, against the gateway's tables, and
+//! against a real Envoy. Order: chain by SNI, host, httpsRedirect, route, fault, CORS, action.
 
-/// A request, in the plainest form.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Call {
-    /// Port of the listener that it came in by (after port translation).
-    pub port: u16,
-    /// Server name of the handshake; `None` for cleartext, `Some("")` for TLS without SNI.
-    pub sni: Option<String>,
-    /// Method.
-    pub method: String,
-    /// Authority, with port if it was sent.
-    pub authority: String,
-    /// Path, already normalised, with query.
-    pub path: String,
-    /// Request fields in order, names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// Claims of a verified token by dotted path: a list is several values.
-    pub claims: Vec<(Vec<String>, Vec<String>)>,
-    /// Thrown dice, so that chance is an input.
-    pub dice: Dice,
+mod call;
+mod edit;
+mod filters;
+mod matching;
+#[cfg(test)]
+mod tests;
+
+pub use call::*;
+
+use crate::ir::*;
+use edit::{edit_request, edit_response, location, rewrite_path};
+use filters::{aborted, allowed_origin, preflight};
+use matching::applies;
+
+/// What should happen to `call` under `snapshot`.
+#[must_use]
+pub fn decide(snapshot: &Snapshot, call: &Call) -> Verdict {
+    let Some(listener) = snapshot.listeners.iter().find(|l| l.port == call.port) else {
+        return Verdict::Refused;
+    };
+    match (&listener.kind, &call.sni) {
+        (ListenerKind::Plain(service), None) => serve(snapshot, call, service, false),
+        (ListenerKind::Tls(chains), Some(sni)) => handshake(snapshot, call, chains, sni),
+        // cleartext on a TLS port, or a handshake on a cleartext one
+        _ => Verdict::Closed,
+    }
 }
 
-/// Thrown dice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Dice {
-    /// Chooses among weighted targets: taken modulo the sum of weights.
-    pub target: u64,
-    /// 0..1_000_000, for the delay fault.
-    pub delay: u32,
-    /// 0..1_000_000, for the abort fault.
-    pub abort: u32,
-    /// 0..1_000_000, for each mirror alike.
-    pub mirror: u32,
+/// TLS: the chain by server name; then the authority has to belong to the same certificate.
+fn handshake(snapshot: &Snapshot, call: &Call, chains: &[FilterChain], sni: &str) -> Verdict {
+    let Some(chain) = chain_for(chains, &sni.to_ascii_lowercase()) else {
+        return Verdict::Closed;
+    };
+    let Some(tls) = &chain.tls else {
+        return serve(snapshot, call, &chain.service, true);
+    };
+    let usable = |id: &CertificateId| {
+        certificate(snapshot, *id).is_some_and(|c| c.source != CertificateSource::Missing)
+    };
+    if tls.mode != ServerTlsMode::IstioMutual && !tls.certificates.iter().any(usable) {
+        return Verdict::NoCertificate;
+    }
+    let Service::Http(_) = chain.service else {
+        return serve(snapshot, call, &chain.service, true);
+    };
+    // RFC 9110 §15.5.20: a request for a host of another chain is served only if that chain
+    // would have shaken hands in the same way
+    match chain_for(chains, &host_of(&call.authority)) {
+        Some(other) if other.tls != chain.tls => Verdict::Misdirected,
+        Some(other) => serve(snapshot, call, &other.service, true),
+        None => serve(snapshot, call, &chain.service, true),
+    }
 }
 
-/// What should happen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing listens on the port.
-    Refused,
-    /// The connection is closed without an answer: no filter chain, TCP without route.
-    Closed,
-    /// TCP service: bytes go to this cluster.
-    Tcp(String),
-    /// The handshake is refused: no certificate.
-    NoCertificate,
-    /// 421: the authority belongs to another certificate or TLS policy than the connection's.
-    Misdirected,
-    /// 404 NR.
-    NoRoute,
-    /// 3xx; route origin, status, location.
-    Redirect {
-        /// Name of the route, empty for an httpsRedirect.
-        route: String,
-        /// Status.
-        status: u16,
-        /// `location`.
-        location: String,
-    },
-    /// A fixed answer or an injected abort or a broken route.
-    Direct {
-        /// Name of the route.
-        route: String,
-        /// Status.
-        status: u16,
-        /// Body.
-        body: Vec<u8>,
-        /// Envoy's details: `direct_response`, `fault_filter_abort`, `route_broken`.
-        details: &'static str,
-    },
-    /// CORS preflight answered here: 200 with these fields.
-    Preflight(Vec<(String, String)>),
-    /// To an upstream.
-    Forward(Box<Forwarded>),
+fn certificate(snapshot: &Snapshot, id: CertificateId) -> Option<&Certificate> {
+    snapshot.certificates.get(usize::try_from(id.0).ok()?)
 }
 
-/// A forwarded request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forwarded {
-    /// Name of the route.
-    pub route: String,
-    /// Origin of the route: `VirtualService ns/name spec.http[0].match[0]`.
-    pub origin: String,
-    /// Cluster name.
-    pub cluster: String,
-    /// The cluster exists (otherwise 503 NC).
-    pub known: bool,
-    /// Injected delay in milliseconds, 0 for none.
-    pub delay: u64,
-    /// Authority that the upstream sees.
-    pub authority: String,
-    /// Path with query that the upstream sees.
-    pub path: String,
-    /// Request fields that the upstream sees as far as rules decide: the call's fields after
-    /// header operations, plus `x-envoy-original-path` / `x-envoy-original-host` of rewrites;
-    /// without the gateway's own hygiene. Operators in templates other than `%REQ()%` are empty.
-    pub headers: Vec<(String, String)>,
-    /// Response edits in order: `-name`, `name=value` (set), `name+=value` (add); CORS fields
-    /// included as sets.
-    pub response: Vec<String>,
-    /// Route timeout in milliseconds, 0 for none.
-    pub timeout: u64,
-    /// Retry attempts.
-    pub attempts: u32,
-    /// Clusters that get a copy.
-    pub mirrors: Vec<String>,
+/// The chain with the most specific server name; a chain without names takes the rest.
+fn chain_for<'s>(chains: &'s [FilterChain], name: &str) -> Option<&'s FilterChain> {
+    let any = [HostPattern::Any];
+    let names = |chain: &'s FilterChain| match chain.sni.as_slice() {
+        [] => any.to_vec(),
+        names => names.to_vec(),
+    };
+    most_specific(chains.iter().map(|c| (names(c), c)), name)
+}
+
+/// Exact beats suffix, a longer suffix beats a shorter one, `*` comes last.
+fn most_specific<T>(all: impl Iterator<Item = (Vec<HostPattern>, T)>, host: &str) -> Option<T> {
+    let rank = |pattern: &HostPattern| match pattern {
+        HostPattern::Exact(_) => usize::MAX,
+        HostPattern::Suffix(suffix) => suffix.len(),
+        HostPattern::Any => 0,
+    };
+    let mut best: Option<(usize, T)> = None;
+    for (patterns, value) in all {
+        let found = patterns.iter().filter(|p| p.matches(host)).map(rank).max();
+        if let Some(rank) = found
+            && best.as_ref().is_none_or(|(r, _)| rank > *r)
+        {
+            best = Some((rank, value));
+        }
+    }
+    best.map(|(_, value)| value)
+}
+
+/// Authority without port, in lower case.
+fn host_of(authority: &str) -> String {
+    edit::split_port(authority).0.to_ascii_lowercase()
+}
+
+fn serve(snapshot: &Snapshot, call: &Call, service: &Service, tls: bool) -> Verdict {
+    match service {
+        Service::Close => Verdict::Closed,
+        Service::Tcp(tcp) => match pick(&tcp.targets, |t| t.1, call.dice.target) {
+            Some((TcpTarget::Cluster(id), _)) => {
+                cluster(snapshot, *id).map_or(Verdict::Closed, |c| Verdict::Tcp(c.name.clone()))
+            }
+            _ => Verdict::Closed,
+        },
+        Service::Http(http) => usize::try_from(http.routes.0)
+            .ok()
+            .and_then(|i| snapshot.route_tables.get(i))
+            .map_or(Verdict::NoRoute, |table| {
+                request(snapshot, call, table, tls)
+            }),
+    }
+}
+
+fn cluster(snapshot: &Snapshot, id: ClusterId) -> Option<&Cluster> {
+    snapshot.clusters.get(usize::try_from(id.0).ok()?)
+}
+
+/// The member on which the die falls, each as wide as its weight.
+fn pick<T>(members: &[T], weight: impl Fn(&T) -> u32, die: u64) -> Option<&T> {
+    let sum: u64 = members.iter().map(|m| u64::from(weight(m))).sum();
+    let mut rest = die.checked_rem(sum)?;
+    members.iter().find(|m| {
+        let width = u64::from(weight(m));
+        let hit = rest < width;
+        rest = rest.saturating_sub(width);
+        hit
+    })
+}
+
+/// `http` or `https`: the connection's, unless a trusted proxy says otherwise.
+fn scheme(settings: &Settings, call: &Call, tls: bool) -> String {
+    let told = call.headers.iter().rfind(|(n, _)| n == "x-forwarded-proto");
+    match told {
+        Some((_, v)) if settings.trusted_hops > 0 && (v == "http" || v == "https") => v.clone(),
+        _ if tls => "https".to_owned(),
+        _ => "http".to_owned(),
+    }
+}
+
+fn request(snapshot: &Snapshot, call: &Call, table: &RouteTable, tls: bool) -> Verdict {
+    let hosts = table.hosts.iter().map(|h| (h.domains.clone(), h));
+    let Some(host) = most_specific(hosts, &host_of(&call.authority)) else {
+        return Verdict::NoRoute;
+    };
+    let scheme = scheme(&snapshot.settings, call, tls);
+    if let Some(status) = host.https_redirect
+        && scheme != "https"
+    {
+        let location = format!("https://{}{}", call.authority, call.path);
+        return Verdict::Redirect {
+            route: String::new(),
+            status,
+            location,
+        };
+    }
+    let Some(route) = host
+        .routes
+        .iter()
+        .find(|r| applies(&r.matcher, call, &scheme))
+    else {
+        return Verdict::NoRoute;
+    };
+    if let Some(status) = aborted(route, call) {
+        return direct(route, status, b"fault filter abort", "fault_filter_abort");
+    }
+    if let Some(fields) = preflight(route, call) {
+        return Verdict::Preflight(fields);
+    }
+    match &route.action {
+        Action::Fail { status, .. } => direct(route, *status, b"", "route_broken"),
+        Action::Direct(answer) => direct(route, answer.status, &answer.body, "direct_response"),
+        Action::Redirect(redirect) => Verdict::Redirect {
+            route: route.name.clone(),
+            status: redirect.status,
+            location: location(redirect, call, &scheme),
+        },
+        Action::Forward(forward) => forward_to(snapshot, call, route, forward),
+    }
+}
+
+fn direct(route: &Route, status: u16, body: &[u8], details: &'static str) -> Verdict {
+    Verdict::Direct {
+        route: route.name.clone(),
+        status,
+        body: body.to_vec(),
+        details,
+    }
+}
+
+fn forward_to(snapshot: &Snapshot, call: &Call, route: &Route, forward: &Forward) -> Verdict {
+    // one destination: its weight means nothing
+    let target = match forward.targets.as_slice() {
+        [only] => Some(only),
+        several => pick(several, |t| t.weight, call.dice.target),
+    };
+    let Some(target) = target else {
+        return direct(route, 500, b"", "route_broken");
+    };
+    let name = |reference: &ClusterRef| match reference {
+        ClusterRef::Known(id) => cluster(snapshot, *id).map(|c| c.name.clone()),
+        ClusterRef::Missing(_) => None,
+    };
+    let known = name(&target.cluster);
+    let mirrors = forward
+        .mirrors
+        .iter()
+        .filter(|m| m.share.hit(call.dice.mirror));
+    let delay = route.fault.as_ref().and_then(|f| f.delay.as_ref());
+    let mut headers = call.headers.clone();
+    edit_request(&mut headers, call, &target.headers.request);
+    edit_request(&mut headers, call, &route.headers.request);
+    // the route's authority beats the destination's
+    let authority = forward
+        .rewrite
+        .authority
+        .as_ref()
+        .or(target.authority.as_ref());
+    if authority.is_some() {
+        edit::set(&mut headers, "x-envoy-original-host", &call.authority);
+    }
+    let path = forward
+        .rewrite
+        .path
+        .as_ref()
+        .map(|rewrite| rewrite_path(rewrite, &call.path));
+    if path.is_some() {
+        edit::set(&mut headers, "x-envoy-original-path", &call.path);
+    }
+    let mut response = edit_response(call, &target.headers.response);
+    response.extend(edit_response(call, &route.headers.response));
+    if let Some(cors) = &route.cors
+        && let Some(origin) = allowed_origin(cors, call)
+    {
+        response.push(format!("access-control-allow-origin={origin}"));
+        if cors.allow_credentials {
+            response.push("access-control-allow-credentials=true".to_owned());
+        }
+        if !cors.expose_headers.is_empty() {
+            response.push(format!(
+                "access-control-expose-headers={}",
+                cors.expose_headers
+            ));
+        }
+    }
+    Verdict::Forward(Box::new(Forwarded {
+        route: route.name.clone(),
+        origin: route.origin.to_string(),
+        known: known.is_some(),
+        cluster: known.unwrap_or_else(|| match &target.cluster {
+            ClusterRef::Missing(name) => name.clone(),
+            ClusterRef::Known(_) => String::new(),
+        }),
+        delay: delay
+            .filter(|d| d.share.hit(call.dice.delay))
+            .map_or(0, |d| d.duration.0),
+        authority: authority.unwrap_or(&call.authority).clone(),
+        path: path.unwrap_or_else(|| call.path.clone()),
+        headers,
+        response,
+        timeout: forward.timeout.map_or(0, |t| t.0),
+        attempts: forward.retry.attempts,
+        mirrors: mirrors.filter_map(|m| name(&m.cluster)).collect(),
+    }))
 }

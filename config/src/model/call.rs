@@ -1,0 +1,108 @@
+//! A call and its verdict: what [`super::decide`] takes and gives.
+
+/// A request, in the plainest form.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Call {
+    /// Port of the listener that it came in by (after port translation).
+    pub port: u16,
+    /// Server name of the handshake; `None` for cleartext, `Some("")` for TLS without SNI.
+    pub sni: Option<String>,
+    /// Method.
+    pub method: String,
+    /// Authority, with port if it was sent.
+    pub authority: String,
+    /// Path, already normalised, with query.
+    pub path: String,
+    /// Request fields in order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Claims of a verified token by dotted path: a list is several values.
+    pub claims: Vec<(Vec<String>, Vec<String>)>,
+    /// Thrown dice, so that chance is an input.
+    pub dice: Dice,
+}
+
+/// Thrown dice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dice {
+    /// Chooses among weighted targets: taken modulo the sum of weights.
+    pub target: u64,
+    /// 0..1_000_000, for the delay fault.
+    pub delay: u32,
+    /// 0..1_000_000, for the abort fault.
+    pub abort: u32,
+    /// 0..1_000_000, for each mirror alike.
+    pub mirror: u32,
+}
+
+/// What should happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing listens on the port.
+    Refused,
+    /// The connection is closed without an answer: no filter chain, TCP without route.
+    Closed,
+    /// TCP service: bytes go to this cluster.
+    Tcp(String),
+    /// The handshake is refused: no certificate.
+    NoCertificate,
+    /// 421: the authority belongs to another certificate or TLS policy than the connection's.
+    Misdirected,
+    /// 404 NR.
+    NoRoute,
+    /// 3xx; route origin, status, location.
+    Redirect {
+        /// Name of the route, empty for an httpsRedirect.
+        route: String,
+        /// Status.
+        status: u16,
+        /// `location`.
+        location: String,
+    },
+    /// A fixed answer or an injected abort or a broken route.
+    Direct {
+        /// Name of the route.
+        route: String,
+        /// Status.
+        status: u16,
+        /// Body.
+        body: Vec<u8>,
+        /// Envoy's details: `direct_response`, `fault_filter_abort`, `route_broken`.
+        details: &'static str,
+    },
+    /// CORS preflight answered here: 200 with these fields.
+    Preflight(Vec<(String, String)>),
+    /// To an upstream.
+    Forward(Box<Forwarded>),
+}
+
+/// A forwarded request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Name of the route.
+    pub route: String,
+    /// Origin of the route: `VirtualService ns/name spec.http[0].match[0]`.
+    pub origin: String,
+    /// Cluster name.
+    pub cluster: String,
+    /// The cluster exists (otherwise 503 NC).
+    pub known: bool,
+    /// Injected delay in milliseconds, 0 for none.
+    pub delay: u64,
+    /// Authority that the upstream sees.
+    pub authority: String,
+    /// Path with query that the upstream sees.
+    pub path: String,
+    /// Request fields that the upstream sees as far as rules decide: the call's fields after
+    /// header operations, plus `x-envoy-original-path` / `x-envoy-original-host` of rewrites;
+    /// without the gateway's own hygiene. Operators in templates other than `%REQ()%` are empty.
+    pub headers: Vec<(String, String)>,
+    /// Response edits in order: `-name`, `name=value` (set), `name+=value` (add); CORS fields
+    /// included as sets.
+    pub response: Vec<String>,
+    /// Route timeout in milliseconds, 0 for none.
+    pub timeout: u64,
+    /// Retry attempts.
+    pub attempts: u32,
+    /// Clusters that get a copy.
+    pub mirrors: Vec<String>,
+}
