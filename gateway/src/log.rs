@@ -1,249 +1,321 @@
-//! The access log: lines are rendered on the worker, written by one thread of its own.
+//! What the process says about itself, on standard error; the access log is [`access`].
 //!
-//! A worker appends to a plain buffer ([`AccessLog`]) and hands the whole buffer over when it is
-//! large enough or when its clock ticks, so a request never meets a lock, a system call or a slow
-//! disk. When the writer falls behind the buffer grows to a bound, then lines are dropped and
-//! counted.
+//! One line an event: a level, what it is about, a message, and named values. A line is written
+//! with a single call, so that lines of several threads do not mix.
 
-use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+mod access;
 
-/// A worker hands its buffer over when it holds this many bytes.
-const BLOCK_BYTES: usize = 32 * 1024;
-/// A worker drops lines when its buffer holds this many bytes.
-const BUFFER_BYTES_MAX: usize = 1024 * 1024;
-/// Blocks that wait for the writer, of all workers together.
-const BLOCKS_MAX: usize = 64;
-/// Files that the writer keeps open; the log's path changes only by configuration.
-const FILES_MAX: usize = 8;
-/// A file that cannot be opened is tried again after this.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
-/// Wait for the writer to finish when the process ends.
-const FINISH_WITHIN: Duration = Duration::from_secs(2);
-/// Access-log path that means standard output.
-const STDOUT: &str = "/dev/stdout";
+pub(crate) use access::{AccessLog, LogWriter};
 
-/// What the writer thread is told.
-enum Message {
-    /// Lines for a file.
-    Block {
-        path: Arc<str>,
-        bytes: Vec<u8>,
-        lines: u64,
-    },
-    /// Open the files anew: they were rotated.
-    Reopen,
-    /// Write what came before this, then say so.
-    Finish(SyncSender<()>),
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How important a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Something that was asked for does not happen.
+    Error,
+    /// Somebody should look at this.
+    Warn,
+    /// What the process does.
+    Info,
+    /// What the process does in detail.
+    Debug,
 }
 
-/// A worker's end of the access log. Not shared: each worker has its own.
+impl Level {
+    const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
+
+    /// `error`, `warn`, `info` or `debug`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+    /// Envoy's further names are understood: `critical`, `warning`, `trace`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "error" | "critical" | "off" => Ok(Self::Error),
+            "warn" | "warning" => Ok(Self::Warn),
+            "info" => Ok(Self::Info),
+            "debug" | "trace" => Ok(Self::Debug),
+            _ => Err("expected error, warn, info or debug".to_owned()),
+        }
+    }
+}
+
+/// Form of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("expected text or json".to_owned()),
+        }
+    }
+}
+
+// Process-wide on purpose: a logger is no part of anything's input or output. Read relaxed: a line
+// more or less while the level changes does not matter.
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Sets the least level that is written.
+pub(crate) fn set_level(level: Level) {
+    LEVEL.store(level as u8, Ordering::Relaxed);
+}
+
+/// The least level that is written.
+pub(crate) fn level() -> Level {
+    let number = usize::from(LEVEL.load(Ordering::Relaxed));
+    Level::ALL.get(number).copied().unwrap_or(Level::Debug)
+}
+
+/// Sets the form of lines.
+pub(crate) fn set_format(format: Format) {
+    JSON.store(format == Format::Json, Ordering::Relaxed);
+}
+
+/// Writes a line: `about` is one word (`config`, `listener`), `values` are named details.
+pub(crate) fn write(
+    level: Level,
+    about: &'static str,
+    message: fmt::Arguments<'_>,
+    values: &[(&str, &dyn fmt::Display)],
+) {
+    if level > self::level() {
+        return;
+    }
+    let line = if JSON.load(Ordering::Relaxed) {
+        json_line(SystemTime::now(), level, about, message, values)
+    } else {
+        text_line(SystemTime::now(), level, about, message, values)
+    };
+    // Nobody is left to be told when standard error is gone.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// An error line without details.
+pub(crate) fn error(about: &'static str, message: impl fmt::Display) {
+    write(Level::Error, about, format_args!("{message}"), &[]);
+}
+
+/// A warning line without details.
+pub(crate) fn warn(about: &'static str, message: impl fmt::Display) {
+    write(Level::Warn, about, format_args!("{message}"), &[]);
+}
+
+/// An information line without details.
+pub(crate) fn info(about: &'static str, message: impl fmt::Display) {
+    write(Level::Info, about, format_args!("{message}"), &[]);
+}
+
+/// A debug line without details.
+pub(crate) fn debug(about: &'static str, message: impl fmt::Display) {
+    write(Level::Debug, about, format_args!("{message}"), &[]);
+}
+
+fn text_line(
+    now: SystemTime,
+    level: Level,
+    about: &str,
+    message: fmt::Arguments<'_>,
+    values: &[(&str, &dyn fmt::Display)],
+) -> String {
+    let mut line = format!("{} {:5} {about}: {message}", Stamp(now), level.as_str());
+    for (name, value) in values {
+        // Writing to a string cannot fail.
+        let _ = write!(line, " {name}={value}");
+    }
+    line.push('\n');
+    line
+}
+
+fn json_line(
+    now: SystemTime,
+    level: Level,
+    about: &str,
+    message: fmt::Arguments<'_>,
+    values: &[(&str, &dyn fmt::Display)],
+) -> String {
+    let mut object = serde_json::Map::new();
+    object.insert("time".to_owned(), Stamp(now).to_string().into());
+    object.insert("level".to_owned(), level.as_str().into());
+    object.insert("scope".to_owned(), about.into());
+    object.insert("msg".to_owned(), message.to_string().into());
+    for (name, value) in values {
+        object.insert((*name).to_owned(), value.to_string().into());
+    }
+    format!("{}\n", serde_json::Value::Object(object))
+}
+
+/// A time as RFC 3339 in UTC with milliseconds: `2026-01-02T03:04:05.678Z`.
+pub(crate) struct Stamp(pub(crate) SystemTime);
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+        let (year, month, day) = civil(days);
+        let (hour, minute) = (second / 3_600, second / 60 % 60);
+        let (second, milli) = (second % 60, since.subsec_millis());
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"
+        )
+    }
+}
+
+/// Year, month and day of a number of days since 1970-01-01. Years are counted from March, so that
+/// the leap day is the last of its year.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// Lets one line through in a while and counts the others: for what any client can cause. One for
+/// each place that logs, as a `static`.
 #[derive(Debug)]
-pub(crate) struct AccessLog {
-    sender: SyncSender<Message>,
-    path: Option<Arc<str>>,
-    buffer: Vec<u8>,
-    lines: u64,
-    dropped: u64,
+pub(crate) struct Throttle {
+    next_ms: AtomicU64,
+    held_back: AtomicU64,
 }
 
-impl AccessLog {
-    /// Sets where lines go from now on; `None` turns the log off. Pending lines go to the old path.
-    pub(crate) fn set_path(&mut self, path: Option<&str>) {
-        if self.path.as_deref() != path {
-            self.flush();
-            self.path = path.map(Arc::from);
+impl Throttle {
+    /// Time between two lines.
+    const EVERY: Duration = Duration::from_secs(1);
+
+    /// One that lets the next line through.
+    pub(crate) const fn new() -> Self {
+        Self {
+            next_ms: AtomicU64::new(0),
+            held_back: AtomicU64::new(0),
         }
     }
 
-    /// Adds one line. `render` appends it, newline included, and is not called when the log is off
-    /// or the buffer is full.
-    pub(crate) fn line(&mut self, render: impl FnOnce(&mut Vec<u8>)) {
-        if self.path.is_none() {
-            return;
-        }
-        if self.buffer.len() >= BUFFER_BYTES_MAX {
-            self.flush();
-            if self.buffer.len() >= BUFFER_BYTES_MAX {
-                self.dropped += 1;
-                return;
-            }
-        }
-        render(&mut self.buffer);
-        self.lines += 1;
-        if self.buffer.len() >= BLOCK_BYTES && self.buffer.len() < 2 * BLOCK_BYTES {
-            self.flush();
-        }
+    /// Whether to write now, and how many lines were held back since the last one.
+    pub(crate) fn permit(&self) -> Option<u64> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        self.permit_at(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Hands pending lines to the writer; keeps them when it is behind. To be called by the
-    /// worker's clock at least every 250 ms while lines are pending, and before the worker ends.
-    pub(crate) fn flush(&mut self) {
-        let Some(path) = self.path.clone() else {
-            return;
-        };
-        if self.buffer.is_empty() {
-            return;
+    fn permit_at(&self, now_ms: u64) -> Option<u64> {
+        let next = self.next_ms.load(Ordering::Relaxed);
+        let later = now_ms.saturating_add(1_000 * Self::EVERY.as_secs());
+        // Two threads at the same moment: one of them writes. A clock set back by more than the
+        // interval must not silence the place for long.
+        let due = now_ms >= next || next > later;
+        if due
+            && self
+                .next_ms
+                .compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            return Some(self.held_back.swap(0, Ordering::Relaxed));
         }
-        let block = Message::Block {
-            path,
-            bytes: std::mem::take(&mut self.buffer),
-            lines: self.lines,
-        };
-        match self.sender.try_send(block) {
-            Ok(()) => self.lines = 0,
-            Err(TrySendError::Full(Message::Block { bytes, .. })) => self.buffer = bytes,
-            // The writer is gone: only while the process ends.
-            Err(_) => {
-                self.dropped += self.lines;
-                self.lines = 0;
-            }
-        }
+        self.held_back.fetch_add(1, Ordering::Relaxed);
+        None
     }
 
-    /// Whether lines wait for a flush.
-    pub(crate) fn pending(&self) -> bool {
-        !self.buffer.is_empty()
-    }
-
-    /// Lines dropped so far because the writer was behind.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped
-    }
-}
-
-/// The writer thread, and the way to get a worker's end. Cloning it is cheap.
-#[derive(Debug, Clone)]
-pub(crate) struct LogWriter {
-    sender: SyncSender<Message>,
-    failed: Arc<AtomicU64>,
-}
-
-impl LogWriter {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The thread could not be started.
-    pub(crate) fn start() -> io::Result<(Self, JoinHandle<()>)> {
-        let (sender, receiver) = sync_channel(BLOCKS_MAX);
-        let failed = Arc::new(AtomicU64::new(0));
-        let mut files = Files {
-            open: HashMap::new(),
-            failed: Arc::clone(&failed),
-        };
-        let thread = std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || files.run(&receiver))?;
-        Ok((Self { sender, failed }, thread))
-    }
-
-    /// A worker's end, off until a path is set.
-    pub(crate) fn access_log(&self) -> AccessLog {
-        AccessLog {
-            sender: self.sender.clone(),
-            path: None,
-            buffer: Vec::new(),
-            lines: 0,
-            dropped: 0,
-        }
-    }
-
-    /// Opens the files anew, after they were rotated. Blocks no longer than the queue is full.
-    pub(crate) fn reopen(&self) {
-        // A writer that is gone has nothing to reopen.
-        drop(self.sender.send(Message::Reopen));
-    }
-
-    /// Waits until all that workers handed over is written, for a bounded time.
-    pub(crate) fn finish(&self) {
-        let (sender, receiver) = sync_channel(1);
-        if self.sender.send(Message::Finish(sender)).is_ok() {
-            // Nothing is left to do when it takes too long.
-            let _ = receiver.recv_timeout(FINISH_WITHIN);
-        }
-    }
-
-    /// Lines that could not be written: disk full, no permission, reader gone.
-    pub(crate) fn failed_lines(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-}
-
-/// Open files of the writer thread.
-struct Files {
-    open: HashMap<Arc<str>, Target>,
-    failed: Arc<AtomicU64>,
-}
-
-/// One file, or the reason why there is none yet.
-enum Target {
-    File(File),
-    Stdout,
-    Absent { since: Instant },
-}
-
-impl Files {
-    fn run(&mut self, receiver: &Receiver<Message>) {
-        loop {
-            match receiver.recv_timeout(REOPEN_AFTER) {
-                Ok(Message::Block { path, bytes, lines }) => {
-                    if self.write(&path, &bytes).is_err() {
-                        self.failed.fetch_add(lines, Ordering::Relaxed);
-                    }
-                }
-                Ok(Message::Reopen) => self.open.clear(),
-                // The one who waits may have given up.
-                Ok(Message::Finish(done)) => drop(done.try_send(())),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
-
-    fn write(&mut self, path: &Arc<str>, bytes: &[u8]) -> io::Result<()> {
-        let stale = match self.open.get(path) {
-            Some(Target::Absent { since }) => since.elapsed() >= REOPEN_AFTER,
-            Some(_) => false,
-            None => true,
-        };
-        if stale {
-            if self.open.len() >= FILES_MAX {
-                self.open.clear();
-            }
-            let target = Target::open(path);
-            self.open.insert(Arc::clone(path), target);
-        }
-        match self.open.get_mut(path) {
-            Some(Target::File(file)) => file.write_all(bytes),
-            Some(Target::Stdout) => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(bytes)?;
-                stdout.flush()
-            }
-            Some(Target::Absent { .. }) | None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-}
-
-impl Target {
-    fn open(path: &str) -> Self {
-        if path == STDOUT {
-            return Self::Stdout;
-        }
-        match OpenOptions::new().create(true).append(true).open(path) {
-            Ok(file) => Self::File(file),
-            Err(_) => Self::Absent {
-                since: Instant::now(),
-            },
+    /// Writes a line if it is time for one.
+    pub(crate) fn warn(&self, about: &'static str, message: impl fmt::Display) {
+        match self.permit() {
+            Some(0) => warn(about, message),
+            Some(held_back) => write(
+                Level::Warn,
+                about,
+                format_args!("{message}"),
+                &[("more_like_this", &held_back)],
+            ),
+            None => {}
         }
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_rfc_3339() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.250Z"),
+            (951_782_399, "2000-02-28T23:59:59.250Z"),
+            (951_782_400, "2000-02-29T00:00:00.250Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.250Z"),
+            (1_767_323_045, "2026-01-02T03:04:05.250Z"),
+        ] {
+            let time = UNIX_EPOCH + Duration::from_millis(seconds * 1_000 + 250);
+            assert_eq!(Stamp(time).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn both_forms_carry_the_values() {
+        let values: &[(&str, &dyn fmt::Display)] = &[("port", &80), ("owner", &"n\"x")];
+        let text = text_line(
+            UNIX_EPOCH,
+            Level::Warn,
+            "listener",
+            format_args!("taken"),
+            values,
+        );
+        assert_eq!(
+            text,
+            "1970-01-01T00:00:00.000Z warn  listener: taken port=80 owner=n\"x\n"
+        );
+        let json = json_line(
+            UNIX_EPOCH,
+            Level::Warn,
+            "listener",
+            format_args!("taken"),
+            values,
+        );
+        assert_eq!(
+            json,
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"level\":\"warn\",\"scope\":\"listener\",\
+             \"msg\":\"taken\",\"port\":\"80\",\"owner\":\"n\\\"x\"}\n"
+        );
+    }
+
+    #[test]
+    fn noise_is_held_back_and_counted() {
+        let throttle = Throttle::new();
+        assert_eq!(throttle.permit_at(5_000), Some(0));
+        assert_eq!(throttle.permit_at(5_001), None);
+        assert_eq!(throttle.permit_at(5_999), None);
+        assert_eq!(throttle.permit_at(6_000), Some(2));
+        assert_eq!(throttle.permit_at(1_000), Some(0), "the clock was set back");
+    }
+}

@@ -1,11 +1,17 @@
 //! Thread-per-core edge proxy: reads configuration, serves it.
 
+mod args;
 mod generation;
 mod listen;
 mod log;
 mod rt;
+mod signals;
 mod stats;
+mod systemd;
 mod tls;
 mod worker;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {}
