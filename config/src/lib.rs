@@ -13,6 +13,7 @@ pub mod parse;
 pub mod print;
 pub mod resource;
 pub mod source;
+pub mod template;
 pub mod yaml;
 
 pub use diag::{Diagnostic, Diagnostics};

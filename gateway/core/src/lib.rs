@@ -5,8 +5,17 @@
 //! `decide::Decision` (what we will do with it), `exchange::Exchange` (one request and its
 //! response, retries included).
 
+pub mod admit;
 pub mod call;
+pub mod cors;
+pub mod decide;
+pub mod explain;
 pub mod flags;
+pub mod log;
+pub mod plan;
 pub mod reply;
+pub mod rewrite;
 pub mod rng;
+pub mod tables;
+pub mod template;
 pub mod time;
