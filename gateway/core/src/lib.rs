@@ -6,12 +6,18 @@
 //! response, retries included).
 
 pub mod admit;
+pub mod authority;
 pub mod call;
 pub mod cors;
 pub mod decide;
 pub mod explain;
 pub mod flags;
+pub mod h1;
+pub mod hygiene;
+pub mod limits;
 pub mod log;
+pub mod method;
+pub mod path;
 pub mod plan;
 pub mod reply;
 pub mod rewrite;
