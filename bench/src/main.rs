@@ -22,7 +22,10 @@ fn main() -> ExitCode {
         eprintln!("usage: sallyport-bench ADDRESS [BODY_BYTES]");
         return ExitCode::from(2);
     };
-    let size = args.next().and_then(|text| text.parse().ok()).unwrap_or(BODY_BYTES_DEFAULT);
+    let size = args
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(BODY_BYTES_DEFAULT);
     let mut ring = io_uring_06::IoUring::builder();
     ring.setup_single_issuer().setup_defer_taskrun();
     let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()

@@ -7,10 +7,13 @@
 
 pub mod admit;
 pub mod authority;
+pub mod balance;
 pub mod call;
 pub mod cors;
 pub mod decide;
+pub mod exchange;
 pub mod explain;
+pub mod failure;
 pub mod flags;
 pub mod h1;
 pub mod hygiene;
