@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
+use crate::call::Scheme;
 use crate::h1::{FieldSet, HeaderEdits, HeaderIndex, KnownHeader, decimal};
-use crate::limits::Scheme;
 use crate::rng::Rng;
 
 /// What to do with `x-forwarded-client-cert` (Istio: `forwardClientCertDetails`).

@@ -5,6 +5,8 @@
 //! never absorbed. Everything here is a plain constant so that buffers can be sized at compile
 //! time; what differs between listeners lives in [`Http1Profile`].
 
+use crate::call::Scheme;
+
 /// Bytes of a message head: request or status line, all field lines, final empty line.
 ///
 /// Larger heads get 431 (414 when the request line alone is too long), or 502 from an upstream.
@@ -47,26 +49,6 @@ pub enum Underscores {
     Reject,
     /// Forwarded as any other name; the SIDECAR profile, Envoy's `ALLOW`.
     Pass,
-}
-
-/// The transport's scheme, which an absolute request target must name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// A connection without TLS.
-    Http,
-    /// A connection over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// The scheme as it stands in a URI and in `x-forwarded-proto`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
 }
 
 /// What one listener accepts as HTTP/1 beyond the bounds above, which hold everywhere.

@@ -3,6 +3,7 @@
 //! Nothing is rebuilt: [`crate::h1::encode_request`] copies the untouched lines of the received
 //! head in runs and appends the additions. [`HeaderView`] shows rules and logs the outcome.
 
+use crate::call::HeaderLines;
 use crate::h1::field::{Field, FieldSet, HeaderIndex};
 use crate::h1::known::KnownHeader;
 use crate::h1::scan;
@@ -179,12 +180,15 @@ pub struct HeaderView<'a> {
 impl<'a> HeaderView<'a> {
     /// The value of the first field named `name` (lower case).
     #[must_use]
-    pub fn value(self, name: &'a [u8]) -> Option<&'a [u8]> {
-        self.values(name).next()
+    pub fn value(self, name: &[u8]) -> Option<&'a [u8]> {
+        match KnownHeader::of(name) {
+            Some(known) if known != KnownHeader::XEnvoy => self.known(known),
+            _ => self.values(name).next(),
+        }
     }
 
     /// The values of every field named `name` (lower case), in order.
-    pub fn values(self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pub fn values<'n>(self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let sent = self
             .index
             .named(self.buf, name)
@@ -223,5 +227,15 @@ impl<'a> HeaderView<'a> {
         let lines = &self.edits.lines;
         let live = self.edits.added.iter().filter(|added| added.live);
         live.map(move |added| (added.name(lines), added.value(lines)))
+    }
+}
+
+impl HeaderLines for HeaderView<'_> {
+    fn any(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.values(name.as_bytes()).any(visit)
+    }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.value(name.as_bytes())
     }
 }

@@ -33,6 +33,13 @@ impl Span {
         buf.get(self.start()..self.end()).unwrap_or_default()
     }
 
+    /// The bytes as text, for ranges that the parser let only ASCII into: method, target,
+    /// authority. Empty for anything else.
+    #[must_use]
+    pub fn text(self, buf: &[u8]) -> &str {
+        str::from_utf8(self.of(buf)).unwrap_or_default()
+    }
+
     /// First byte.
     #[must_use]
     pub fn start(self) -> usize {
@@ -229,7 +236,7 @@ impl HeaderIndex {
     pub fn named<'i>(
         &'i self,
         buf: &'i [u8],
-        name: &'i [u8],
+        name: &[u8],
     ) -> impl Iterator<Item = (usize, &'i Field)> {
         self.fields
             .iter()
