@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::api;
 use crate::api::Map;
+use crate::message::{Cx, FromNode, Message, MessageInfo, same_name};
 use crate::source::{FileId, Span};
 use crate::yaml::Node;
 
@@ -90,18 +91,30 @@ impl Resource {
         }
     }
 
-    /// The place of a field like `spec.http[0].route`, or of its nearest ancestor that exists.
+    /// The place of a field's value, like `spec.http[0].route`, or of its nearest ancestor that
+    /// exists; both spellings of a name find it.
     #[must_use]
     pub fn span_at(&self, path: &str) -> Span {
-        let _ = path;
-        self.node.span
+        // the tree of an embedded MeshConfig begins below the key that its paths begin with
+        let path = if self.spec.kind() == Kind::MeshConfig {
+            path.strip_prefix("mesh").unwrap_or(path)
+        } else {
+            path
+        };
+        find(&self.node, path)
+    }
+
+    /// Whether the text has the field at all, be it null.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        walk(&self.node, path).1.is_empty()
     }
 }
 
-/// Writes everything that is once per kind, from one list: the kind, the typed object, and the
-/// iteration over a set.
+/// Writes everything that is once per kind, from one list: the kind, the typed object, its
+/// decoder, and the iteration over a set.
 macro_rules! kinds {
-    ($($kind:ident($ty:ty) $iter:ident $iter_doc:literal;)*) => {
+    ($($kind:ident($ty:ty) $group:ident $iter:ident $iter_doc:literal;)*) => {
         /// A kind of object that is read.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
@@ -118,6 +131,21 @@ macro_rules! kinds {
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$kind => stringify!($kind),)*
+                }
+            }
+
+            /// Its API group with the versions that are served.
+            pub(crate) fn group(self) -> &'static Group {
+                match self {
+                    $(Self::$kind => &$group,)*
+                }
+            }
+
+            /// Fields of its `spec` (of the whole object for Kubernetes' own kinds).
+            #[must_use]
+            pub fn schema(self) -> &'static MessageInfo {
+                match self {
+                    $(Self::$kind => <$ty as Message>::INFO,)*
                 }
             }
         }
@@ -137,6 +165,13 @@ macro_rules! kinds {
                     $(Self::$kind(_) => Kind::$kind,)*
                 }
             }
+
+            /// Decodes an object of a kind; an absent node is an empty message.
+            pub(crate) fn decode<'n>(kind: Kind, node: Option<&'n Node>, cx: &mut Cx<'n>) -> Option<Self> {
+                match kind {
+                    $(Kind::$kind => message_or_default::<$ty>(node, cx).map(|m| Self::$kind(Box::new(m))),)*
+                }
+            }
         }
 
         impl ResourceSet {
@@ -151,30 +186,134 @@ macro_rules! kinds {
     };
 }
 
+/// The place of a path, or of its nearest ancestor.
+fn find(node: &Node, path: &str) -> Span {
+    walk(node, path).0.span
+}
+
+/// Follows a path as far as it exists; what could not be followed comes back.
+fn walk<'n, 'p>(mut node: &'n Node, mut path: &'p str) -> (&'n Node, &'p str) {
+    loop {
+        let step = path.strip_prefix('.').unwrap_or(path);
+        let next = match step.strip_prefix('[').and_then(|s| s.split_once(']')) {
+            Some((index, rest)) => index
+                .parse::<usize>()
+                .ok()
+                .and_then(|i| node.items().get(i))
+                .map(|item| (item, rest)),
+            None => longest_key(node, step),
+        };
+        match next {
+            Some((below, rest)) if !step.is_empty() => (node, path) = (below, rest),
+            _ => return (node, step),
+        }
+    }
+}
+
+/// The entry whose key begins the path. Keys may have dots, like header names, so the longest wins.
+fn longest_key<'n, 'p>(node: &'n Node, path: &'p str) -> Option<(&'n Node, &'p str)> {
+    let ends = path
+        .match_indices(['.', '['])
+        .map(|(i, _)| i)
+        .chain([path.len()]);
+    let mut best = None;
+    for end in ends {
+        let (key, rest) = path.split_at(end);
+        if let Some(entry) = node.entries().iter().find(|e| same_name(&e.key, key)) {
+            best = Some((&entry.value, rest));
+        }
+    }
+    best
+}
+
+fn message_or_default<'n, M: Message>(node: Option<&'n Node>, cx: &mut Cx<'n>) -> Option<M> {
+    match node {
+        Some(node) if !node.is_null() => M::from_node(node, cx),
+        _ => Some(M::default()),
+    }
+}
+
+/// An API group, and which of its versions are read; all versions of a kind have one schema.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Name; empty for Kubernetes' core.
+    pub(crate) name: &'static str,
+    /// Versions, the best first.
+    pub(crate) versions: &'static [&'static str],
+}
+
+const NETWORKING: Group = Group {
+    name: "networking.istio.io",
+    versions: &["v1", "v1beta1", "v1alpha3"],
+};
+const SECURITY: Group = Group {
+    name: "security.istio.io",
+    versions: &["v1", "v1beta1"],
+};
+const TELEMETRY: Group = Group {
+    name: "telemetry.istio.io",
+    versions: &["v1", "v1alpha1"],
+};
+const INSTALL: Group = Group {
+    name: "install.istio.io",
+    versions: &["v1alpha1"],
+};
+const CORE: Group = Group {
+    name: "",
+    versions: &["v1"],
+};
+const DISCOVERY: Group = Group {
+    name: "discovery.k8s.io",
+    versions: &["v1", "v1beta1"],
+};
+const APPS: Group = Group {
+    name: "apps",
+    versions: &["v1"],
+};
+/// Not an object of its own: found inside a ConfigMap.
+const EMBEDDED: Group = Group {
+    name: "",
+    versions: &[],
+};
+
+impl Kind {
+    /// Whether it is Istio's: `spec` holds the message, and unknown fields are errors.
+    #[must_use]
+    pub fn is_istio(self) -> bool {
+        self.group().name.ends_with(".istio.io")
+    }
+
+    /// Whether its objects are outside namespaces.
+    #[must_use]
+    pub fn is_cluster_scoped(self) -> bool {
+        self == Self::Namespace
+    }
+}
+
 kinds! {
-    Gateway(api::Gateway) gateways "Gateway";
-    VirtualService(api::VirtualService) virtual_services "VirtualService";
-    DestinationRule(api::DestinationRule) destination_rules "DestinationRule";
-    ServiceEntry(api::ServiceEntry) service_entries "ServiceEntry";
-    WorkloadEntry(api::WorkloadEntry) workload_entries "WorkloadEntry";
-    WorkloadGroup(api::WorkloadGroup) workload_groups "WorkloadGroup";
-    Sidecar(api::Sidecar) sidecars "Sidecar";
-    ProxyConfig(api::ProxyConfig) proxy_configs "ProxyConfig";
-    EnvoyFilter(api::EnvoyFilter) envoy_filters "EnvoyFilter";
-    PeerAuthentication(api::PeerAuthentication) peer_authentications "PeerAuthentication";
-    RequestAuthentication(api::RequestAuthentication) request_authentications "RequestAuthentication";
-    AuthorizationPolicy(api::AuthorizationPolicy) authorization_policies "AuthorizationPolicy";
-    Telemetry(api::Telemetry) telemetries "Telemetry";
-    IstioOperator(api::IstioOperator) istio_operators "IstioOperator";
-    MeshConfig(api::MeshConfig) mesh_configs "MeshConfig";
-    Service(api::kube::Service) services "Service";
-    EndpointSlice(api::kube::EndpointSlice) endpoint_slices "EndpointSlice";
-    Endpoints(api::kube::Endpoints) endpoints "Endpoints";
-    Secret(api::kube::Secret) secrets "Secret";
-    ConfigMap(api::kube::ConfigMap) config_maps "ConfigMap";
-    Namespace(api::kube::Namespace) namespaces "Namespace";
-    Pod(api::kube::Pod) pods "Pod";
-    Deployment(api::kube::Deployment) deployments "Deployment";
+    Gateway(api::Gateway) NETWORKING gateways "Gateway";
+    VirtualService(api::VirtualService) NETWORKING virtual_services "VirtualService";
+    DestinationRule(api::DestinationRule) NETWORKING destination_rules "DestinationRule";
+    ServiceEntry(api::ServiceEntry) NETWORKING service_entries "ServiceEntry";
+    WorkloadEntry(api::WorkloadEntry) NETWORKING workload_entries "WorkloadEntry";
+    WorkloadGroup(api::WorkloadGroup) NETWORKING workload_groups "WorkloadGroup";
+    Sidecar(api::Sidecar) NETWORKING sidecars "Sidecar";
+    ProxyConfig(api::ProxyConfig) NETWORKING proxy_configs "ProxyConfig";
+    EnvoyFilter(api::EnvoyFilter) NETWORKING envoy_filters "EnvoyFilter";
+    PeerAuthentication(api::PeerAuthentication) SECURITY peer_authentications "PeerAuthentication";
+    RequestAuthentication(api::RequestAuthentication) SECURITY request_authentications "RequestAuthentication";
+    AuthorizationPolicy(api::AuthorizationPolicy) SECURITY authorization_policies "AuthorizationPolicy";
+    Telemetry(api::Telemetry) TELEMETRY telemetries "Telemetry";
+    IstioOperator(api::IstioOperator) INSTALL istio_operators "IstioOperator";
+    MeshConfig(api::MeshConfig) EMBEDDED mesh_configs "MeshConfig";
+    Service(api::kube::Service) CORE services "Service";
+    EndpointSlice(api::kube::EndpointSlice) DISCOVERY endpoint_slices "EndpointSlice";
+    Endpoints(api::kube::Endpoints) CORE endpoints "Endpoints";
+    Secret(api::kube::Secret) CORE secrets "Secret";
+    ConfigMap(api::kube::ConfigMap) CORE config_maps "ConfigMap";
+    Namespace(api::kube::Namespace) CORE namespaces "Namespace";
+    Pod(api::kube::Pod) CORE pods "Pod";
+    Deployment(api::kube::Deployment) APPS deployments "Deployment";
 }
 
 /// All objects, by kind, and in a kind by age.

@@ -3,6 +3,9 @@
 //! JSON is YAML, so one reader serves both. The tree is what decoding, `span_at` and the
 //! diagnostics stand on.
 
+pub(crate) mod read;
+pub(crate) mod split;
+
 use crate::source::Span;
 
 /// A value with its place.
@@ -156,3 +159,6 @@ impl Plain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

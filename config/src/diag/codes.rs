@@ -106,7 +106,7 @@ codes! {
         "The fields exclude each other.";
     SP0010 Warning UnknownFieldIgnored "unknown field %s is ignored"
         "Istio reads this part leniently and drops the field without a word.";
-    SP0011 Warning KindIgnored "kind %s is not read here"
+    SP0011 Info KindIgnored "kind %s is not read here"
         "The object is valid Kubernetes but means nothing to this program.";
 }
 
