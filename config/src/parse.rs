@@ -187,7 +187,7 @@ impl Reader {
         let mut cx = Cx::new(root, unknown);
         let spec = Spec::decode(kind, inner, &mut cx);
         out.extend(cx.finish());
-        let spec = spec.or_else(|| Spec::decode(kind, None, &mut Cx::new("", unknown)))?;
+        let spec = spec.unwrap_or_else(|| Spec::empty(kind));
         Some(Resource {
             meta,
             spec,

@@ -166,6 +166,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// An object of a kind with nothing set.
+            #[must_use]
+            pub fn empty(kind: Kind) -> Self {
+                match kind {
+                    $(Kind::$kind => Self::$kind(Box::default()),)*
+                }
+            }
+
             /// Decodes an object of a kind; an absent node is an empty message.
             pub(crate) fn decode<'n>(kind: Kind, node: Option<&'n Node>, cx: &mut Cx<'n>) -> Option<Self> {
                 match kind {

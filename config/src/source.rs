@@ -67,12 +67,19 @@ impl fmt::Display for Location {
 }
 
 /// One file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Source {
     /// File name as given.
     pub name: Arc<str>,
     /// Whole text.
     pub text: Arc<str>,
+}
+
+// files hold secrets: Debug shows their size only
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({}, {} bytes)", self.name, self.text.len())
+    }
 }
 
 /// All files of a run, in the order they were added.

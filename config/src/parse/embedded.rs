@@ -90,12 +90,9 @@ impl Lines {
     fn literal(outer: &Node, text: &str, sources: &SourceMap) -> Option<Vec<(u32, u32, u32, u32)>> {
         let file = &sources.get(outer.span.file)?.text;
         let from = usize::try_from(outer.span.start).ok()?;
-        let header = file.get(from..)?.lines().next()?;
-        if !header.starts_with('|') {
-            return None;
-        }
-        let mut at = from + file.get(from..)?.find('\n')? + 1;
-        let mut line = outer.span.line + 1;
+        // the reader places a block at its first line, after the indentation
+        let mut at = file.get(..from)?.rfind('\n')? + 1;
+        let mut line = outer.span.line;
         let mut inside = 0;
         let mut starts = Vec::new();
         for content in text.split_inclusive('\n') {
@@ -103,12 +100,15 @@ impl Lines {
             let wanted = content.trim_end_matches(['\n', '\r']);
             let kept = raw.trim_end_matches(['\n', '\r']);
             let indent = if wanted.trim().is_empty() {
-                0
+                ""
             } else {
-                kept.strip_suffix(wanted)?.len()
+                kept.strip_suffix(wanted)?
             };
+            if !indent.bytes().all(|b| b == b' ') {
+                return None;
+            }
             let number = |n: usize| u32::try_from(n).ok();
-            starts.push((number(inside)?, number(at)?, number(indent)?, line));
+            starts.push((number(inside)?, number(at)?, number(indent.len())?, line));
             inside += content.len();
             at += raw.len();
             line += 1;
