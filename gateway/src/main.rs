@@ -1,7 +1,9 @@
 //! Thread-per-core edge proxy: reads configuration, serves it.
 
 mod args;
+mod buffer;
 mod generation;
+mod io;
 mod listen;
 mod log;
 mod rt;

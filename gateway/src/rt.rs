@@ -1,6 +1,21 @@
-//! The runtime: the only module that names it. Which driver, which ring flags, tasks and sleeps.
+//! The runtime: together with `rt/` and `io/` the only code that names it. Which driver, which
+//! ring flags, tasks, sleeps and alarms.
+//!
+//! Rules that keep us clear of the runtime's edges: an accept is never a pending operation (we
+//! wait for readiness and accept ourselves), so none can be lost; a pending read is cancelled and
+//! then awaited, never dropped, unless its connection closes with it.
+
+mod ring;
+mod timers;
 
 use std::fmt;
+use std::future::Future;
+use std::io;
+
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+
+pub(crate) use timers::{Alarm, Timers};
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,30 +41,138 @@ pub(crate) struct Driver {
 /// A driver that works here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DriverKind {
-    /// io_uring.
-    IoUring,
+    /// io_uring with these flags.
+    IoUring(RingFlags),
     /// epoll.
     Epoll,
+}
+
+/// Flags of a ring, best first: each step works on older kernels than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RingFlags {
+    /// `SINGLE_ISSUER | DEFER_TASKRUN`: completions are processed when we ask for them. Linux 6.1.
+    Deferred,
+    /// `SINGLE_ISSUER | COOP_TASKRUN`: no interrupt to process completions. Linux 6.0.
+    Cooperative,
+    /// None.
+    Plain,
 }
 
 impl fmt::Display for Driver {
     /// `io_uring` or `epoll`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            DriverKind::IoUring => "io_uring",
+            DriverKind::IoUring(_) => "io_uring",
             DriverKind::Epoll => "epoll",
         })
     }
 }
 
-/// Finds a driver that works here, by building a ring of the real size.
+/// Finds a driver that works here, by building a ring of the real size: a kernel may know io_uring
+/// and still refuse it by seccomp or sysctl (EPERM, ENOSYS) or for lack of locked memory (ENOMEM).
 ///
 /// # Errors
 /// io_uring was demanded and the kernel refuses it.
-pub(crate) fn probe(choice: DriverChoice) -> std::io::Result<Driver> {
-    let _ = choice;
-    Ok(Driver {
-        kind: DriverKind::Epoll,
-        reason: String::new(),
-    })
+pub(crate) fn probe(choice: DriverChoice) -> io::Result<Driver> {
+    if choice == DriverChoice::Epoll {
+        return Ok(Driver {
+            kind: DriverKind::Epoll,
+            reason: "epoll was asked for".to_owned(),
+        });
+    }
+    let mut reason = String::new();
+    let mut last = None;
+    for flags in [
+        RingFlags::Deferred,
+        RingFlags::Cooperative,
+        RingFlags::Plain,
+    ] {
+        match ring::probe(flags) {
+            Ok(()) => {
+                let kind = DriverKind::IoUring(flags);
+                return Ok(Driver { kind, reason });
+            }
+            Err(error) => {
+                reason = format!("io_uring {flags:?}: {error}");
+                last = Some(error);
+            }
+        }
+    }
+    match (choice, last) {
+        (DriverChoice::IoUring, Some(error)) => Err(error),
+        _ => Ok(Driver {
+            kind: DriverKind::Epoll,
+            reason,
+        }),
+    }
 }
+
+/// A runtime of this thread.
+pub(crate) enum Runtime {
+    /// On io_uring.
+    IoUring(monoio::Runtime<TimeDriver<IoUringDriver>>),
+    /// On epoll.
+    Epoll(monoio::Runtime<TimeDriver<LegacyDriver>>),
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IoUring(_) => "IoUring",
+            Self::Epoll(_) => "Epoll",
+        })
+    }
+}
+
+impl Runtime {
+    /// Builds a runtime on the calling thread, which must be the one to run it: a ring belongs to
+    /// the thread that made it.
+    ///
+    /// # Errors
+    /// The ring or the epoll descriptor could not be made.
+    pub(crate) fn new(kind: DriverKind) -> io::Result<Self> {
+        match kind {
+            DriverKind::IoUring(flags) => RuntimeBuilder::<IoUringDriver>::new()
+                .with_entries(ring::ENTRIES)
+                .uring_builder(ring::builder(flags))
+                .enable_timer()
+                .build()
+                .map(Self::IoUring),
+            DriverKind::Epoll => RuntimeBuilder::<LegacyDriver>::new()
+                .with_entries(ring::ENTRIES)
+                .enable_timer()
+                .build()
+                .map(Self::Epoll),
+        }
+    }
+
+    /// Runs a future and all that it spawns, until it is done.
+    pub(crate) fn block_on<F: Future>(&mut self, future: F) -> F::Output {
+        match self {
+            Self::IoUring(runtime) => runtime.block_on(future),
+            Self::Epoll(runtime) => runtime.block_on(future),
+        }
+    }
+}
+
+/// Starts a task of this worker. A panic in it ends it, and nothing else: it is reported to
+/// standard error by the panic hook.
+pub(crate) fn spawn<F: Future<Output = ()> + 'static>(future: F) {
+    drop(monoio::spawn(timers::Contained(Box::pin(future))));
+}
+
+/// Waits this long, to the millisecond.
+pub(crate) async fn sleep(duration: std::time::Duration) {
+    monoio::time::sleep(duration).await;
+}
+
+/// Keeps the calling thread on one CPU.
+///
+/// # Errors
+/// There is no such CPU in the process's affinity mask.
+pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
+    monoio::utils::bind_to_cpu_set([cpu]).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests;

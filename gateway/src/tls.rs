@@ -1,5 +1,7 @@
 //! TLS towards clients: from certificates to handshake configurations.
 
+pub(crate) mod session;
+
 use sallyport_config::ir::Snapshot;
 
 /// Handshake configurations of all filter chains of one generation.

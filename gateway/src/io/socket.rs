@@ -1,0 +1,234 @@
+//! A plain socket as two lanes: one read and one write can be under way at once.
+//!
+//! A read is pending nearly always: behind a request to notice that the client has gone, between
+//! requests to get the next one, on an idle upstream connection to notice its end. That costs one
+//! operation per request and no question asked, but pins a buffer. So a read that stays pending is
+//! *parked* by its owner after a while: cancelled, its buffer given back, and replaced by a wait
+//! for readiness that needs none.
+
+// JUSTIFICATION: waiting for readiness needs a shared reference to the stream, which the runtime's
+// split halves keep behind a cell.
+#![allow(unsafe_code, reason = "one block, justified above")]
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use monoio::buf::{IoBufMut, Slice};
+use monoio::io::{
+    AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedReadHalf,
+    OwnedWriteHalf, Splitable,
+};
+use monoio::net::TcpStream;
+
+use super::lane::{Clerk, Lane};
+use crate::buffer::Buffers;
+
+/// `ECANCELED`: what a cancelled read ends with.
+const CANCELLED: i32 = libc::ECANCELED;
+
+enum ReadOrder {
+    /// Append what comes to the buffer.
+    Read(Vec<u8>, CancelHandle),
+    /// Wait until something can be read.
+    Watch,
+}
+
+enum ReadOutcome {
+    Read(io::Result<usize>, Vec<u8>),
+    Readable(io::Result<()>),
+}
+
+enum WriteOrder {
+    /// All of it.
+    Write(Vec<u8>),
+    /// No more will come.
+    Finish,
+}
+
+/// A read's end: the number of bytes appended, 0 at the end of the stream, and the buffer.
+pub(crate) type ReadDone = (io::Result<usize>, Vec<u8>);
+/// A write's end, and the buffer as it was.
+pub(crate) type WriteDone = (io::Result<()>, Vec<u8>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Nothing,
+    Into,
+    /// Being cancelled.
+    Parking,
+    /// Waiting without a buffer.
+    Parked,
+}
+
+/// A connected socket. Closed when dropped.
+pub(crate) struct Socket {
+    reader: Lane<ReadOrder, ReadOutcome>,
+    writer: Lane<WriteOrder, WriteDone>,
+    reading: Reading,
+    canceller: Option<Canceller>,
+    buffers: Rc<Buffers>,
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket")
+            .field("reading", &self.reading)
+            .field("writing", &self.writer.is_busy())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Socket {
+    /// Takes over an accepted socket. It must be non-blocking on epoll and blocking on io_uring.
+    ///
+    /// # Errors
+    /// It could not be registered with the driver.
+    pub(crate) fn adopt(stream: std::net::TcpStream, buffers: Rc<Buffers>) -> io::Result<Self> {
+        TcpStream::from_std(stream).map(|stream| Self::new(stream, buffers))
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// Refused, unreachable, no descriptor left.
+    pub(crate) async fn connect(address: SocketAddr, buffers: Rc<Buffers>) -> io::Result<Self> {
+        let stream = TcpStream::connect_addr(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self::new(stream, buffers))
+    }
+
+    fn new(stream: TcpStream, buffers: Rc<Buffers>) -> Self {
+        let (read, write) = stream.into_split();
+        Self {
+            reader: Lane::new(|clerk| read_orders(read, clerk)),
+            writer: Lane::new(|clerk| write_orders(write, clerk)),
+            reading: Reading::Nothing,
+            canceller: None,
+            buffers,
+        }
+    }
+
+    /// Starts to read behind the bytes that are in the buffer already, up to its capacity.
+    pub(crate) fn start_read(&mut self, buffer: Vec<u8>) {
+        let canceller = self.canceller.get_or_insert_with(Canceller::new);
+        let order = ReadOrder::Read(buffer, canceller.handle());
+        self.reader.order(order);
+        self.reading = Reading::Into;
+    }
+
+    /// Whether a read has been started and not been reported.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reading != Reading::Nothing
+    }
+
+    /// Gives the buffer of a pending read back until there is something to read. Only for a read
+    /// that was started with an empty buffer. Poll the read on as if nothing had happened.
+    pub(crate) fn park(&mut self) {
+        if self.reading == Reading::Into {
+            self.canceller = self.canceller.take().map(Canceller::cancel);
+            self.reading = Reading::Parking;
+        }
+    }
+
+    /// How the read went.
+    pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<ReadDone> {
+        loop {
+            let Poll::Ready(outcome) = self.reader.poll(context) else {
+                return Poll::Pending;
+            };
+            match outcome {
+                ReadOutcome::Read(Err(error), buffer)
+                    if self.reading == Reading::Parking
+                        && error.raw_os_error() == Some(CANCELLED) =>
+                {
+                    self.buffers.give(buffer);
+                    self.canceller = None;
+                    self.reading = Reading::Parked;
+                    self.reader.order(ReadOrder::Watch);
+                }
+                ReadOutcome::Read(result, buffer) => {
+                    self.reading = Reading::Nothing;
+                    return Poll::Ready((result, buffer));
+                }
+                ReadOutcome::Readable(Ok(())) => self.start_read(self.buffers.take()),
+                ReadOutcome::Readable(Err(error)) => {
+                    self.reading = Reading::Nothing;
+                    return Poll::Ready((Err(error), Vec::new()));
+                }
+            }
+        }
+    }
+
+    /// Starts to write the whole buffer.
+    pub(crate) fn start_write(&mut self, buffer: Vec<u8>) {
+        self.writer.order(WriteOrder::Write(buffer));
+    }
+
+    /// Tells the peer that no more will come.
+    pub(crate) fn start_finish(&mut self) {
+        self.writer.order(WriteOrder::Finish);
+    }
+
+    /// Whether a write has been started and not been reported.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writer.is_busy()
+    }
+
+    /// How the write went.
+    pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<WriteDone> {
+        self.writer.poll(context)
+    }
+}
+
+async fn read_orders(mut half: OwnedReadHalf<TcpStream>, clerk: Clerk<ReadOrder, ReadOutcome>) {
+    loop {
+        let outcome = match clerk.next().await {
+            ReadOrder::Read(buffer, handle) => {
+                let behind = buffer.len();
+                let (result, slice) = half
+                    .cancelable_read(buffer.slice_mut(behind..), handle)
+                    .await;
+                ReadOutcome::Read(result, slice.into_inner())
+            }
+            ReadOrder::Watch => ReadOutcome::Readable(readable(&half).await),
+        };
+        clerk.report(outcome);
+    }
+}
+
+/// Waits until a read would not block.
+async fn readable(half: &OwnedReadHalf<TcpStream>) -> io::Result<()> {
+    // SAFETY: the cell lives as long as the half. No exclusive reference to the stream is used
+    // while this one is: this half does not read meanwhile, and operations of the other half use
+    // theirs only inside the call that submits them, which takes the descriptor out.
+    let stream = unsafe { &*half.0.get() };
+    stream.readable(false).await
+}
+
+async fn write_orders(mut half: OwnedWriteHalf<TcpStream>, clerk: Clerk<WriteOrder, WriteDone>) {
+    loop {
+        let outcome = match clerk.next().await {
+            WriteOrder::Write(buffer) => write_all(&mut half, buffer).await,
+            WriteOrder::Finish => (half.shutdown().await, Vec::new()),
+        };
+        clerk.report(outcome);
+    }
+}
+
+async fn write_all(half: &mut OwnedWriteHalf<TcpStream>, mut buffer: Vec<u8>) -> WriteDone {
+    let mut sent = 0;
+    while sent < buffer.len() {
+        let end = buffer.len();
+        let (result, slice) = half.write(Slice::new(buffer, sent, end)).await;
+        buffer = slice.into_inner();
+        match result {
+            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (Err(error), buffer),
+        }
+    }
+    (Ok(()), buffer)
+}

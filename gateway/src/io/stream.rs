@@ -1,0 +1,210 @@
+//! A byte stream to a client or an upstream, plain or TLS, behind the same calls.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::buffer::Buffers;
+use crate::io::socket::{ReadDone, Socket};
+use crate::tls::session::Session;
+
+/// A connected stream. Owns its buffers: they come from the worker's pool and go back to it.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    socket: Socket,
+    tls: Option<Box<Tls>>,
+    buffers: Rc<Buffers>,
+}
+
+/// What TLS adds to a stream.
+#[derive(Debug)]
+struct Tls {
+    session: Session,
+    /// Where decrypted bytes of the read under way go; `None` takes a buffer when they are there.
+    plain: Option<Vec<u8>>,
+    reading: bool,
+    /// Why nothing can be written any more.
+    broken: Option<io::Error>,
+}
+
+impl Stream {
+    /// A cleartext stream.
+    pub(crate) fn plain(socket: Socket, buffers: Rc<Buffers>) -> Self {
+        Self {
+            socket,
+            tls: None,
+            buffers,
+        }
+    }
+
+    /// A TLS stream whose handshake is done.
+    pub(crate) fn tls(socket: Socket, session: Session, buffers: Rc<Buffers>) -> Self {
+        let tls = Tls {
+            session,
+            plain: None,
+            reading: false,
+            broken: None,
+        };
+        Self {
+            socket,
+            tls: Some(Box::new(tls)),
+            buffers,
+        }
+    }
+
+    /// Starts to read. What comes is appended to `partial`, or to a buffer of the pool.
+    pub(crate) fn start_read(&mut self, partial: Option<Vec<u8>>) {
+        match &mut self.tls {
+            None => {
+                let buffer = partial.unwrap_or_else(|| self.buffers.take());
+                self.socket.start_read(buffer);
+            }
+            Some(tls) => {
+                tls.plain = partial;
+                tls.reading = true;
+            }
+        }
+    }
+
+    /// Whether a read has been started and not been reported.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.tls
+            .as_ref()
+            .map_or_else(|| self.socket.is_reading(), |tls| tls.reading)
+    }
+
+    /// Gives the buffers of a pending read back until something comes. Only for a read that was
+    /// started without a partial buffer; poll it on as if nothing had happened.
+    pub(crate) fn park(&mut self) {
+        if self.tls.as_ref().is_none_or(|tls| tls.session.is_drained()) {
+            self.socket.park();
+        }
+    }
+
+    /// How the read went: the bytes appended, 0 at the end of the stream, and the buffer.
+    pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<ReadDone> {
+        match &mut self.tls {
+            None if self.socket.is_reading() => self.socket.poll_read(context),
+            None => Poll::Pending,
+            Some(tls) => tls.poll_read(&mut self.socket, &self.buffers, context),
+        }
+    }
+
+    /// Starts to write the whole buffer, which goes back to the pool when that is done.
+    pub(crate) fn start_write(&mut self, buffer: Vec<u8>) {
+        match &mut self.tls {
+            None => self.socket.start_write(buffer),
+            Some(tls) => {
+                let mut sealed = self.buffers.take();
+                match tls.session.seal(&buffer, &mut sealed) {
+                    Ok(()) => self.socket.start_write(sealed),
+                    Err(error) => tls.broken = Some(error),
+                }
+                self.buffers.give(buffer);
+            }
+        }
+    }
+
+    /// Whether a write has been started and not been reported.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.socket.is_writing() || self.tls.as_ref().is_some_and(|tls| tls.broken.is_some())
+    }
+
+    /// How the write went.
+    pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.tls.as_mut().and_then(|tls| tls.broken.take()) {
+            return Poll::Ready(Err(error));
+        }
+        self.socket.poll_write(context).map(|(result, buffer)| {
+            self.buffers.give(buffer);
+            result
+        })
+    }
+
+    /// Writes the whole buffer.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(crate) async fn write(&mut self, buffer: Vec<u8>) -> io::Result<()> {
+        self.start_write(buffer);
+        poll_fn(|context| self.poll_write(context)).await
+    }
+
+    /// Reads once, behind the bytes of `partial`.
+    pub(crate) async fn read(&mut self, partial: Option<Vec<u8>>) -> ReadDone {
+        if !self.is_reading() {
+            self.start_read(partial);
+        }
+        poll_fn(|context| self.poll_read(context)).await
+    }
+
+    /// Tells the peer that no more will come; reading goes on.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(crate) async fn finish(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            let mut sealed = self.buffers.take();
+            tls.session.seal_end(&mut sealed);
+            self.socket.start_write(sealed);
+            poll_fn(|context| self.poll_write(context)).await?;
+        }
+        self.socket.start_finish();
+        poll_fn(|context| self.poll_write(context)).await
+    }
+}
+
+impl Tls {
+    fn poll_read(
+        &mut self,
+        socket: &mut Socket,
+        buffers: &Rc<Buffers>,
+        context: &mut Context<'_>,
+    ) -> Poll<ReadDone> {
+        if !self.reading {
+            return Poll::Pending;
+        }
+        loop {
+            // Several records may have come at once: ask the session before the socket.
+            if !self.session.is_drained() && !socket.is_reading() {
+                let mut plain = self.plain.take().unwrap_or_else(|| buffers.take());
+                let before = plain.len();
+                let result = self.session.open(&mut plain);
+                let count = plain.len() - before;
+                if count > 0 || result.is_err() || self.session.is_finished() {
+                    self.reading = false;
+                    self.session.release(buffers);
+                    return Poll::Ready((result.map(|()| count), plain));
+                }
+                self.keep(plain, buffers);
+            }
+            if !socket.is_reading() {
+                socket.start_read(self.session.receive_buffer(buffers));
+            }
+            let Poll::Ready((result, received)) = socket.poll_read(context) else {
+                return Poll::Pending;
+            };
+            self.session.received(received);
+            match result {
+                Ok(0) | Err(_) => {
+                    self.reading = false;
+                    self.session.release(buffers);
+                    let plain = self.plain.take().unwrap_or_default();
+                    // An end without close_notify looks like any other: framing decides whether
+                    // something is missing.
+                    return Poll::Ready((result, plain));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn keep(&mut self, plain: Vec<u8>, buffers: &Buffers) {
+        if plain.is_empty() {
+            buffers.give(plain);
+        } else {
+            self.plain = Some(plain);
+        }
+    }
+}

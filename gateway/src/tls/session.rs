@@ -1,0 +1,225 @@
+//! One TLS connection of a client after rustls: records in and out of buffers that we own, so that
+//! an idle connection holds none.
+
+use std::io;
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError};
+
+use crate::buffer::Buffers;
+
+/// Largest record: header, payload and what TLS 1.2 may add (RFC 5246 §6.2.3).
+const RECORD_BYTES_MAX: usize = 5 + 16_384 + 2_048;
+/// What sealing adds to each record at most.
+const SEAL_OVERHEAD: usize = 64;
+/// Payload of a record that we seal.
+const FRAGMENT_BYTES: usize = 16_384;
+/// Handshake bytes that a peer may make us queue before we end the connection.
+const QUEUED_BYTES_MAX: usize = 64 * 1024;
+
+/// A server-side TLS connection.
+pub(crate) struct Session {
+    connection: UnbufferedServerConnection,
+    /// Received, not opened.
+    received: Vec<u8>,
+    /// Handshake and alert records to send before anything else.
+    queued: Vec<u8>,
+    finished: bool,
+    /// What is in `received` is less than a record.
+    incomplete: bool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("received", &self.received.len())
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A connection whose handshake begins with what has been received already.
+    pub(crate) fn new(connection: UnbufferedServerConnection, received: Vec<u8>) -> Self {
+        Self {
+            connection,
+            incomplete: received.is_empty(),
+            received,
+            queued: Vec::new(),
+            finished: false,
+        }
+    }
+
+    /// What the handshake settled.
+    pub(crate) fn connection(&self) -> &UnbufferedServerConnection {
+        &self.connection
+    }
+
+    /// Whether everything received has been opened, as far as it makes whole records.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.received.is_empty() || self.incomplete
+    }
+
+    /// Whether the peer has said that no more will come.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// A buffer to receive more into, behind what is there.
+    pub(crate) fn receive_buffer(&mut self, buffers: &Buffers) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut self.received);
+        if buffer.capacity() == 0 {
+            buffer = buffers.take();
+        } else if buffer.len() == buffer.capacity() {
+            buffer.reserve_exact(RECORD_BYTES_MAX.saturating_sub(buffer.len()).max(1_024));
+        }
+        buffer
+    }
+
+    /// Takes the buffer back, with what came.
+    pub(crate) fn received(&mut self, buffer: Vec<u8>) {
+        self.received = buffer;
+        self.incomplete = self.received.is_empty();
+    }
+
+    /// Gives an empty receive buffer back.
+    pub(crate) fn release(&mut self, buffers: &Buffers) {
+        if self.received.is_empty() && self.received.capacity() > 0 {
+            buffers.give(std::mem::take(&mut self.received));
+        }
+    }
+
+    /// Opens what has been received: payload is appended to `plain`, what must be answered is
+    /// queued.
+    ///
+    /// # Errors
+    /// The peer broke the protocol. The alert for it is queued.
+    pub(crate) fn open(&mut self, plain: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            let status = self.connection.process_tls_records(&mut self.received);
+            let mut discard = status.discard;
+            let more = match status.state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(invalid)?;
+                        discard += record.discard;
+                        plain.extend_from_slice(record.payload);
+                    }
+                    true
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(&mut self.queued, |out| data.encode(out))?;
+                    true
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    true
+                }
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    self.finished = true;
+                    false
+                }
+                // WriteTraffic and BlockedHandshake: nothing more without more bytes.
+                Ok(_) => false,
+                Err(error) => {
+                    self.received.drain(..discard.min(self.received.len()));
+                    self.queue_alert();
+                    return Err(invalid(error));
+                }
+            };
+            self.received.drain(..discard.min(self.received.len()));
+            if !more || self.queued.len() > QUEUED_BYTES_MAX {
+                self.incomplete = true;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Collects the alert that an error left behind.
+    fn queue_alert(&mut self) {
+        let status = self.connection.process_tls_records(&mut []);
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
+            // Without room for an alert the connection just ends.
+            drop(append(&mut self.queued, |out| data.encode(out)));
+        }
+    }
+
+    /// Seals `plain` behind whatever is queued.
+    ///
+    /// # Errors
+    /// The connection cannot send any more.
+    pub(crate) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            let status = self.connection.process_tls_records(&mut []);
+            match status.state.map_err(invalid)? {
+                ConnectionState::EncodeTlsData(mut data) => {
+                    append(&mut self.queued, |out| data.encode(out))?;
+                }
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    out.append(&mut self.queued);
+                    let records = plain.len() / FRAGMENT_BYTES + 1;
+                    let room = plain.len() + records * SEAL_OVERHEAD;
+                    let start = out.len();
+                    out.resize(start + room, 0);
+                    let tail = out.get_mut(start..).unwrap_or_default();
+                    let count = traffic.encrypt(plain, tail).map_err(|error| match error {
+                        EncryptError::EncryptExhausted => {
+                            io::Error::other("the connection's keys are used up")
+                        }
+                        error => io::Error::other(error.to_string()),
+                    })?;
+                    out.truncate(start + count);
+                    return Ok(());
+                }
+                _ => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+    }
+
+    /// Seals the notice that no more will come.
+    pub(crate) fn seal_end(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.queued);
+        let status = self.connection.process_tls_records(&mut []);
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
+            let start = out.len();
+            out.resize(start + SEAL_OVERHEAD, 0);
+            let tail = out.get_mut(start..).unwrap_or_default();
+            let count = traffic.queue_close_notify(tail).unwrap_or(0);
+            out.truncate(start + count);
+        }
+    }
+
+    /// Takes what the handshake wants to send; empty when nothing.
+    pub(crate) fn take_queued(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.queued)
+    }
+}
+
+/// Appends what `encode` writes, which says how much room it needs when there is too little.
+fn append(
+    out: &mut Vec<u8>,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> io::Result<()> {
+    let start = out.len();
+    let mut room = 0;
+    for _ in 0..2 {
+        out.resize(start + room, 0);
+        match encode(out.get_mut(start..).unwrap_or_default()) {
+            Ok(count) => {
+                out.truncate(start + count);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => {
+                room = required_size;
+            }
+            Err(EncodeError::AlreadyEncoded) => break,
+        }
+    }
+    out.truncate(start);
+    Err(io::Error::other("a record could not be encoded"))
+}
+
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
