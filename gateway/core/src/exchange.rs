@@ -27,8 +27,11 @@ mod policy;
 mod retry;
 mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use deadline::effective_timeout;
-pub use policy::{BodyKind, Limits, Policy, is_idempotent};
+pub use policy::{BodyKind, Limits, Policy};
 pub use retry::{Avoid, Head};
 pub use state::Exchange;
 
@@ -40,9 +43,6 @@ use sallyport_config::ir::Millis;
 /// Body bytes that a shell keeps for another try, per request. Envoy's counterpart is the
 /// route's `per_request_buffer_limit_bytes`, by default the connection buffer (32 KiB EDGE).
 pub const REPLAY_BYTES_MAX: u64 = 65_536;
-
-/// Interim responses (1xx) of one try; one more is a protocol error of the upstream.
-pub const INTERIM_MAX: u8 = 32;
 
 /// Tried endpoints that are remembered, and avoided by further tries.
 pub const AVOID_MAX: usize = 8;
@@ -87,7 +87,7 @@ pub enum Event {
         keep_alive: bool,
     },
     /// The upstream failed: `UpstreamClosed`, `UpstreamReset`, `UpstreamRefused` or
-    /// `UpstreamProtocol`.
+    /// `UpstreamProtocol`. When writing fails, look first whether a response can be read.
     UpstreamFailed {
         /// How.
         failure: Failure,
@@ -106,7 +106,8 @@ pub enum Event {
 /// What the shell should be in the midst of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Choose an endpoint ([`Event::Picked`]), and take a lease from the pool or connect.
+    /// Choose an endpoint ([`Event::Picked`]), and take a lease from the pool or connect, within
+    /// the cluster's own limit for that. Body bytes stay untouched with the client.
     Connect {
         /// 1 for the first try: `x-envoy-attempt-count`.
         attempt: u32,

@@ -14,7 +14,8 @@ pub struct Policy<'p> {
     pub limits: Limits,
     /// Body of the request.
     pub body: BodyKind,
-    /// The method is idempotent (RFC 9110 §9.2.2): GET, HEAD, OPTIONS, TRACE, PUT, DELETE.
+    /// [`crate::method::Method::is_idempotent`]. Only for the free try: Istio's policies do not
+    /// look at the method.
     pub idempotent: bool,
     /// The content type is `application/grpc*`: statuses of gRPC are looked at.
     pub grpc: bool,
@@ -48,13 +49,4 @@ impl BodyKind {
     pub fn is_empty(self) -> bool {
         matches!(self, Self::Empty | Self::Sized(0))
     }
-}
-
-/// Whether a method is idempotent (RFC 9110 §9.2.2).
-#[must_use]
-pub fn is_idempotent(method: &str) -> bool {
-    matches!(
-        method,
-        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
-    )
 }

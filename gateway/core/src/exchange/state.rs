@@ -1,10 +1,11 @@
 //! The machine: what each event does in each state.
 
 use super::retry::{Avoid, Head, backoff_micros, wants_after_failure, wants_after_head};
-use super::{Attempts, Event, INTERIM_MAX, Outcome, Policy, REPLAY_BYTES_MAX, Step};
+use super::{Attempts, Event, Outcome, Policy, REPLAY_BYTES_MAX, Step};
 use crate::exchange::deadline::Expiry;
 use crate::failure::{Failure, FailureKind};
 use crate::flags::Flags;
+use crate::limits::MAX_INTERIM_RESPONSES;
 use crate::rng::Rng;
 use crate::time::Now;
 
@@ -175,7 +176,7 @@ impl<'p> Exchange<'p> {
             }
             (State::Send | State::AwaitHead, Event::Interim(_)) => {
                 self.interims = self.interims.saturating_add(1);
-                if self.interims > INTERIM_MAX {
+                if self.interims > MAX_INTERIM_RESPONSES {
                     self.fail_try(FailureKind::UpstreamProtocol.into(), now);
                 }
             }
