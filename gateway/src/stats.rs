@@ -7,6 +7,7 @@
 pub(crate) mod counters;
 pub(crate) mod histogram;
 pub(crate) mod names;
+pub(crate) mod prometheus;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,0 +1,366 @@
+//! Counters as text: Prometheus' exposition format, and Envoy's `/stats` lines.
+
+use std::fmt::{Display, Write as _};
+
+use super::counters::{Labels, Listener, Series, Upstream};
+use super::histogram::Histogram;
+use super::names::{self, Kind, Name};
+use super::{Protocol, Report};
+use crate::args::Node;
+
+/// Content type of the exposition format.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// What Istio writes where it does not know.
+const UNKNOWN: &str = "unknown";
+/// Shares of requests whose duration is given.
+const QUANTILES: [(&str, f64); 4] = [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99), ("0.999", 0.999)];
+
+/// What is exported beside the workers' counters.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    /// Labels of this gateway as `source_…`, in their order.
+    pub(crate) source: Source,
+    /// Number of the generation that is served, 0 for none.
+    pub(crate) generation: u64,
+    /// Seconds since it became active.
+    pub(crate) generation_age: u64,
+    /// Generations refused as a whole.
+    pub(crate) rejected: u64,
+    /// Objects served in their last good state because the newest is broken.
+    pub(crate) objects_rejected: usize,
+    /// Findings as (level, count).
+    pub(crate) diagnostics: Vec<(&'static str, usize)>,
+    /// Certificates as (name, seconds until they expire).
+    pub(crate) certificates: Vec<(String, i64)>,
+    /// I/O driver.
+    pub(crate) driver: String,
+    /// Workers that serve.
+    pub(crate) workers: usize,
+    /// Workers that did not answer in time.
+    pub(crate) silent: usize,
+    /// Seconds since the start.
+    pub(crate) uptime: u64,
+    /// Whether the process drains.
+    pub(crate) draining: bool,
+    /// Access-log lines that could not be written.
+    pub(crate) log_failed: u64,
+}
+
+/// This gateway as the source of requests: what Istio derives from the labels of the workload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Source {
+    workload: String,
+    canonical_service: String,
+    canonical_revision: String,
+    namespace: String,
+    app: String,
+    version: String,
+    cluster: String,
+}
+
+impl Source {
+    /// Istio's rules: the canonical service is named by label, else by `app`, else by the workload;
+    /// the revision by label, else by `version`, else it is `latest`.
+    pub(crate) fn of(node: &Node) -> Self {
+        let label = |names: &[&str]| {
+            let values = names.iter().filter_map(|name| node.labels.get(*name));
+            values.into_iter().next().cloned()
+        };
+        Self {
+            workload: node.name.clone(),
+            canonical_service: label(&[
+                "service.istio.io/canonical-name",
+                "app.kubernetes.io/name",
+                "app",
+            ])
+            .unwrap_or_else(|| node.name.clone()),
+            canonical_revision: label(&[
+                "service.istio.io/canonical-revision",
+                "app.kubernetes.io/version",
+                "version",
+            ])
+            .unwrap_or_else(|| "latest".to_owned()),
+            namespace: node.namespace.clone(),
+            app: label(&["app"]).unwrap_or_default(),
+            version: label(&["version"]).unwrap_or_default(),
+            cluster: node.cluster.clone(),
+        }
+    }
+}
+
+/// Everything, in the exposition format.
+pub(crate) fn render(report: &Report, facts: &Facts) -> String {
+    let mut page = Page::default();
+    requests(&mut page, report, &facts.source);
+    connections(&mut page, report);
+    process(&mut page, report, facts);
+    page.out
+}
+
+/// Everything, as `name{labels}: value` lines: what Envoy's `/stats` is to people and to grep.
+/// Buckets are left out; lines without `filter` as well.
+pub(crate) fn lines(report: &Report, facts: &Facts, filter: &str) -> String {
+    let text = render(report, facts);
+    let samples = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("_bucket{"));
+    let mut out = String::new();
+    for (name, value) in samples.filter_map(|line| line.rsplit_once(' ')) {
+        if name.contains(filter) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{name}: {value}");
+        }
+    }
+    out
+}
+
+fn requests(page: &mut Page, report: &Report, source: &Source) {
+    page.head(names::REQUESTS);
+    for (labels, series) in &report.series {
+        page.sample(
+            names::REQUESTS,
+            "",
+            &istio_labels(source, labels),
+            series.requests,
+        );
+    }
+    let parts: [(Name, fn(&Series) -> &Histogram); 3] = [
+        (names::REQUEST_DURATION, |series| &series.duration),
+        (names::REQUEST_BYTES, |series| &series.request_bytes),
+        (names::RESPONSE_BYTES, |series| &series.response_bytes),
+    ];
+    for (name, part) in parts {
+        page.head(name);
+        for (labels, series) in &report.series {
+            page.histogram(name, &istio_labels(source, labels), part(series));
+        }
+    }
+    page.head(names::DURATION_QUANTILES);
+    if let Some(latency) = &report.latency {
+        for (text, share) in QUANTILES {
+            let value = latency.value_at_quantile(share);
+            page.sample(names::DURATION_QUANTILES, "", &[("quantile", text)], value);
+        }
+        page.sample::<&str>(names::DURATION_QUANTILES, "_count", &[], latency.len());
+    }
+}
+
+fn istio_labels<'a>(source: &'a Source, labels: &'a Labels) -> Vec<(&'static str, LabelText<'a>)> {
+    // Endpoints live in the namespace of their service; one without a workload has neither.
+    let namespace = if labels.workload.is_empty() {
+        ""
+    } else {
+        &labels.service_namespace
+    };
+    let known = LabelText::Known;
+    let grpc = match (labels.protocol, labels.grpc_status) {
+        (Protocol::Grpc, Some(status)) => LabelText::Number(status),
+        _ => LabelText::Plain(""),
+    };
+    vec![
+        ("reporter", LabelText::Plain("source")),
+        ("source_workload", known(&source.workload)),
+        ("source_canonical_service", known(&source.canonical_service)),
+        (
+            "source_canonical_revision",
+            known(&source.canonical_revision),
+        ),
+        ("source_workload_namespace", known(&source.namespace)),
+        ("source_principal", known("")),
+        ("source_app", known(&source.app)),
+        ("source_version", known(&source.version)),
+        ("source_cluster", known(&source.cluster)),
+        ("destination_workload", known(&labels.workload)),
+        ("destination_workload_namespace", known(namespace)),
+        ("destination_principal", known("")),
+        ("destination_app", known("")),
+        ("destination_version", known("")),
+        ("destination_service", known(&labels.service)),
+        ("destination_canonical_service", known("")),
+        ("destination_canonical_revision", known("")),
+        ("destination_service_name", known(&labels.service_name)),
+        (
+            "destination_service_namespace",
+            known(&labels.service_namespace),
+        ),
+        ("destination_cluster", known("")),
+        (
+            "request_protocol",
+            LabelText::Plain(labels.protocol.as_str()),
+        ),
+        ("response_code", LabelText::Number(labels.code)),
+        ("grpc_response_status", grpc),
+        (
+            "response_flags",
+            LabelText::Owned(labels.flags().to_string()),
+        ),
+        ("connection_security_policy", known("")),
+    ]
+}
+
+fn connections(page: &mut Page, report: &Report) {
+    let listeners: [(Name, fn(&Listener) -> u64); 3] = [
+        (names::CONNECTIONS_ACTIVE, Listener::active),
+        (names::CONNECTIONS, |listener| listener.opened),
+        (names::CONNECTIONS_REFUSED, |listener| listener.refused),
+    ];
+    for (name, value) in listeners {
+        page.head(name);
+        for (listener, counters) in &report.listeners {
+            page.sample(name, "", &[("listener", &**listener)], value(counters));
+        }
+    }
+    let upstreams: [(Name, fn(&Upstream) -> u64); 4] = [
+        (names::UPSTREAM_ACTIVE, Upstream::active),
+        (names::UPSTREAM_CONNECTS, |upstream| upstream.connects),
+        (names::UPSTREAM_FAILURES, |upstream| upstream.failures),
+        (names::RETRIES, |upstream| upstream.retries),
+    ];
+    for (name, value) in upstreams {
+        page.head(name);
+        for (cluster, counters) in &report.upstreams {
+            page.sample(name, "", &[("cluster", &**cluster)], value(counters));
+        }
+    }
+    page.head(names::HANDSHAKES);
+    for (outcome, value) in [
+        ("ok", report.handshakes_ok),
+        ("failed", report.handshakes_failed),
+    ] {
+        page.sample(names::HANDSHAKES, "", &[("outcome", outcome)], value);
+    }
+}
+
+fn process(page: &mut Page, report: &Report, facts: &Facts) {
+    page.one(names::IN_FLIGHT, report.in_flight);
+    page.head(names::LOG_DROPPED);
+    for (reason, value) in [
+        ("buffer_full", report.log_dropped),
+        ("write_failed", facts.log_failed),
+    ] {
+        page.sample(names::LOG_DROPPED, "", &[("reason", reason)], value);
+    }
+    page.one(names::SERIES_DROPPED, report.series_overflow);
+    page.one(names::GENERATION, facts.generation);
+    page.one(names::GENERATION_AGE, facts.generation_age);
+    page.one(names::REJECTED, facts.rejected);
+    page.one(names::OBJECTS_REJECTED, facts.objects_rejected);
+    page.head(names::DIAGNOSTICS);
+    for (level, count) in &facts.diagnostics {
+        page.sample(names::DIAGNOSTICS, "", &[("level", *level)], count);
+    }
+    page.head(names::CERTIFICATE_EXPIRY);
+    for (certificate, seconds) in &facts.certificates {
+        let labels = [("certificate", certificate.as_str())];
+        page.sample(names::CERTIFICATE_EXPIRY, "", &labels, seconds);
+    }
+    page.head(names::BUILD);
+    let build = [("component", "proxy"), ("tag", env!("CARGO_PKG_VERSION"))];
+    page.sample(names::BUILD, "", &build, 1);
+    page.head(names::DRIVER);
+    page.sample(names::DRIVER, "", &[("driver", facts.driver.as_str())], 1);
+    page.one(names::WORKERS, facts.workers);
+    page.one(names::WORKERS_SILENT, facts.silent);
+    page.one(names::UPTIME, facts.uptime);
+    page.one(names::DRAINING, u8::from(facts.draining));
+}
+
+/// A label's value.
+enum LabelText<'a> {
+    /// `unknown` when empty.
+    Known(&'a str),
+    /// As it is.
+    Plain(&'a str),
+    /// As it is.
+    Owned(String),
+    /// A number.
+    Number(u16),
+}
+
+impl Display for LabelText<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Known("") => f.write_str(UNKNOWN),
+            Self::Known(text) | Self::Plain(text) => f.write_str(text),
+            Self::Owned(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+/// The text as it grows.
+#[derive(Default)]
+struct Page {
+    out: String,
+}
+
+// Writing to a string cannot fail, hence the discarded results below.
+impl Page {
+    fn head(&mut self, name: Name) {
+        let Name { text, kind, help } = name;
+        let _ = writeln!(self.out, "# HELP {text} {help}");
+        let _ = writeln!(self.out, "# TYPE {text} {}", kind.word());
+    }
+
+    fn one(&mut self, name: Name, value: impl Display) {
+        self.head(name);
+        self.sample::<&str>(name, "", &[], value);
+    }
+
+    fn sample<L: Display>(
+        &mut self,
+        name: Name,
+        suffix: &str,
+        labels: &[(&str, L)],
+        value: impl Display,
+    ) {
+        let _ = write!(self.out, "{}{suffix}", name.text);
+        if !labels.is_empty() {
+            self.out.push('{');
+            self.labels(labels);
+            self.out.push('}');
+        }
+        let _ = writeln!(self.out, " {value}");
+    }
+
+    fn labels<L: Display>(&mut self, labels: &[(&str, L)]) {
+        let mut text = String::new();
+        for (index, (name, value)) in labels.iter().enumerate() {
+            text.clear();
+            let _ = write!(text, "{value}");
+            let comma = if index == 0 { "" } else { "," };
+            let _ = write!(self.out, "{comma}{name}=\"");
+            for character in text.chars() {
+                match character {
+                    '\\' => self.out.push_str("\\\\"),
+                    '"' => self.out.push_str("\\\""),
+                    '\n' => self.out.push_str("\\n"),
+                    other => self.out.push(other),
+                }
+            }
+            self.out.push('"');
+        }
+    }
+
+    fn histogram(&mut self, name: Name, labels: &[(&str, LabelText<'_>)], histogram: &Histogram) {
+        debug_assert_eq!(name.kind, Kind::Histogram);
+        for (bound, count) in histogram.cumulative() {
+            let _ = write!(self.out, "{}_bucket{{", name.text);
+            self.labels(labels);
+            let bound = bound.map_or_else(|| "+Inf".to_owned(), thousandths);
+            let _ = writeln!(self.out, ",le=\"{bound}\"}} {count}");
+        }
+        let sum = thousandths(histogram.sum_thousandths());
+        self.sample(name, "_sum", labels, sum);
+        self.sample(name, "_count", labels, histogram.count());
+    }
+}
+
+/// `1500` as `1.5`.
+fn thousandths(value: u64) -> String {
+    let text = format!("{}.{:03}", value / 1_000, value % 1_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests;
