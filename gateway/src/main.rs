@@ -1,7 +1,9 @@
 //! Thread-per-core edge proxy: reads configuration, serves it.
 
+mod admin;
 mod args;
 mod buffer;
+mod certificate;
 mod generation;
 mod io;
 mod listen;

@@ -1,0 +1,3 @@
+//! Servers for operators, probes and scrapers.
+
+mod http;
