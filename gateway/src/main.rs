@@ -10,6 +10,7 @@ mod listen;
 mod log;
 mod rt;
 mod signals;
+mod source;
 mod stats;
 mod systemd;
 mod tls;
