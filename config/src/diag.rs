@@ -5,6 +5,7 @@
 //! is [`codes`].
 
 pub mod codes;
+pub mod render;
 
 use std::fmt;
 

@@ -116,6 +116,7 @@ pub struct Cx<'n> {
     root: &'static str,
     path: Vec<Step<'n>>,
     unknown: Unknown,
+    quiet: bool,
     found: Vec<Diagnostic>,
 }
 
@@ -127,8 +128,16 @@ impl<'n> Cx<'n> {
             root,
             path: Vec::new(),
             unknown,
+            quiet: false,
             found: Vec::new(),
         }
+    }
+
+    /// Never quotes values: for objects that hold secrets.
+    #[must_use]
+    pub fn quiet(mut self, quiet: bool) -> Self {
+        self.quiet = quiet;
+        self
     }
 
     /// What was found, in the order of the text.
@@ -156,7 +165,7 @@ impl<'n> Cx<'n> {
     /// Reports a value of the wrong type.
     pub fn mismatch(&mut self, node: &Node, expected: &str) {
         let found = match (&node.value, node.scalar()) {
-            (Value::Scalar { .. }, Some(text)) if text.len() <= SHOWN_TEXT => {
+            (Value::Scalar { .. }, Some(text)) if !self.quiet && text.len() <= SHOWN_TEXT => {
                 format!("{} `{text}`", node.describe())
             }
             _ => node.describe().to_owned(),

@@ -184,7 +184,7 @@ impl Reader {
         } else {
             ("", Some(&**node), Unknown::Ignore)
         };
-        let mut cx = Cx::new(root, unknown);
+        let mut cx = Cx::new(root, unknown).quiet(kind == Kind::Secret);
         let spec = Spec::decode(kind, inner, &mut cx);
         out.extend(cx.finish());
         let spec = spec.unwrap_or_else(|| Spec::empty(kind));

@@ -12,7 +12,7 @@ impl FromNode for String {
             Value::Scalar { text, plain } if !plain || Plain::of(text) == Plain::Text => {
                 Some(text.to_string())
             }
-            Value::Scalar { text, .. } => {
+            Value::Scalar { text, .. } if !cx.quiet => {
                 let message = format!("expected a string, found {} `{text}`", node.describe());
                 cx.report(
                     codes::SP0003,

@@ -92,10 +92,9 @@ impl Lines {
         let from = usize::try_from(outer.span.start).ok()?;
         // the reader places a block at its first line, after the indentation
         let mut at = file.get(..from)?.rfind('\n')? + 1;
-        let mut line = outer.span.line;
         let mut inside = 0;
         let mut starts = Vec::new();
-        for content in text.split_inclusive('\n') {
+        for (line, content) in (outer.span.line..).zip(text.split_inclusive('\n')) {
             let raw = file.get(at..)?.split_inclusive('\n').next()?;
             let wanted = content.trim_end_matches(['\n', '\r']);
             let kept = raw.trim_end_matches(['\n', '\r']);
@@ -111,7 +110,6 @@ impl Lines {
             starts.push((number(inside)?, number(at)?, number(indent.len())?, line));
             inside += content.len();
             at += raw.len();
-            line += 1;
         }
         Some(starts)
     }

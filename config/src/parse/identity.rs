@@ -35,7 +35,7 @@ impl Identity {
             };
             let at = node
                 .entry(missing)
-                .map_or(node.span.point(), |e| e.key_span);
+                .map_or_else(|| node.span.point(), |e| e.key_span);
             let help = "a document begins with apiVersion and kind";
             out.push(
                 Diagnostic::new(codes::SP0007, format!("the document has no {missing}"))

@@ -396,76 +396,77 @@ fn secrets_stay_secret() {
 }
 
 /// One object per kind, with a field that must come out.
+const ONE_PER_KIND: &[(&str, &str, &str)] = &[
+    (
+        "networking.istio.io/v1alpha3",
+        "Gateway",
+        "selector: {a: b}",
+    ),
+    (
+        "networking.istio.io/v1beta1",
+        "VirtualService",
+        "hosts: [a]",
+    ),
+    ("networking.istio.io/v1", "DestinationRule", "host: a"),
+    ("networking.istio.io/v1", "ServiceEntry", "hosts: [a]"),
+    ("networking.istio.io/v1", "WorkloadEntry", "address: a"),
+    (
+        "networking.istio.io/v1",
+        "WorkloadGroup",
+        "template: {serviceAccount: a}",
+    ),
+    (
+        "networking.istio.io/v1",
+        "Sidecar",
+        "egress: [{hosts: [a]}]",
+    ),
+    (
+        "networking.istio.io/v1beta1",
+        "ProxyConfig",
+        "concurrency: 2",
+    ),
+    (
+        "networking.istio.io/v1alpha3",
+        "EnvoyFilter",
+        "configPatches: [{applyTo: CLUSTER, patch: {operation: MERGE, value: {a: [1]}}}]",
+    ),
+    (
+        "security.istio.io/v1",
+        "PeerAuthentication",
+        "portLevelMtls: {8080: {mode: DISABLE}}",
+    ),
+    (
+        "security.istio.io/v1beta1",
+        "RequestAuthentication",
+        "jwtRules: [{issuer: a, jwks_uri: b}]",
+    ),
+    (
+        "security.istio.io/v1",
+        "AuthorizationPolicy",
+        "rules: [{to: [{operation: {notPaths: [/]}}]}]",
+    ),
+    (
+        "telemetry.istio.io/v1alpha1",
+        "Telemetry",
+        "tracing: [{randomSamplingPercentage: 10}]",
+    ),
+    (
+        "install.istio.io/v1alpha1",
+        "IstioOperator",
+        "meshConfig: {rootNamespace: a}",
+    ),
+    ("v1", "Service", "ports: [{port: 80, targetPort: http}]"),
+    ("v1", "Pod", "containers: [{name: a, env: []}]"),
+    (
+        "apps/v1",
+        "Deployment",
+        "template: {metadata: {labels: {a: b}}}",
+    ),
+];
+
 #[test]
 fn every_kind_is_read_in_every_version() {
-    let cases: &[(&str, &str, &str)] = &[
-        (
-            "networking.istio.io/v1alpha3",
-            "Gateway",
-            "selector: {a: b}",
-        ),
-        (
-            "networking.istio.io/v1beta1",
-            "VirtualService",
-            "hosts: [a]",
-        ),
-        ("networking.istio.io/v1", "DestinationRule", "host: a"),
-        ("networking.istio.io/v1", "ServiceEntry", "hosts: [a]"),
-        ("networking.istio.io/v1", "WorkloadEntry", "address: a"),
-        (
-            "networking.istio.io/v1",
-            "WorkloadGroup",
-            "template: {serviceAccount: a}",
-        ),
-        (
-            "networking.istio.io/v1",
-            "Sidecar",
-            "egress: [{hosts: [a]}]",
-        ),
-        (
-            "networking.istio.io/v1beta1",
-            "ProxyConfig",
-            "concurrency: 2",
-        ),
-        (
-            "networking.istio.io/v1alpha3",
-            "EnvoyFilter",
-            "configPatches: [{applyTo: CLUSTER, patch: {operation: MERGE, value: {a: [1]}}}]",
-        ),
-        (
-            "security.istio.io/v1",
-            "PeerAuthentication",
-            "portLevelMtls: {8080: {mode: DISABLE}}",
-        ),
-        (
-            "security.istio.io/v1beta1",
-            "RequestAuthentication",
-            "jwtRules: [{issuer: a, jwks_uri: b}]",
-        ),
-        (
-            "security.istio.io/v1",
-            "AuthorizationPolicy",
-            "rules: [{to: [{operation: {notPaths: [/]}}]}]",
-        ),
-        (
-            "telemetry.istio.io/v1alpha1",
-            "Telemetry",
-            "tracing: [{randomSamplingPercentage: 10}]",
-        ),
-        (
-            "install.istio.io/v1alpha1",
-            "IstioOperator",
-            "meshConfig: {rootNamespace: a}",
-        ),
-        ("v1", "Service", "ports: [{port: 80, targetPort: http}]"),
-        ("v1", "Pod", "containers: [{name: a, env: []}]"),
-        (
-            "apps/v1",
-            "Deployment",
-            "template: {metadata: {labels: {a: b}}}",
-        ),
-    ];
-    for (version, kind, spec) in cases {
+    for (version, kind, spec) in ONE_PER_KIND {
         let text = format!(
             "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{{spec}}}\n"
         );

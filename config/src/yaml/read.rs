@@ -115,7 +115,7 @@ impl Places {
         let within = self
             .bytes
             .get(marker.index())
-            .or(self.bytes.last())
+            .or_else(|| self.bytes.last())
             .copied();
         self.start + within.unwrap_or_else(|| u32::try_from(marker.index()).unwrap_or(u32::MAX))
     }

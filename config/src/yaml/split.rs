@@ -28,10 +28,10 @@ pub(crate) fn split(text: &str) -> Vec<Chunk> {
         end: offset,
         line: 1,
     };
-    let mut line = 1;
     // comments and directives in front of `---` belong to the document that follows
     let mut content = false;
-    for raw in text.get(offset..).unwrap_or_default().split_inclusive('\n') {
+    let lines = text.get(offset..).unwrap_or_default().split_inclusive('\n');
+    for (line, raw) in (1..).zip(lines) {
         if is_marker(raw, "---") {
             if content {
                 chunks.push(current);
@@ -46,14 +46,13 @@ pub(crate) fn split(text: &str) -> Vec<Chunk> {
             content = true;
         }
         offset += raw.len();
-        line += 1;
         current.end = offset;
         if is_marker(raw, "...") {
             chunks.push(current);
             current = Chunk {
                 start: offset,
                 end: offset,
-                line,
+                line: line + 1,
             };
             content = false;
         }
