@@ -4,6 +4,7 @@
 //! everything wrong with it becomes [`diag::Diagnostics`], all at once.
 
 pub mod api;
+pub mod coverage;
 pub mod delta;
 pub mod diag;
 pub mod ir;
@@ -12,6 +13,7 @@ pub mod model;
 pub mod parse;
 pub mod print;
 pub mod resource;
+pub mod retain;
 pub mod source;
 pub mod template;
 pub mod yaml;

@@ -60,6 +60,18 @@ pub fn parse(files: &[(String, String)]) -> Parsed {
     parsed
 }
 
+/// Reads one text as a file that is known to the caller's own sources by this id.
+pub(crate) fn parse_as(file: FileId, name: &str, text: &str) -> Parsed {
+    let mut reader = Reader::default();
+    // embedded texts look their outer file up: it must be there under the same id
+    for _ in 0..file.0 {
+        reader.parsed.sources.add("", "");
+    }
+    reader.parsed.sources.add(name, text);
+    reader.file(file, read(file, text));
+    reader.parsed
+}
+
 /// Bits of `Meta::order` that count objects inside a file.
 pub(crate) const ORDER_BITS: u32 = 32;
 
@@ -122,11 +134,15 @@ impl Reader {
             self.parsed.diagnostics.push(diagnostic);
         }
         if bad {
-            self.parsed.rejected.push(Rejected {
-                file,
-                key,
-                syntax: false,
-            });
+            // an unusable ConfigMap takes the mesh configuration inside it down with it
+            let mesh = key.as_ref().and_then(embedded::mesh_key);
+            for key in std::iter::once(key).chain(mesh.map(Some)) {
+                self.parsed.rejected.push(Rejected {
+                    file,
+                    key,
+                    syntax: false,
+                });
+            }
         }
     }
 

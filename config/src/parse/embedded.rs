@@ -5,13 +5,22 @@ use std::sync::Arc;
 
 use crate::diag::Diagnostic;
 use crate::message::{Cx, Unknown};
-use crate::resource::{Kind, Meta, Resource, Spec};
+use crate::resource::{Key, Kind, Meta, Resource, Spec};
 use crate::source::{SourceMap, Span};
 use crate::yaml::read::read;
 use crate::yaml::{Node, Value};
 
 /// Name of the ConfigMap, and its key.
 const CONFIG_MAP: (&str, &str) = ("istio", "mesh");
+
+/// Name of the MeshConfig that a ConfigMap of this name holds.
+pub(crate) fn mesh_key(config_map: &Key) -> Option<Key> {
+    let holds = config_map.kind == Kind::ConfigMap && &*config_map.name == CONFIG_MAP.0;
+    holds.then(|| Key {
+        kind: Kind::MeshConfig,
+        ..config_map.clone()
+    })
+}
 
 /// The MeshConfig of a ConfigMap with what is wrong with it; none for other objects.
 pub(crate) fn mesh_config(
