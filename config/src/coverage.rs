@@ -22,16 +22,17 @@ pub fn render() -> String {
     let kinds: Vec<(Kind, Vec<Row>)> = Kind::ALL.iter().map(|k| (*k, rows(*k))).collect();
     let mut out = String::from(HEAD);
     out.push_str(
-        "| kind | fields | honoured | refused | no effect | later |\n|---|---|---|---|---|---|\n",
+        "| kind | fields | honoured | partly | refused | no effect | later |\n|---|---|---|---|---|---|---|\n",
     );
     for (kind, rows) in &kinds {
         let count =
             |want: fn(&Disposition) -> bool| rows.iter().filter(|r| want(&r.disposition)).count();
         let _ = writeln!(
             out,
-            "| {kind} | {} | {} | {} | {} | {} |",
+            "| {kind} | {} | {} | {} | {} | {} | {} |",
             rows.len(),
             count(|d| matches!(d, Disposition::Honoured)),
+            count(|d| matches!(d, Disposition::Partly(_))),
             count(|d| matches!(d, Disposition::Refused(_))),
             count(|d| matches!(d, Disposition::NoEffect(_))),
             count(|d| matches!(d, Disposition::Later(_))),
@@ -62,6 +63,7 @@ Every field that is read, and what becomes of it. Generated from the field lists
 do not edit, run `UPDATE=1 cargo test -p sallyport-config coverage`.
 
 - **honoured**: does what Istio says;
+- **partly**: some values do what Istio says, the note says which;
 - **refused**: the object is refused with the code;
 - **no effect**: accepted, and means nothing here;
 - **later**: read and checked, not yet acted upon.
@@ -108,11 +110,8 @@ fn leaf_or_message(
     out: &mut Vec<Row>,
 ) {
     // what is below a field that is not honoured is not either, whatever it says of itself
-    let disposition = if above == Disposition::Honoured {
-        field.disposition
-    } else {
-        above
-    };
+    let passes = matches!(above, Disposition::Honoured | Disposition::Partly(_));
+    let disposition = if passes { field.disposition } else { above };
     let (suffix, inner) = unwrap((field.shape)());
     let path = path + suffix;
     match inner {
@@ -137,9 +136,7 @@ fn leaf_or_message(
 /// Kinds that occur inside other kinds are described once.
 fn own_section(message: &'static MessageInfo) -> Option<Kind> {
     let inside = [Kind::MeshConfig, Kind::WorkloadEntry];
-    inside
-        .into_iter()
-        .find(|k| std::ptr::eq(k.schema().fields, message.fields))
+    inside.into_iter().find(|k| k.schema().name == message.name)
 }
 
 fn unwrap(shape: Shape) -> (&'static str, Shape) {
@@ -163,6 +160,7 @@ fn type_name(shape: &Shape) -> String {
 fn words(disposition: Disposition) -> String {
     match disposition {
         Disposition::Honoured => "honoured".to_owned(),
+        Disposition::Partly(which) => format!("partly: {which}"),
         Disposition::Refused(code) => format!("refused ({code})"),
         Disposition::NoEffect(why) => format!("no effect: {why}"),
         Disposition::Later(what) => format!("later: {what}"),
@@ -194,7 +192,7 @@ mod tests {
                 Disposition::Refused(code) => {
                     assert!(crate::diag::codes::find(code).is_some(), "{code}")
                 }
-                Disposition::NoEffect(why) | Disposition::Later(why) => {
+                Disposition::NoEffect(why) | Disposition::Later(why) | Disposition::Partly(why) => {
                     assert!(!why.is_empty(), "{}", row.path)
                 }
                 Disposition::Honoured => {}

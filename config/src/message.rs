@@ -25,6 +25,8 @@ pub use scalar::{Bytes, IntOrString, SecretText};
 pub enum Disposition {
     /// Does what Istio says.
     Honoured,
+    /// Some of its values do what Istio says: which.
+    Partly(&'static str),
     /// The object is refused with this code.
     Refused(&'static str),
     /// Accepted; means nothing here, and why.
@@ -508,7 +510,7 @@ macro_rules! message {
         impl $crate::message::Message for $name {
             const INFO: &'static $crate::message::MessageInfo = {
                 #[allow(unused_imports, reason = "a message without fields or with one disposition uses few of them")]
-                use $crate::message::Disposition::{Honoured, Later, NoEffect, Refused};
+                use $crate::message::Disposition::{Honoured, Later, NoEffect, Partly, Refused};
                 &$crate::message::MessageInfo {
                     name: stringify!($name),
                     fields: &[$($crate::message::FieldInfo {

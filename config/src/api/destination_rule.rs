@@ -45,7 +45,7 @@ message! {
 
     /// How an endpoint is chosen.
     pub struct LoadBalancerSettings [Later("load balancing")] {
-        simple: Option<SimpleLb> => Honoured,
+        simple: Option<SimpleLb> => Partly("all but PASSTHROUGH"),
         consistent_hash: Option<ConsistentHashLb>,
         locality_lb_setting: Option<LocalityLoadBalancerSetting>,
         zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting>,

@@ -23,7 +23,7 @@ message! {
     /// TLS of a server.
     pub struct ServerTlsSettings [Honoured] {
         https_redirect: bool,
-        mode: ServerTlsMode,
+        mode: ServerTlsMode => Partly("SIMPLE"),
         server_certificate: String,
         private_key: String,
         ca_certificates: String => Later("mutual TLS"),

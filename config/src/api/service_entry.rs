@@ -11,7 +11,7 @@ message! {
         addresses: Vec<String> => Later("sidecar configuration"),
         ports: Vec<ServicePort>,
         location: Location => Later("automatic mutual TLS"),
-        resolution: Resolution,
+        resolution: Resolution => Partly("STATIC"),
         endpoints: Vec<WorkloadEntry>,
         workload_selector: Option<LabelSelector>,
         export_to: Vec<String>,
