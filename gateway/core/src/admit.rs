@@ -5,7 +5,6 @@
 use crate::call::Call;
 use crate::reply::Reply;
 use crate::tables::Tables;
-use sallyport_config::ir::ClaimMatch;
 
 /// Proof that policy said yes, and what it learned of the caller.
 #[derive(Debug, Clone, Default)]
@@ -36,16 +35,11 @@ impl Claims {
         Self(claims)
     }
 
-    /// The values of a claim; `None` when the token does not have it.
-    #[must_use]
-    pub fn values(&self, path: &[String]) -> Option<&[String]> {
-        let found = self.0.iter().find(|(claim, _)| claim == path);
-        found.map(|(_, values)| values.as_slice())
-    }
-
-    /// Whether a route's condition on the *presence* of its claim could hold at all.
-    pub(crate) fn has(&self, condition: &ClaimMatch) -> bool {
-        self.values(&condition.path).is_some()
+    /// Whether `test` holds for the claim at this path: for its string, or for any member of its
+    /// list. A claim that the token does not have never passes.
+    pub fn any(&self, path: &[String], mut test: impl FnMut(&str) -> bool) -> bool {
+        let mut named = self.0.iter().filter(|(claim, _)| claim == path);
+        named.any(|(_, values)| values.iter().any(|value| test(value)))
     }
 }
 

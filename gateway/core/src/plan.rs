@@ -1,9 +1,12 @@
 //! What to send, where, and how often: everything that the rules say about a forwarded request.
 
+use crate::call::Call;
 use crate::cors::CorsFields;
 use crate::rewrite::Path;
 use crate::template::{Facts, Format};
-use sallyport_config::ir::{ClusterRef, HeaderEdits, Millis, Retry, Route};
+use sallyport_config::ir::{
+    ClusterId, ClusterRef, HeaderEdits, Millis, Piece, Retry, Route, Template,
+};
 use smallvec::SmallVec;
 
 /// A forwarded request, as the rules want it. Borrowed from the tables, not from the call.
@@ -19,7 +22,7 @@ pub struct Plan<'t> {
     pub path: Path<'t>,
     /// Authority that the upstream sees; `None` leaves the client's.
     pub authority: Option<&'t str>,
-    /// Edits of the request head, after `x-envoy-original-path` and `x-envoy-original-host`.
+    /// Edits of the request head, before `x-envoy-original-path` and `x-envoy-original-host`.
     pub request: Edits<'t>,
     /// Edits of the response head, also of a local reply after this point.
     pub response: Edits<'t>,
@@ -29,35 +32,29 @@ pub struct Plan<'t> {
     pub timeout: Option<Millis>,
     /// Retry policy.
     pub retry: &'t Retry,
-    /// Clusters that get a copy. A missing one is left out by whoever sends.
-    pub mirrors: SmallVec<[&'t ClusterRef; 2]>,
+    /// Clusters that get a copy.
+    pub mirrors: SmallVec<[ClusterId; 2]>,
 }
 
 impl Plan<'_> {
-    /// Calls the sink with everything that changes the request's fields: original path and
-    /// authority of rewrites, then the edits.
+    /// Calls the sink with everything that changes the request's fields: the edits, then original
+    /// authority and path of rewrites. Path, query and authority are the client's.
     pub fn edit_request(
         &self,
-        path: &str,
-        query: Option<&str>,
-        authority: &str,
+        call: &Call<'_>,
         facts: &dyn Facts,
         scratch: &mut Vec<u8>,
         sink: &mut dyn EditSink,
     ) {
+        self.request.apply(facts, scratch, sink);
+        if self.authority.is_some() {
+            sink.set("x-envoy-original-host", call.authority.as_bytes());
+        }
         if !self.path.is_kept() {
             scratch.clear();
-            scratch.extend_from_slice(path.as_bytes());
-            if let Some(query) = query {
-                scratch.push(b'?');
-                scratch.extend_from_slice(query.as_bytes());
-            }
+            Path::Kept.write(call.path, call.query, scratch);
             sink.set("x-envoy-original-path", scratch);
         }
-        if self.authority.is_some_and(|new| new != authority) {
-            sink.set("x-envoy-original-host", authority.as_bytes());
-        }
-        self.request.apply(facts, scratch, sink);
     }
 
     /// Calls the sink with everything that changes the response's fields.
@@ -105,8 +102,8 @@ impl<'t> Edits<'t> {
     }
 
     /// Renders each edit into the sink. `scratch` is cleared and reused, so that nothing is
-    /// allocated. A value that comes out empty though operators stood in it writes nothing, as
-    /// Envoy's `keep_empty_value: false`.
+    /// allocated. A value that comes out empty writes nothing, as with Envoy's
+    /// `keep_empty_value: false`.
     pub fn apply(&self, facts: &dyn Facts, scratch: &mut Vec<u8>, sink: &mut dyn EditSink) {
         for edit in self.iter() {
             match edit {
@@ -134,34 +131,106 @@ pub enum Edit {
 }
 
 impl Edit {
-    /// Compiles the edits of one level.
-    pub(crate) fn compile(edits: &HeaderEdits) -> Box<[Self]> {
-        let removes = edits
-            .remove
-            .iter()
-            .map(|name| Self::Remove(name.as_str().into()));
-        let writes = edits.write.iter().map(|write| {
-            let (name, value) = (write.name.as_str().into(), Format::new(&write.value));
-            if write.append {
-                Self::Add(name, value)
-            } else {
-                Self::Set(name, value)
-            }
-        });
-        removes.chain(writes).collect()
+    /// Compiles the edits of one level in Envoy's order: remove, set, add. Values see the head
+    /// without what this level removes, and with what the level `before` did to it.
+    pub(crate) fn compile(edits: &HeaderEdits, before: Option<&HeaderEdits>) -> Box<[Self]> {
+        let removes = edits.remove.iter();
+        let removes = removes.map(|name| Self::Remove(name.as_str().into()));
+        let seen = |name: &str| seen(name, edits, before);
+        let writes = |append: bool| {
+            let writes = edits.write.iter();
+            writes
+                .filter(move |write| write.append == append)
+                .map(|write| {
+                    let value = Format::new(&settle(&write.value, &seen));
+                    (write.name.as_str().into(), value)
+                })
+        };
+        let sets = writes(false).map(|(name, value)| Self::Set(name, value));
+        let adds = writes(true).map(|(name, value)| Self::Add(name, value));
+        removes.chain(sets).chain(adds).collect()
     }
 }
 
-impl Format {
-    /// Calls `write` with the rendered value, unless operators made it empty.
-    fn with(&self, facts: &dyn Facts, scratch: &mut Vec<u8>, write: impl FnOnce(&[u8])) {
-        if let Some(literal) = self.literal() {
-            return write(literal);
+/// What a value sees of a request field.
+enum Seen<'e> {
+    /// The client's.
+    Client,
+    /// Nothing: removed.
+    Gone,
+    /// What an earlier level wrote.
+    Written(&'e str),
+}
+
+fn seen<'e>(name: &str, edits: &HeaderEdits, before: Option<&'e HeaderEdits>) -> Seen<'e> {
+    let named = |removed: &String| removed == name;
+    if edits.remove.iter().any(named) {
+        return Seen::Gone;
+    }
+    let Some(before) = before else {
+        return Seen::Client;
+    };
+    let gone = before.remove.iter().any(named);
+    let mut writes = before.write.iter().filter(|write| write.name == name);
+    match writes.rfind(|write| !write.append || gone) {
+        Some(write) => match write.value.0.as_slice() {
+            [Piece::Literal(text)] => Seen::Written(text),
+            _ => Seen::Client,
+        },
+        None if gone => Seen::Gone,
+        None => Seen::Client,
+    }
+}
+
+/// Replaces request operators whose value the rules themselves decide.
+fn settle<'e>(template: &Template, seen: &dyn Fn(&str) -> Seen<'e>) -> Template {
+    let pieces = template.0.iter().filter_map(|piece| match piece {
+        Piece::Operator {
+            name,
+            argument: Some(argument),
+            max_length,
+        } if name == "REQ" => {
+            let mut names = argument.split('?');
+            let operator = |argument: String| Piece::Operator {
+                name: name.clone(),
+                argument: Some(argument),
+                max_length: *max_length,
+            };
+            loop {
+                let first = names.next()?;
+                match seen(&first.to_ascii_lowercase()) {
+                    Seen::Gone => {}
+                    Seen::Written(text) => return Some(Piece::Literal(cut(text, *max_length))),
+                    Seen::Client => {
+                        let rest = names.map(|name| format!("?{name}"));
+                        return Some(operator(first.to_owned() + &rest.collect::<String>()));
+                    }
+                }
+            }
         }
-        scratch.clear();
-        self.render(facts, scratch);
-        if !scratch.is_empty() {
-            write(scratch);
+        piece => Some(piece.clone()),
+    });
+    Template(pieces.collect())
+}
+
+fn cut(text: &str, max_length: Option<u32>) -> String {
+    let max = max_length.and_then(|max| usize::try_from(max).ok());
+    text.chars().take(max.unwrap_or(usize::MAX)).collect()
+}
+
+impl Format {
+    /// Calls `write` with the rendered value, unless it is empty.
+    fn with(&self, facts: &dyn Facts, scratch: &mut Vec<u8>, write: impl FnOnce(&[u8])) {
+        let value = match self.literal() {
+            Some(literal) => literal,
+            None => {
+                scratch.clear();
+                self.render(facts, scratch);
+                scratch
+            }
+        };
+        if !value.is_empty() {
+            write(value);
         }
     }
 }

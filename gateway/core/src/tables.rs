@@ -1,11 +1,33 @@
 //! A snapshot arranged for speed: built once beside the traffic, shared by every worker.
 
+use crate::admit::Claims;
+use crate::call::Call;
+use crate::decide::Where;
 use sallyport_config::ir::{
-    Cluster, ClusterId, FilterChain, Listener, ListenerKind, Service, Snapshot,
+    Cluster, ClusterId, FilterChain, HttpService, Listener, ListenerKind, Route, RouteTable,
+    Service, Snapshot,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::decide::Where;
+mod affix;
+mod chains;
+mod hosts;
+mod matching;
+mod paths;
+mod pattern;
+mod rule;
+
+pub use hosts::host_of;
+
+pub(crate) use hosts::split_port;
+pub(crate) use matching::Test;
+pub(crate) use pattern::Patterns;
+pub(crate) use rule::{Rule, TargetRule};
+
+use chains::{Chains, Owner};
+use hosts::HostIndex;
+use paths::PathIndex;
 
 /// Index of a listener in [`Snapshot::listeners`]. Good for one generation only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +41,54 @@ pub struct ChainIdx(pub u32);
 #[derive(Debug)]
 pub struct Tables {
     snapshot: Arc<Snapshot>,
+    names: HashMap<String, ListenerIdx>,
+    /// By listener; `None` for cleartext.
+    chains: Vec<Option<Chains>>,
+    /// By route table.
+    hosts: Vec<Hosts>,
+    /// Route lists, each once however many hosts share it.
+    lists: Vec<RouteList>,
+}
+
+/// Hosts of one route table.
+#[derive(Debug)]
+struct Hosts {
+    index: HostIndex,
+    hosts: Vec<Host>,
+}
+
+/// A host that a request reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Host {
+    /// Status of `tls.httpsRedirect`.
+    pub(crate) https_redirect: Option<u16>,
+    list: usize,
+}
+
+/// Routes in order, with what was compiled from them.
+#[derive(Debug)]
+struct RouteList {
+    routes: Arc<[Route]>,
+    rules: Box<[Rule]>,
+    paths: PathIndex,
+}
+
+/// Where an authority leads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reached {
+    /// To a host.
+    Host(Host),
+    /// To another connection: 421.
+    Misdirected,
+    /// Nowhere.
+    Nothing,
+}
+
+/// A rule that applies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found<'t> {
+    pub(crate) route: &'t Route,
+    pub(crate) rule: &'t Rule,
 }
 
 impl Tables {
@@ -26,7 +96,26 @@ impl Tables {
     /// linear in the snapshot; meant for a side thread.
     #[must_use]
     pub fn build(snapshot: Arc<Snapshot>) -> Self {
-        Self { snapshot }
+        let mut lists = Lists::default();
+        let hosts = snapshot.route_tables.iter();
+        let hosts = hosts.map(|table| lists.hosts(table, &snapshot.clusters));
+        let chains = snapshot
+            .listeners
+            .iter()
+            .map(|listener| match &listener.kind {
+                ListenerKind::Plain(_) => None,
+                ListenerKind::Tls(chains) => Some(Chains::new(chains)),
+            });
+        let names = (0..).zip(&snapshot.listeners);
+        Self {
+            hosts: hosts.collect(),
+            chains: chains.collect(),
+            names: names
+                .map(|(index, listener)| (listener.name.clone(), ListenerIdx(index)))
+                .collect(),
+            lists: lists.lists,
+            snapshot,
+        }
     }
 
     /// What these tables were built from.
@@ -45,16 +134,20 @@ impl Tables {
     /// The listener of this name ([`Listener::name`]): for connections that outlive a generation.
     #[must_use]
     pub fn listener_named(&self, name: &str) -> Option<ListenerIdx> {
-        let mut listeners = self.snapshot.listeners.iter();
-        let index = listeners.position(|listener| listener.name == name)?;
-        u32::try_from(index).ok().map(ListenerIdx)
+        self.names.get(name).copied()
     }
 
     /// The filter chain of a TLS handshake: most specific server name wins. `None`: no chain
     /// serves the name, or the listener is cleartext.
     #[must_use]
-    pub fn chain(&self, _listener: ListenerIdx, _sni: Option<&str>) -> Option<ChainIdx> {
-        None
+    pub fn chain(&self, listener: ListenerIdx, sni: Option<&str>) -> Option<ChainIdx> {
+        let owner = self.chains_of(listener)?.by_name(sni.unwrap_or_default());
+        owner.map(ChainIdx)
+    }
+
+    fn chains_of(&self, listener: ListenerIdx) -> Option<&Chains> {
+        let index = usize::try_from(listener.0).ok()?;
+        self.chains.get(index)?.as_ref()
     }
 
     /// A filter chain.
@@ -81,4 +174,96 @@ impl Tables {
     pub fn cluster(&self, id: ClusterId) -> Option<&Cluster> {
         self.snapshot.clusters.get(usize::try_from(id.0).ok()?)
     }
+
+    /// Where an authority leads on a connection that came in there.
+    pub(crate) fn host(&self, at: Where, authority: &str) -> Reached {
+        let chain = match (at.chain, self.chains_of(at.listener)) {
+            (Some(chain), Some(chains)) => match chains.owner(chain.0, authority) {
+                Owner::Chain(chain) => Some(ChainIdx(chain)),
+                Owner::Misdirected => return Reached::Misdirected,
+            },
+            (chain, _) => chain,
+        };
+        let found = match self.service(Where { chain, ..at }) {
+            Some(Service::Http(service)) => self.host_of(service, authority),
+            _ => None,
+        };
+        found.map_or(Reached::Nothing, Reached::Host)
+    }
+
+    fn host_of(&self, service: &HttpService, authority: &str) -> Option<Host> {
+        let hosts = self.hosts.get(usize::try_from(service.routes.0).ok()?)?;
+        let owner = hosts.index.owner(host_of(authority))?;
+        hosts.hosts.get(usize::try_from(owner).ok()?).copied()
+    }
+
+    /// The first rule of a host that applies.
+    pub(crate) fn rule(&self, host: Host, call: &Call<'_>, claims: &Claims) -> Option<Found<'_>> {
+        let list = self.lists.get(host.list)?;
+        let found = list.paths.candidates(call.path).find_map(|position| {
+            let position = usize::try_from(position).ok()?;
+            let rule = list.rules.get(position)?;
+            rule.conditions
+                .hold(call, claims)
+                .then_some((position, rule))
+        });
+        let (position, rule) = found?;
+        let route = list.routes.get(position)?;
+        Some(Found { route, rule })
+    }
+
+    /// Every rule of a host, in order.
+    pub(crate) fn rules(&self, host: Host) -> impl Iterator<Item = Found<'_>> {
+        let lists = self.lists.get(host.list).into_iter();
+        lists.flat_map(|list| {
+            let both = list.routes.iter().zip(&list.rules);
+            both.map(|(route, rule)| Found { route, rule })
+        })
+    }
 }
+
+/// Route lists while tables are built.
+#[derive(Default)]
+struct Lists {
+    lists: Vec<RouteList>,
+    known: HashMap<*const Route, usize>,
+    patterns: Patterns,
+}
+
+impl Lists {
+    fn hosts(&mut self, table: &RouteTable, clusters: &[Cluster]) -> Hosts {
+        let mut index = HostIndex::new();
+        let mut hosts = Vec::with_capacity(table.hosts.len());
+        for (owner, host) in (0..).zip(&table.hosts) {
+            for pattern in &host.domains {
+                index.claim(pattern, owner);
+            }
+            hosts.push(Host {
+                https_redirect: host.https_redirect,
+                list: self.list(&host.routes, clusters),
+            });
+        }
+        Hosts { index, hosts }
+    }
+
+    fn list(&mut self, routes: &Arc<[Route]>, clusters: &[Cluster]) -> usize {
+        let key = routes.as_ptr();
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let patterns = &mut self.patterns;
+        let rules = routes
+            .iter()
+            .map(|route| Rule::new(route, clusters, patterns));
+        self.lists.push(RouteList {
+            rules: rules.collect(),
+            paths: PathIndex::new(routes),
+            routes: Arc::clone(routes),
+        });
+        self.known.insert(key, self.lists.len() - 1);
+        self.lists.len() - 1
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -232,9 +232,11 @@ impl Format {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Value(operator, max) => {
                     let start = out.len();
-                    operator.value(facts).write(out);
-                    if out.len() == start && escape != Escape::None {
-                        out.push(b'-');
+                    match operator.value(facts) {
+                        Evaluated::Value(Value::Missing) if escape != Escape::None => {
+                            out.push(b'-');
+                        }
+                        value => value.write(out),
                     }
                     if let Some(max) = max {
                         out.truncate(start.saturating_add(*max));

@@ -1,0 +1,81 @@
+//! Injected faults: a delay, then an abort, on dice that do not know each other.
+
+use crate::call::Call;
+use crate::flags::Flags;
+use crate::reply::Reply;
+use sallyport_config::ir::{AbortStatus, Fault, Millis};
+use sallyport_config::model::Dice;
+use std::borrow::Cow;
+
+/// Envoy's words, in the body and in `grpc-message`.
+const WORDS: &str = "fault filter abort";
+
+/// How long to wait, if the die falls on it.
+pub(crate) fn delay(fault: Option<&Fault>, dice: &Dice) -> Option<Millis> {
+    let delay = fault?.delay.as_ref()?;
+    delay.share.hit(dice.delay).then_some(delay.duration)
+}
+
+/// The answer of an abort, if the die falls on it.
+pub(crate) fn abort<'t>(fault: Option<&Fault>, call: &Call<'_>, dice: &Dice) -> Option<Reply<'t>> {
+    let abort = fault?.abort.as_ref()?;
+    if !abort.share.hit(dice.abort) {
+        return None;
+    }
+    let (status, grpc) = match abort.status {
+        AbortStatus::Http(status) => (status, None),
+        AbortStatus::Grpc(code) if is_grpc(call) => (200, Some(code)),
+        AbortStatus::Grpc(code) => (http_of_grpc(code), None),
+    };
+    let mut reply = Reply::empty(status, Flags::FI, "fault_filter_abort");
+    match grpc {
+        None => reply.body = Cow::Borrowed(WORDS.as_bytes()),
+        Some(code) => reply.headers.extend([
+            ("content-type".into(), "application/grpc".into()),
+            ("grpc-status".into(), Cow::Owned(code.to_string())),
+            ("grpc-message".into(), WORDS.into()),
+        ]),
+    }
+    Some(reply)
+}
+
+/// Whether the caller speaks gRPC: `application/grpc`, also with a suffix, but not gRPC-Web.
+fn is_grpc(call: &Call<'_>) -> bool {
+    call.headers.any("content-type", &mut |line| {
+        let rest = line.strip_prefix(b"application/grpc");
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
+    })
+}
+
+/// HTTP status of a gRPC one (Envoy `Grpc::Utility::grpcToHttpStatus`).
+fn http_of_grpc(code: u8) -> u16 {
+    match code {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_statuses_have_an_http_one() {
+        for (code, want) in (0..=17).zip([
+            200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
+            500,
+        ]) {
+            assert_eq!(http_of_grpc(code), want, "{code}");
+        }
+    }
+}
