@@ -3,8 +3,10 @@
 //! Text becomes typed [`api`] objects in a [`resource::ResourceSet`], every field with its place;
 //! everything wrong with it becomes [`diag::Diagnostics`], all at once.
 
+pub mod analyze;
 pub mod api;
 pub mod coverage;
+pub mod check;
 pub mod delta;
 pub mod diag;
 pub mod ir;

@@ -8,7 +8,7 @@ use crate::yaml::Node;
 
 message! {
     /// Patches of Envoy's own configuration.
-    pub struct EnvoyFilter [Refused("IST0106")] {
+    pub struct EnvoyFilter [Refused("SP0102")] {
         workload_selector: Option<LabelSelector>,
         target_refs: Vec<PolicyTargetReference>,
         config_patches: Vec<EnvoyConfigObjectPatch>,
@@ -16,14 +16,14 @@ message! {
     }
 
     /// One patch.
-    pub struct EnvoyConfigObjectPatch [Refused("IST0106")] {
+    pub struct EnvoyConfigObjectPatch [Refused("SP0102")] {
         apply_to: ApplyTo,
         match_: Option<EnvoyConfigObjectMatch>,
         patch: Option<Patch>,
     }
 
     /// What a patch applies to; details are kept as written.
-    pub struct EnvoyConfigObjectMatch [Refused("IST0106")] {
+    pub struct EnvoyConfigObjectMatch [Refused("SP0102")] {
         context: PatchContext,
         proxy: Option<Node>,
         listener: Option<Node>,
@@ -34,7 +34,7 @@ message! {
     oneof [listener, route_configuration, cluster, waypoint]
 
     /// The change; its value is kept as written.
-    pub struct Patch [Refused("IST0106")] {
+    pub struct Patch [Refused("SP0102")] {
         operation: PatchOperation,
         value: Option<Node>,
         filter_class: FilterClass,

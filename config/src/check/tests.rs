@@ -1,0 +1,1 @@
+//! One object of each kind against its rules.
