@@ -23,7 +23,7 @@ mod scan;
 mod trailers;
 
 pub use body::{BodyReader, ChunkHead, LAST_CHUNK, Progress};
-pub use edits::{HeaderEdits, HeaderView};
+pub use edits::{HeaderEditor, HeaderEdits, HeaderView};
 pub(crate) use encode::decimal;
 pub use encode::{CONTINUE, RequestLine, ResponseLine, encode_request, encode_response};
 pub use error::{H1Error, ResponseError};
@@ -67,3 +67,6 @@ pub enum BodyKind {
     /// Everything until the connection closes; responses only.
     UntilClose,
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,8 @@ pub mod explain;
 pub mod failure;
 mod fault;
 pub mod flags;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod h1;
 pub mod hygiene;
 pub mod limits;

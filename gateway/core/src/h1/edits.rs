@@ -7,6 +7,7 @@ use crate::call::HeaderLines;
 use crate::h1::field::{Field, FieldSet, HeaderIndex};
 use crate::h1::known::KnownHeader;
 use crate::h1::scan;
+use crate::plan::EditSink;
 
 /// Edits of one head; reused between heads.
 #[derive(Clone, Debug, Default)]
@@ -103,9 +104,9 @@ impl HeaderEdits {
         }
     }
 
-    /// Adds a field line behind all others. The name is lower-cased. A name that is not a token,
-    /// or a value with control characters, is not added (`false`): nothing that a rule computes
-    /// may ever end a line.
+    /// Adds a field line behind all others. The name is lower-cased. A name that is not a token or
+    /// that belongs to the hop (framing, `connection`, `host`), or a value with control characters,
+    /// is not added (`false`): nothing that a rule computes may ever end a line or a message.
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> bool {
         self.add_parts(name, &[value])
     }
@@ -117,6 +118,11 @@ impl HeaderEdits {
         }
         let start = self.lines.len();
         self.lines.extend(name.iter().map(u8::to_ascii_lowercase));
+        let lower = self.lines.get(start..).and_then(KnownHeader::of);
+        if lower.is_some_and(KnownHeader::is_per_hop) {
+            self.lines.truncate(start);
+            return false;
+        }
         self.lines.extend_from_slice(b": ");
         for part in parts {
             self.lines.extend_from_slice(part);
@@ -163,6 +169,31 @@ impl HeaderEdits {
     /// Bytes that the additions need at most.
     pub(super) const fn added_bytes(&self) -> usize {
         self.lines.len()
+    }
+}
+
+/// Lets rules edit a head by name.
+#[derive(Debug)]
+pub struct HeaderEditor<'a> {
+    /// The buffer that holds the head.
+    pub buf: &'a [u8],
+    /// Its index.
+    pub index: &'a HeaderIndex,
+    /// Where the edits go.
+    pub edits: &'a mut HeaderEdits,
+}
+
+impl EditSink for HeaderEditor<'_> {
+    fn remove(&mut self, name: &str) {
+        self.edits.remove(self.buf, self.index, name.as_bytes());
+    }
+
+    fn set(&mut self, name: &str, value: &[u8]) {
+        self.edits.set(self.buf, self.index, name.as_bytes(), value);
+    }
+
+    fn add(&mut self, name: &str, value: &[u8]) {
+        self.edits.add(name.as_bytes(), value);
     }
 }
 

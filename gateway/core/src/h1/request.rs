@@ -79,11 +79,11 @@ pub fn parse_request(
 ) -> Result<Parse<RequestHead>, H1Error> {
     let window = buf.len().min(MAX_HEAD_BYTES);
     let view = buf.get_mut(..window).unwrap_or_default();
+    let start = skip_empty_line(view)?;
     if index.looked_at > 0 && !index.has_news(view) {
         return Ok(Parse::Partial);
     }
     index.forget_fields();
-    let start = skip_empty_line(view)?;
     let mut cursor = start;
     match parse_lines(view, &mut cursor, index, profile) {
         Ok(Some(line)) => {

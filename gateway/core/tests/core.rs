@@ -1,0 +1,10 @@
+//! Tests of the core through its public face, in one binary.
+
+#[path = "core/corpus.rs"]
+mod corpus;
+#[path = "core/server.rs"]
+mod server;
+#[path = "core/smuggling.rs"]
+mod smuggling;
+#[path = "core/upstream.rs"]
+mod upstream;
