@@ -1,4 +1,9 @@
 //! Tests of the core through its public face, in one binary.
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test reports by panicking"
+)]
 
 #[path = "core/corpus.rs"]
 mod corpus;

@@ -80,10 +80,14 @@ impl Server {
     /// The verdict at the end of the input; an unfinished message shows as status 0.
     pub(crate) fn verdict(self) -> Expect {
         let unfinished = self.body.is_some() || !self.buf.is_empty();
-        match self.refused.or(unfinished.then_some(0)) {
+        match self.refused {
             Some(status) => Expect::Reject {
                 after: self.done,
                 status,
+            },
+            None if unfinished => Expect::Reject {
+                after: self.done,
+                status: 0,
             },
             None => Expect::Accept(self.done),
         }
