@@ -172,15 +172,19 @@ mod tests {
     use super::{Disposition, Kind, render, rows};
 
     #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that writes a file of the repository, and only when asked"
+    )]
     fn the_committed_file_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/COVERAGE.md");
         let want = render();
         if std::env::var_os("UPDATE").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/COVERAGE.md");
             std::fs::write(path, &want).unwrap();
+            return;
         }
-        let committed = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
-            committed == want,
+            include_str!("../COVERAGE.md") == want,
             "COVERAGE.md is stale: UPDATE=1 cargo test -p sallyport-config coverage"
         );
     }

@@ -9,6 +9,8 @@
 //! - numbers may be strings, 64-bit style; durations are Go's (`1h30m`); enums are names;
 //! - nothing stops at the first error: a bad field stays unset and the rest is read.
 
+mod inventory;
+mod map;
 mod near;
 mod scalar;
 
@@ -17,81 +19,12 @@ use std::fmt::Write as _;
 use crate::diag::{Code, Diagnostic, codes};
 use crate::yaml::{Entry, Node, Value};
 
+use inventory::camel;
+pub(crate) use inventory::same_name;
+pub use inventory::{Disposition, FieldInfo, MessageInfo, Shape};
+pub use map::Map;
 pub(crate) use near::nearest;
 pub use scalar::{Bytes, IntOrString, SecretText};
-
-/// What becomes of a field; COVERAGE.md shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// Does what Istio says.
-    Honoured,
-    /// Some of its values do what Istio says: which.
-    Partly(&'static str),
-    /// The object is refused with this code.
-    Refused(&'static str),
-    /// Accepted; means nothing here, and why.
-    NoEffect(&'static str),
-    /// Read and checked, not yet acted upon, and what will.
-    Later(&'static str),
-}
-
-/// One field of a message.
-#[derive(Debug, Clone, Copy)]
-pub struct FieldInfo {
-    /// Name in the struct; a trailing underscore is not part of it.
-    pub name: &'static str,
-    /// Istio's JSON name where it does not follow from `name`; none else.
-    pub json: Option<&'static str>,
-    /// Further accepted names.
-    pub aliases: &'static [&'static str],
-    /// What becomes of it.
-    pub disposition: Disposition,
-    /// Type of the field.
-    pub shape: fn() -> Shape,
-}
-
-impl FieldInfo {
-    /// The JSON name, like `perTryTimeout` for `per_try_timeout`.
-    #[must_use]
-    pub fn json_name(&self) -> String {
-        self.json.map_or_else(|| camel(self.name), str::to_owned)
-    }
-
-    fn accepts(&self, key: &str) -> bool {
-        let name = self.name.trim_end_matches('_');
-        key == name
-            || self
-                .json
-                .map_or_else(|| is_camel_of(key, name), |json| key == json)
-            || self.aliases.contains(&key)
-    }
-}
-
-/// One message type.
-#[derive(Debug)]
-pub struct MessageInfo {
-    /// Name of the struct.
-    pub name: &'static str,
-    /// Its fields in declaration order.
-    pub fields: &'static [FieldInfo],
-}
-
-/// Type of a field, for the inventory.
-#[derive(Debug, Clone)]
-pub enum Shape {
-    /// A scalar, by its protobuf name.
-    Scalar(&'static str),
-    /// One of these names.
-    Enum(&'static [&'static str]),
-    /// A nested message.
-    Message(&'static MessageInfo),
-    /// A list of these.
-    List(Box<Self>),
-    /// A mapping from strings to these.
-    Map(Box<Self>),
-    /// Anything; kept as written.
-    Raw,
-}
 
 /// What to do with a field that the message does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,44 +154,6 @@ fn join(path: &mut String, name: &str) {
         path.push('.');
     }
     path.push_str(name);
-}
-
-/// Protobuf's JSON name: every `_x` becomes `X`.
-fn camel(snake: &str) -> String {
-    let mut out = String::with_capacity(snake.len());
-    let mut upper = false;
-    for c in snake.trim_end_matches('_').chars() {
-        if c == '_' {
-            upper = true;
-        } else {
-            out.push(if upper { c.to_ascii_uppercase() } else { c });
-            upper = false;
-        }
-    }
-    out
-}
-
-/// Whether `key` is the JSON name of `snake`, without building it.
-fn is_camel_of(key: &str, snake: &str) -> bool {
-    let mut key = key.bytes();
-    let mut upper = false;
-    for b in snake.bytes() {
-        if b == b'_' {
-            upper = true;
-            continue;
-        }
-        let want = if upper { b.to_ascii_uppercase() } else { b };
-        upper = false;
-        if key.next() != Some(want) {
-            return false;
-        }
-    }
-    key.next().is_none()
-}
-
-/// Whether two field names are the same up to camelCase and snake_case.
-pub(crate) fn same_name(a: &str, b: &str) -> bool {
-    a == b || is_camel_of(a, b) || is_camel_of(b, a)
 }
 
 /// A type that a node decodes to. None means that an error was reported.
@@ -391,93 +286,6 @@ impl<T: FromNode> FromNode for Vec<T> {
     }
     fn shape() -> Shape {
         Shape::List(Box::new(T::shape()))
-    }
-}
-
-/// A mapping with free keys, in the order of the file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Map<T>(Vec<(String, T)>);
-
-impl<T> Default for Map<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Map<T> {
-    /// The value of a key. Linear: these maps are labels and headers.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&T> {
-        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v)
-    }
-
-    /// Whether the key is there.
-    #[must_use]
-    pub fn contains_key(&self, key: &str) -> bool {
-        self.get(key).is_some()
-    }
-
-    /// Adds a key, or replaces its value.
-    pub fn insert(&mut self, key: impl Into<String>, value: T) {
-        let key = key.into();
-        match self.0.iter_mut().find(|(k, _)| *k == key) {
-            Some(slot) => slot.1 = value,
-            None => self.0.push((key, value)),
-        }
-    }
-
-    /// Pairs in the order of the file.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &T)> {
-        self.0.iter().map(|(k, v)| (k.as_str(), v))
-    }
-
-    /// Keys in the order of the file.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.iter().map(|(k, _)| k.as_str())
-    }
-
-    /// Values in the order of the file.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = &T> {
-        self.0.iter().map(|(_, v)| v)
-    }
-
-    /// How many keys there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl<K: Into<String>, T> FromIterator<(K, T)> for Map<T> {
-    fn from_iter<I: IntoIterator<Item = (K, T)>>(iter: I) -> Self {
-        Self(iter.into_iter().map(|(k, v)| (k.into(), v)).collect())
-    }
-}
-
-impl<T: FromNode> FromNode for Map<T> {
-    fn from_node<'n>(node: &'n Node, cx: &mut Cx<'n>) -> Option<Self> {
-        let Value::Map(entries) = &node.value else {
-            cx.mismatch(node, "a mapping");
-            return None;
-        };
-        let mut out = Vec::with_capacity(entries.len());
-        for entry in entries {
-            cx.path.push(Step::Key(&entry.key));
-            if let Some(value) = T::from_node(&entry.value, cx) {
-                out.push((entry.key.to_string(), value));
-            }
-            cx.path.pop();
-        }
-        Some(Self(out))
-    }
-    fn shape() -> Shape {
-        Shape::Map(Box::new(T::shape()))
     }
 }
 

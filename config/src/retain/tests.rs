@@ -40,80 +40,50 @@ fn served(merged: &Merged) -> String {
     format!("{} | {}", list.join(" "), old.join(" "))
 }
 
-#[test]
-fn broken_edits_change_nothing_and_removals_remove() {
+/// A second generation: what it is about, its files, and what is served after it.
+type Story = (&'static str, Vec<(&'static str, String)>, &'static str);
+
+/// Every story begins with `a` and `b` in file `f` and `c` in file `g`, all at host 1.
+fn stories() -> Vec<Story> {
     let bad = |name: &str| vs(name, "x").replace("hosts", "hots");
     let nameless = vs("a", "x").replace("VirtualService", "VirtualServce");
-    // after a good first generation, each second generation by itself
-    let cases: &[(&str, &[(&str, String)], &str)] = &[
-        (
-            "same",
-            &[("f", vs("a", "1") + &vs("b", "1")), ("g", vs("c", "1"))],
-            "a=1 b=1 c=1 | ",
-        ),
-        (
-            "syntax error keeps the whole file",
-            &[("f", vs("a", "2") + "x: [\n"), ("g", vs("c", "2"))],
-            "a=1 b=1 c=2 | a b",
-        ),
-        (
-            "bad object keeps itself",
-            &[("f", bad("a") + &vs("b", "2")), ("g", vs("c", "2"))],
-            "a=1 b=2 c=2 | a",
-        ),
-        (
-            "object gone",
-            &[("f", vs("b", "2")), ("g", vs("c", "2"))],
-            "b=2 c=2 | ",
-        ),
-        ("file gone", &[("g", vs("c", "2"))], "c=2 | "),
-        (
-            "bad and moved",
-            &[("f", vs("b", "2")), ("g", vs("c", "2") + &bad("a"))],
-            "a=1 b=2 c=2 | a",
-        ),
-        (
-            "unnamable document keeps what is missing",
-            &[("f", nameless + &vs("b", "2")), ("g", vs("c", "2"))],
-            "a=1 b=2 c=2 | a",
-        ),
-        (
-            "new bad object",
-            &[
-                ("f", vs("a", "2") + &vs("b", "2") + &bad("d")),
-                ("g", vs("c", "2")),
-            ],
-            "a=2 b=2 c=2 | ",
-        ),
-        (
-            "empty file",
-            &[("f", String::new()), ("g", vs("c", "2"))],
-            "c=2 | ",
-        ),
-    ];
-    for (story, files, want) in cases {
+    let (a, b) = (vs("a", "2"), vs("b", "2"));
+    let f = |text: String| vec![("f", text), ("g", vs("c", "2"))];
+    let mut same = f(vs("a", "1") + &vs("b", "1"));
+    same[1].1 = vs("c", "1");
+    let moved = vec![("f", b.clone()), ("g", vs("c", "2") + &bad("a"))];
+    vec![
+        ("same", same, "a=1 b=1 c=1 | "),
+        ("syntax error", f(a.clone() + "x: [\n"), "a=1 b=1 c=2 | a b"),
+        ("bad object", f(bad("a") + &b), "a=1 b=2 c=2 | a"),
+        ("object gone", f(b.clone()), "b=2 c=2 | "),
+        ("file gone", vec![("g", vs("c", "2"))], "c=2 | "),
+        ("bad and moved", moved, "a=1 b=2 c=2 | a"),
+        ("unnamable", f(nameless + &b), "a=1 b=2 c=2 | a"),
+        ("new and bad", f(a + &b + &bad("d")), "a=2 b=2 c=2 | "),
+        ("empty file", f(String::new()), "c=2 | "),
+    ]
+}
+
+#[test]
+fn broken_edits_change_nothing_and_removals_remove() {
+    for (story, files, want) in stories() {
         let mut state = LastGood::default();
         let first = vs("a", "1") + &vs("b", "1");
-        assert_eq!(
-            served(&feed(
-                &mut state,
-                &[("f", &first), ("g", &vs("c", "1"))],
-                &[]
-            )),
-            "a=1 b=1 c=1 | "
-        );
+        let first = feed(&mut state, &[("f", &first), ("g", &vs("c", "1"))], &[]);
+        assert_eq!(served(&first), "a=1 b=1 c=1 | ");
         let files: Vec<_> = files.iter().map(|(n, t)| (*n, t.as_str())).collect();
-        assert_eq!(served(&feed(&mut state, &files, &[])), *want, "{story}");
-        let restarted = LastGood::from_text(&state.to_text()).unwrap();
+        assert_eq!(served(&feed(&mut state, &files, &[])), want, "{story}");
+        let mut restarted = LastGood::from_text(&state.to_text()).unwrap();
         assert_eq!(
-            served(&feed(&mut restarted.clone(), &files, &[])),
-            *want,
-            "{story}, twice"
+            served(&feed(&mut restarted, &files, &[])),
+            want,
+            "{story}, restarted"
         );
         assert_eq!(
             served(&feed(&mut state, &files, &[])),
-            *want,
-            "{story}, restarted"
+            want,
+            "{story}, twice"
         );
     }
 }
