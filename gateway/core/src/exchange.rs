@@ -13,12 +13,11 @@
 //!   the deadline has come feeds [`Event::Deadline`]. A deadline beats whatever is reported at the
 //!   same microsecond or later: success at `deadline - 1`, failure at `deadline`.
 //! * **Lease**: the upstream connection that the shell holds belongs to one try. It is dropped
-//!   (closed) as soon as the step is `Connect`, `Backoff`, `Reply` or `Abort`, or becomes a
-//!   `Send` of another try; it goes back to the pool only on `Done` if
-//!   [`Outcome::reuse_upstream`].
+//!   (closed) as soon as the step is `Backoff`, `Reply`, `Abort` or another `Connect`; it goes
+//!   back to the pool only on `Done` if [`Outcome::reuse_upstream`].
 //! * **Bytes** never come here, only facts about them. The shell keeps a copy of the body bytes
-//!   that it took from the client while [`Exchange::keeps_replay`] says so, and begins each
-//!   `Send` with `replay` by that copy.
+//!   that it took from the client while [`Exchange::keeps_replay`] says so, asked after each
+//!   [`Event::BodyProgress`], and begins each `Send` with `replay` by that copy.
 //! * **Nothing allocates** and nothing fails: an exchange always ends, in at most
 //!   `attempts + 2` tries, in exactly one of `Done` and `Abort`.
 

@@ -7,8 +7,12 @@
 
 #[path = "core/corpus.rs"]
 mod corpus;
+#[path = "core/deadlines.rs"]
+mod deadlines;
 #[path = "core/server.rs"]
 mod server;
+#[path = "core/sim.rs"]
+mod sim;
 #[path = "core/smuggling.rs"]
 mod smuggling;
 #[path = "core/upstream.rs"]

@@ -238,6 +238,7 @@ impl<'p> Exchange<'p> {
             Expiry::Whole(kind) => self.fail(kind.into()),
             Expiry::Try => self.fail_try(FailureKind::PerTryTimeout.into(), now),
             Expiry::Backoff => {
+                self.attempts.tried = self.attempts.tried.saturating_add(1);
                 self.try_at = now;
                 self.begin_try(false);
             }
@@ -274,7 +275,6 @@ impl<'p> Exchange<'p> {
         }
         self.retries_left = left;
         let retry = self.attempts.tried;
-        self.attempts.tried = self.attempts.tried.saturating_add(1);
         let mut rng = Rng::new(self.seed ^ u64::from(retry));
         let wait = backoff_micros(self.policy.retry.backoff_base, retry, &mut rng);
         self.state = State::Backoff {
@@ -311,18 +311,17 @@ impl<'p> Exchange<'p> {
     }
 
     /// Whether the shell must keep the body bytes that it takes from the client. Once `false`,
-    /// the copy can be dropped.
+    /// and a `Send` with `replay` written, the copy can be dropped.
     #[must_use]
     pub fn keeps_replay(&self) -> bool {
-        let may_retry = match self.state {
-            State::Connect { .. } => self.retries_left > 0 || !self.free_try_used,
+        let may_be_sent_again = match self.state {
+            State::Connect { .. } | State::Backoff { .. } => true,
             State::Send | State::AwaitHead => {
                 self.retries_left > 0 || (self.reused && !self.free_try_used)
             }
-            State::Backoff { .. } => true,
             State::Relay { .. } | State::Reply(_) | State::Abort(_) | State::Done => false,
         };
-        may_retry && self.kept && self.request_bytes <= REPLAY_BYTES_MAX
+        may_be_sent_again && self.kept && self.request_bytes <= REPLAY_BYTES_MAX
     }
 
     /// The exchange failed: answered, or cut if the response had begun.
