@@ -30,10 +30,12 @@ pub(super) struct Shadow {
     over: bool,
     mirrored: bool,
     tunnel: bool,
+    early: bool,
     complete_at: Option<u64>,
     try_at: u64,
     trying: bool,
     // the current try
+    connected: bool,
     reused: bool,
     begun: bool,
     sent: bool,
@@ -59,9 +61,11 @@ impl Shadow {
             over: false,
             mirrored: false,
             tunnel: false,
+            early: false,
             complete_at: matches!(policy.body, BodyKind::Empty).then_some(0),
             try_at: 0,
             trying: false,
+            connected: false,
             reused: false,
             begun: false,
             sent: false,
@@ -76,7 +80,10 @@ impl Shadow {
     /// The shell reports this, and the machine was not overtaken by a deadline.
     pub(super) fn event(&mut self, event: Event, now: u64) {
         match event {
-            Event::Connected { reused } => self.reused = reused,
+            Event::Connected { reused } => {
+                self.connected = true;
+                self.reused = reused;
+            }
             Event::ConnectFailed(failure) | Event::UpstreamFailed { failure, .. } => {
                 if let Event::UpstreamFailed { bytes_received, .. } = event {
                     self.heard |= bytes_received;
@@ -130,6 +137,9 @@ impl Shadow {
             Step::Connect { attempt, fresh } => self.connect(attempt, fresh, now)?,
             Step::Send { mirror, replay } => {
                 self.trying = true;
+                if !self.connected {
+                    return Err("a send without connection".to_owned());
+                }
                 if mirror == self.mirrored {
                     return Err("mirrors start with the first send, once".to_owned());
                 }
@@ -158,6 +168,7 @@ impl Shadow {
                 }
                 self.relayed = true;
                 self.must_be_final()?;
+                self.early = early;
                 if early != (self.complete_at.is_none() && !self.tunnel) {
                     return Err("early flag is wrong".to_owned());
                 }
@@ -211,8 +222,8 @@ impl Shadow {
             return Err("one try too many".to_owned());
         }
         self.trying = true;
-        (self.reused, self.begun, self.sent, self.heard) = (false, false, false, false);
-        self.interims = 0;
+        (self.connected, self.reused, self.interims) = (false, false, 0);
+        (self.begun, self.sent, self.heard) = (false, false, false);
         Ok(())
     }
 
@@ -279,6 +290,9 @@ impl Shadow {
 
     /// No clock of the policy has run out unnoticed.
     pub(super) fn in_time(&self, now: u64) -> Result<(), String> {
+        if self.trying && self.interims > u32::from(MAX_INTERIM_RESPONSES) {
+            return Err("interim responses without end".to_owned());
+        }
         let over = |from: u64, limit: Option<Millis>| {
             limit.is_some_and(|limit| now > from + limit.0 * 1_000 + LAG_MAX)
         };
@@ -318,7 +332,7 @@ impl Shadow {
                 "reuse of a dirty connection",
             ),
             (
-                outcome.close_downstream || (self.complete_at.is_some() && !aborted),
+                outcome.close_downstream || (self.complete_at.is_some() && !self.early && !aborted),
                 "the client's connection is dirty",
             ),
         ];

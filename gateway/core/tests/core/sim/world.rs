@@ -112,7 +112,7 @@ fn draw_retry(rng: &mut Rng) -> Retry {
             unavailable: word(15),
         },
         status_codes: vec![418, 503],
-        backoff_base: Millis(rng.below(40)),
+        backoff_base: Millis(rng.below(40).saturating_sub(10)),
         ignore_previous_hosts: chance(rng, 50),
         remote_localities: false,
     }
