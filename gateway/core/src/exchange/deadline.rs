@@ -28,18 +28,20 @@ impl Exchange<'_> {
             .fold(None, |next, (at, _)| earliest(next, *at))
     }
 
-    /// The earliest deadline that has come.
+    /// What a deadline that has come means: the earliest that ends the exchange, else of a try
+    /// or a wait. A shell that wakes late must not begin a try whose time is over already.
     pub(super) fn expired(&self, now: Now) -> Option<Expiry> {
-        let mut first: Option<(Now, Expiry)> = None;
+        let mut first: Option<(bool, Now, Expiry)> = None;
         for (at, what) in self.clocks() {
             let Some(at) = at.filter(|at| *at <= now) else {
                 continue;
             };
-            if first.is_none_or(|(earlier, _)| at < earlier) {
-                first = Some((at, what));
+            let goes_on = matches!(what, Expiry::Try | Expiry::Backoff);
+            if first.is_none_or(|(other, earlier, _)| (goes_on, at) < (other, earlier)) {
+                first = Some((goes_on, at, what));
             }
         }
-        first.map(|(_, what)| what)
+        first.map(|(_, _, what)| what)
     }
 
     /// Every clock that runs now. Of two that end together the first in this list counts.

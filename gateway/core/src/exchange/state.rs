@@ -50,6 +50,8 @@ pub struct Exchange<'p> {
     // all tries
     retries_left: u32,
     attempts: Attempts,
+    /// `attempts` counts the current try: the shell knows of it.
+    try_counted: bool,
     /// The free try after a dying pooled connection was used.
     free_try_used: bool,
     mirror_pending: bool,
@@ -89,10 +91,8 @@ impl<'p> Exchange<'p> {
             interims: 0,
             endpoint: None,
             retries_left: policy.retry.attempts,
-            attempts: Attempts {
-                tried: 1,
-                exhausted: false,
-            },
+            attempts: Attempts::default(),
+            try_counted: false,
             free_try_used: false,
             mirror_pending: true,
             avoid: Avoid::default(),
@@ -112,10 +112,13 @@ impl<'p> Exchange<'p> {
     /// What to be doing now.
     pub fn next(&mut self) -> Step {
         match self.state {
-            State::Connect { fresh } => Step::Connect {
-                attempt: self.attempts.tried,
-                fresh,
-            },
+            State::Connect { fresh } => {
+                self.count_try();
+                Step::Connect {
+                    attempt: self.attempts.tried,
+                    fresh,
+                }
+            }
             State::Send => Step::Send {
                 mirror: std::mem::take(&mut self.mirror_pending),
                 replay: self.replay,
@@ -159,6 +162,9 @@ impl<'p> Exchange<'p> {
 
     /// Events of the current try, or of the answer.
     fn on_try(&mut self, event: Event, now: Now) {
+        if matches!(self.state, State::Connect { .. }) {
+            self.count_try();
+        }
         match (self.state, event) {
             (State::Connect { .. }, Event::Picked(endpoint)) => self.endpoint = Some(endpoint),
             (State::Connect { .. }, Event::Connected { reused }) => {
@@ -238,7 +244,7 @@ impl<'p> Exchange<'p> {
             Expiry::Whole(kind) => self.fail(kind.into()),
             Expiry::Try => self.fail_try(FailureKind::PerTryTimeout.into(), now),
             Expiry::Backoff => {
-                self.attempts.tried = self.attempts.tried.saturating_add(1);
+                self.try_counted = false;
                 self.try_at = now;
                 self.begin_try(false);
             }
@@ -281,6 +287,13 @@ impl<'p> Exchange<'p> {
             until: now.after_micros(wait),
         };
         true
+    }
+
+    fn count_try(&mut self) {
+        if !self.try_counted {
+            self.try_counted = true;
+            self.attempts.tried = self.attempts.tried.saturating_add(1);
+        }
     }
 
     fn begin_try(&mut self, fresh: bool) {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Seeds of one `cargo test`.
-const SEEDS: u64 = 2_048;
+const SEEDS: u64 = 8_192;
 
 /// What happened in a run, to see that the simulation is not blind.
 type Tally = BTreeMap<&'static str, u32>;

@@ -7,7 +7,7 @@ use sallyport_core::flags::Flags;
 use sallyport_core::limits::MAX_INTERIM_RESPONSES;
 
 /// How late the simulated shell may be, in microseconds.
-pub(super) const LAG_MAX: u64 = 3_000;
+pub(super) const LAG_MAX: u64 = 20_000;
 
 /// Why a try ended.
 #[derive(Debug, Clone, Copy)]
@@ -324,7 +324,8 @@ impl Shadow {
                 "URX",
             ),
             (
-                !outcome.attempts.exhausted || self.tries == self.retry.attempts + 1,
+                !outcome.attempts.exhausted
+                    || (self.tries > 1 && self.tries == self.retry.attempts + 1),
                 "exhausted too early",
             ),
             (

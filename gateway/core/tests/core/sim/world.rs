@@ -79,6 +79,14 @@ pub(super) fn run(seed: u64, trace: &mut String) -> Result<Tally, String> {
     Ok(world.tally)
 }
 
+/// Facts about the client count whenever they come.
+fn is_clients(event: Event) -> bool {
+    matches!(
+        event,
+        Event::BodyProgress(_) | Event::BodyEnd | Event::ClientGone | Event::ClientFailed(_)
+    )
+}
+
 fn chance(rng: &mut Rng, percent: u64) -> bool {
     rng.below(100) < percent
 }
@@ -167,7 +175,7 @@ impl World<'_> {
             (Some(act), Some(deadline)) => act.min(deadline),
             (one, None) | (None, one) => one.unwrap_or(self.now + PATIENCE),
         };
-        let lag = if chance(&mut self.rng, 5) {
+        let lag = if self.now < wake && chance(&mut self.rng, 15) {
             self.rng.below(LAG_MAX)
         } else {
             0
@@ -235,8 +243,20 @@ impl World<'_> {
             self.shadow.event(event, self.now);
         }
         self.note_event(event);
+        let mut without = self.exchange.clone();
         self.exchange.on(event, Now(self.now));
-        if let Event::BodyProgress(bytes) = event {
+        if overtaken && !is_clients(event) {
+            without.on(Event::Deadline, Now(self.now));
+            if without.next() != self.exchange.clone().next() {
+                return Err(format!("{event:?} came too late and counted"));
+            }
+        }
+        if matches!(event, Event::ReplyEnd { .. }) && !self.exchange.is_over() {
+            return Err("not over at the end of the response".to_owned());
+        }
+        if let Event::BodyProgress(bytes) = event
+            && !self.exchange.is_over()
+        {
             let kept = self.exchange.keeps_replay();
             self.shadow.took(bytes, kept)?;
         }
