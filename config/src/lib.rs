@@ -5,8 +5,8 @@
 
 pub mod analyze;
 pub mod api;
-pub mod coverage;
 pub mod check;
+pub mod coverage;
 pub mod delta;
 pub mod diag;
 pub mod ir;

@@ -1,6 +1,6 @@
 //! Mappings with free keys: labels, headers, named things.
 
-use super::{Cx, FromNode, Shape, Step};
+use super::{Cx, FromNode, Shape, Step, Unknown};
 use crate::yaml::{Node, Value};
 
 /// A mapping with free keys, in the order of the file.
@@ -77,6 +77,10 @@ impl<T: FromNode> FromNode for Map<T> {
         };
         let mut out = Vec::with_capacity(entries.len());
         for entry in entries {
+            // Kubernetes reads a null value as none; protobuf refuses it
+            if entry.value.is_null() && cx.unknown == Unknown::Ignore {
+                continue;
+            }
             cx.path.push(Step::Key(&entry.key));
             if let Some(value) = T::from_node(&entry.value, cx) {
                 out.push((entry.key.to_string(), value));

@@ -120,6 +120,10 @@ fn scalars_follow_protobuf_json() {
             "{text}: {found:?}"
         );
     }
+}
+
+#[test]
+fn values_of_the_wrong_type_say_what_was_found() {
     let bad = [
         (
             "flag: 1",
