@@ -20,9 +20,8 @@ pub(super) enum Expiry {
 }
 
 impl Exchange<'_> {
-    /// The next instant at which something happens by itself.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Now> {
+    /// The earliest deadline.
+    pub(super) fn next_due(&self) -> Option<Now> {
         self.clocks()
             .iter()
             .fold(None, |next, (at, _)| earliest(next, *at))

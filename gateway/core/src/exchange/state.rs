@@ -38,6 +38,8 @@ pub struct Exchange<'p> {
     pub(super) try_at: Now,
     /// Last event.
     pub(super) moved_at: Now,
+    /// [`Exchange::deadline`], computed once an event.
+    due: Option<Now>,
 
     // the current try
     reused: bool,
@@ -76,7 +78,7 @@ impl<'p> Exchange<'p> {
     /// worker's generator.
     #[must_use]
     pub fn new(policy: Policy<'p>, seed: u64, now: Now) -> Self {
-        Self {
+        let mut new = Self {
             policy,
             state: State::Connect { fresh: false },
             seed,
@@ -84,6 +86,7 @@ impl<'p> Exchange<'p> {
             complete_at: policy.body.is_empty().then_some(now),
             try_at: now,
             moved_at: now,
+            due: None,
             reused: false,
             head_sent: false,
             sent: false,
@@ -106,7 +109,15 @@ impl<'p> Exchange<'p> {
             reuse_upstream: false,
             told_close: false,
             failure: None,
-        }
+        };
+        new.due = new.next_due();
+        new
+    }
+
+    /// The next instant at which something happens by itself.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Now> {
+        self.due
     }
 
     /// What to be doing now.
@@ -134,11 +145,17 @@ impl<'p> Exchange<'p> {
 
     /// Takes note of what happened. Deadlines that have come by `now` count as earlier.
     pub fn on(&mut self, event: Event, now: Now) {
-        let mut overtaken = false;
-        while let Some(expiry) = self.expired(now) {
-            self.expire(expiry, now);
-            overtaken = true;
+        let overtaken = self.due.is_some_and(|due| due <= now);
+        if overtaken {
+            while let Some(expiry) = self.expired(now) {
+                self.expire(expiry, now);
+            }
         }
+        self.apply(event, overtaken, now);
+        self.due = self.next_due();
+    }
+
+    fn apply(&mut self, event: Event, overtaken: bool, now: Now) {
         if self.is_over() {
             return;
         }
