@@ -124,94 +124,95 @@ fn rules_see_the_edited_head() {
     assert_eq!(view.iter().count(), 7);
 }
 
+/// A response head without fields, lines separated by bars.
+fn response(line: ResponseLine<'_>) -> String {
+    let mut out = Vec::new();
+    encode_response(
+        &mut out,
+        &line,
+        b"",
+        &HeaderIndex::new(),
+        &HeaderEdits::new(),
+    );
+    String::from_utf8(out).unwrap().replace("\r\n", "|")
+}
+
+const OK: ResponseLine<'_> = ResponseLine {
+    status: 200,
+    reason: b"OK",
+    body: BodyKind::Length(5),
+    declared_length: None,
+    client: Version::Http11,
+    keep_alive: true,
+    upgrade: None,
+};
+
 #[test]
-fn response_heads() {
-    let (index, edits) = (HeaderIndex::new(), HeaderEdits::new());
-    let plain = ResponseLine {
-        status: 200,
-        reason: b"OK",
-        body: BodyKind::Length(5),
-        declared_length: None,
-        client: Version::Http11,
-        keep_alive: true,
-        upgrade: None,
+fn response_framing() {
+    let body = |body, keep_alive| {
+        response(ResponseLine {
+            body,
+            keep_alive,
+            ..OK
+        })
     };
-    let text = |line: ResponseLine<'_>| {
-        let mut out = Vec::new();
-        encode_response(&mut out, &line, b"", &index, &edits);
-        String::from_utf8(out).unwrap().replace("\r\n", "|")
+    assert_eq!(
+        body(BodyKind::Length(5), true),
+        "HTTP/1.1 200 OK|content-length: 5||"
+    );
+    let closed = "HTTP/1.1 200 OK|content-length: 5|connection: close||";
+    assert_eq!(body(BodyKind::Length(5), false), closed);
+    assert_eq!(
+        body(BodyKind::Chunked, true),
+        "HTTP/1.1 200 OK|transfer-encoding: chunked||"
+    );
+    assert_eq!(
+        body(BodyKind::UntilClose, false),
+        "HTTP/1.1 200 OK|connection: close||"
+    );
+    assert_eq!(body(BodyKind::None, true), "HTTP/1.1 200 OK||");
+    let head = ResponseLine {
+        body: BodyKind::None,
+        declared_length: Some(9),
+        ..OK
     };
-    let websocket = Some(Upgrade::WebSocket);
-    for (line, expected) in [
-        (plain, "HTTP/1.1 200 OK|content-length: 5||"),
-        (
-            ResponseLine {
-                keep_alive: false,
-                ..plain
-            },
-            "HTTP/1.1 200 OK|content-length: 5|connection: close||",
-        ),
-        (
-            ResponseLine {
-                body: BodyKind::Chunked,
-                ..plain
-            },
-            "HTTP/1.1 200 OK|transfer-encoding: chunked||",
-        ),
-        (
-            ResponseLine {
-                body: BodyKind::UntilClose,
-                keep_alive: false,
-                ..plain
-            },
-            "HTTP/1.1 200 OK|connection: close||",
-        ),
-        (
-            ResponseLine {
-                body: BodyKind::None,
-                declared_length: Some(9),
-                ..plain
-            },
-            "HTTP/1.1 200 OK|content-length: 9||",
-        ),
-        (
-            ResponseLine {
-                status: 204,
-                reason: b"",
-                body: BodyKind::None,
-                ..plain
-            },
-            "HTTP/1.1 204 ||",
-        ),
-        (
-            ResponseLine {
-                client: Version::Http10,
-                ..plain
-            },
-            "HTTP/1.1 200 OK|content-length: 5|connection: keep-alive||",
-        ),
-        (
-            ResponseLine {
-                status: 101,
-                reason: b"x",
-                body: BodyKind::None,
-                upgrade: websocket,
-                ..plain
-            },
-            "HTTP/1.1 101 x|connection: Upgrade|upgrade: websocket||",
-        ),
-        (
-            ResponseLine {
-                status: 103,
-                body: BodyKind::None,
-                keep_alive: false,
-                ..plain
-            },
-            "HTTP/1.1 103 OK||",
-        ),
-    ] {
-        assert_eq!(text(line), expected);
-    }
+    assert_eq!(response(head), "HTTP/1.1 200 OK|content-length: 9||");
+}
+
+#[test]
+fn response_connection() {
+    let old = ResponseLine {
+        client: Version::Http10,
+        ..OK
+    };
+    let expected = "HTTP/1.1 200 OK|content-length: 5|connection: keep-alive||";
+    assert_eq!(response(old), expected);
+    let none = ResponseLine {
+        body: BodyKind::None,
+        reason: b"x",
+        ..OK
+    };
+    assert_eq!(
+        response(ResponseLine {
+            status: 204,
+            reason: b"",
+            ..none
+        }),
+        "HTTP/1.1 204 ||"
+    );
+    let switch = ResponseLine {
+        status: 101,
+        upgrade: Some(Upgrade::WebSocket),
+        ..none
+    };
+    let expected = "HTTP/1.1 101 x|connection: Upgrade|upgrade: websocket||";
+    assert_eq!(response(switch), expected);
+    let hints = ResponseLine {
+        status: 103,
+        keep_alive: false,
+        ..none
+    };
+    assert_eq!(response(hints), "HTTP/1.1 103 x||");
 }
 
 #[test]

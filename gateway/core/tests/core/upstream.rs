@@ -182,6 +182,26 @@ fn interim_responses_and_tunnels() {
     assert!(!head("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", CONNECT).tunnel);
 }
 
+const BAD_STATUS_LINES: &[(&str, H1Error)] = &[
+    ("HTTP/1.1 000 x", H1Error::BadStatus),
+    ("HTTP/1.1 099 x", H1Error::BadStatus),
+    ("HTTP/1.1 600 x", H1Error::BadStatus),
+    ("HTTP/1.1 999 x", H1Error::BadStatus),
+    ("HTTP/1.1 20 x\r\n", H1Error::BadStatusLine),
+    ("HTTP/1.1 2000 x", H1Error::BadStatusLine),
+    ("HTTP/1.1  200 x", H1Error::BadStatusLine),
+    ("HTTP/1.1 +20 x", H1Error::BadStatusLine),
+    ("HTTP/2.0 200 x", H1Error::BadStatusLine),
+    ("HTTP/1.2 200 x", H1Error::BadStatusLine),
+    ("http/1.1 200 x", H1Error::BadStatusLine),
+    ("ICY 200 OK", H1Error::BadStatusLine),
+    ("HTTP/1.1 200 a\0b", H1Error::BadStatusLine),
+    ("HTTP/1.1 200 a\rb", H1Error::BareCr),
+    ("HTTP/1.1 200 OK\nX: y", H1Error::BareLf),
+    ("garbage", H1Error::BadStatusLine),
+    ("\r\nHTTP/1.1 200 OK", H1Error::BadStatusLine),
+];
+
 #[test]
 fn everything_else_is_a_502() {
     let fields = [
@@ -226,25 +246,7 @@ fn everything_else_is_a_502() {
             "{field}"
         );
     }
-    for (line, error) in [
-        ("HTTP/1.1 000 x", H1Error::BadStatus),
-        ("HTTP/1.1 099 x", H1Error::BadStatus),
-        ("HTTP/1.1 600 x", H1Error::BadStatus),
-        ("HTTP/1.1 999 x", H1Error::BadStatus),
-        ("HTTP/1.1 20 x\r\n", H1Error::BadStatusLine),
-        ("HTTP/1.1 2000 x", H1Error::BadStatusLine),
-        ("HTTP/1.1  200 x", H1Error::BadStatusLine),
-        ("HTTP/1.1 +20 x", H1Error::BadStatusLine),
-        ("HTTP/2.0 200 x", H1Error::BadStatusLine),
-        ("HTTP/1.2 200 x", H1Error::BadStatusLine),
-        ("http/1.1 200 x", H1Error::BadStatusLine),
-        ("ICY 200 OK", H1Error::BadStatusLine),
-        ("HTTP/1.1 200 a\0b", H1Error::BadStatusLine),
-        ("HTTP/1.1 200 a\rb", H1Error::BareCr),
-        ("HTTP/1.1 200 OK\nX: y", H1Error::BareLf),
-        ("garbage", H1Error::BadStatusLine),
-        ("\r\nHTTP/1.1 200 OK", H1Error::BadStatusLine),
-    ] {
+    for (line, error) in BAD_STATUS_LINES.iter().copied() {
         let text = format!("{line}\r\n\r\n");
         assert_eq!(
             parse(text.as_bytes(), GET),

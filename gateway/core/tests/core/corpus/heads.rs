@@ -185,32 +185,34 @@ pub(super) fn request_line(cases: &mut Vec<Case>) {
     }
 }
 
+const BAD_TARGETS: &[(&str, &str)] = &[
+    ("relative", "GET a HTTP/1.1"),
+    ("query-only", "GET ?a HTTP/1.1"),
+    ("fragment-only", "GET #a HTTP/1.1"),
+    ("backslash", "GET \\a HTTP/1.1"),
+    ("asterisk-get", "GET * HTTP/1.1"),
+    ("asterisk-more", "OPTIONS ** HTTP/1.1"),
+    ("authority-get", "GET a:80 HTTP/1.1"),
+    ("scheme-ftp", "GET ftp://a/ HTTP/1.1"),
+    ("scheme-https", "GET https://a/ HTTP/1.1"),
+    ("scheme-empty", "GET ://a/ HTTP/1.1"),
+    ("scheme-no-slashes", "GET http:a HTTP/1.1"),
+    ("absolute-empty-host", "GET http:///x HTTP/1.1"),
+    ("absolute-userinfo", "GET http://u@a/ HTTP/1.1"),
+    ("absolute-userinfo-password", "GET http://u:p@a/ HTTP/1.1"),
+    ("absolute-port", "GET http://a:65536/ HTTP/1.1"),
+    ("absolute-comma", "GET http://a,b/ HTTP/1.1"),
+    ("absolute-percent", "GET http://a%2eb/ HTTP/1.1"),
+    ("absolute-backslash", "GET http://a\\b/ HTTP/1.1"),
+    ("connect-path", "CONNECT /x HTTP/1.1"),
+    ("connect-no-port", "CONNECT a HTTP/1.1"),
+    ("connect-empty-port", "CONNECT a: HTTP/1.1"),
+    ("connect-absolute", "CONNECT http://a:80/ HTTP/1.1"),
+    ("connect-userinfo", "CONNECT u@a:80 HTTP/1.1"),
+];
+
 pub(super) fn targets(cases: &mut Vec<Case>) {
-    for (trick, line) in [
-        ("relative", "GET a HTTP/1.1"),
-        ("query-only", "GET ?a HTTP/1.1"),
-        ("fragment-only", "GET #a HTTP/1.1"),
-        ("backslash", "GET \\a HTTP/1.1"),
-        ("asterisk-get", "GET * HTTP/1.1"),
-        ("asterisk-more", "OPTIONS ** HTTP/1.1"),
-        ("authority-get", "GET a:80 HTTP/1.1"),
-        ("scheme-ftp", "GET ftp://a/ HTTP/1.1"),
-        ("scheme-https", "GET https://a/ HTTP/1.1"),
-        ("scheme-empty", "GET ://a/ HTTP/1.1"),
-        ("scheme-no-slashes", "GET http:a HTTP/1.1"),
-        ("absolute-empty-host", "GET http:///x HTTP/1.1"),
-        ("absolute-userinfo", "GET http://u@a/ HTTP/1.1"),
-        ("absolute-userinfo-password", "GET http://u:p@a/ HTTP/1.1"),
-        ("absolute-port", "GET http://a:65536/ HTTP/1.1"),
-        ("absolute-comma", "GET http://a,b/ HTTP/1.1"),
-        ("absolute-percent", "GET http://a%2eb/ HTTP/1.1"),
-        ("absolute-backslash", "GET http://a\\b/ HTTP/1.1"),
-        ("connect-path", "CONNECT /x HTTP/1.1"),
-        ("connect-no-port", "CONNECT a HTTP/1.1"),
-        ("connect-empty-port", "CONNECT a: HTTP/1.1"),
-        ("connect-absolute", "CONNECT http://a:80/ HTTP/1.1"),
-        ("connect-userinfo", "CONNECT u@a:80 HTTP/1.1"),
-    ] {
+    for (trick, line) in BAD_TARGETS.iter().copied() {
         let bytes = format!("{line}\r\nHost: a\r\n\r\n");
         reject(cases, &format!("target/{trick}"), bytes, 400);
     }
@@ -298,38 +300,40 @@ pub(super) fn targets(cases: &mut Vec<Case>) {
     last_profile(cases, Profile::EdgeTls);
 }
 
+const BAD_HOSTS: &[(&str, &str)] = &[
+    ("missing", ""),
+    ("empty", "Host:\r\n"),
+    ("twice-equal", "Host: a\r\nHost: a\r\n"),
+    ("twice-differing", "Host: a\r\nHost: b\r\n"),
+    ("comma", "Host: a,b\r\n"),
+    ("space", "Host: a b\r\n"),
+    ("slash", "Host: a/b\r\n"),
+    ("backslash", "Host: a\\b\r\n"),
+    ("userinfo", "Host: u@a\r\n"),
+    ("percent", "Host: a%2e\r\n"),
+    ("query", "Host: a?b\r\n"),
+    ("fragment", "Host: a#b\r\n"),
+    ("scheme", "Host: http://a\r\n"),
+    ("port-only", "Host: :80\r\n"),
+    ("port-65536", "Host: a:65536\r\n"),
+    ("port-negative", "Host: a:-1\r\n"),
+    ("port-letters", "Host: a:http\r\n"),
+    ("port-twice", "Host: a:80:80\r\n"),
+    ("port-space", "Host: a: 80\r\n"),
+    ("ipv6-bare", "Host: ::1\r\n"),
+    ("ipv6-open", "Host: [::1\r\n"),
+    ("ipv6-zone", "Host: [fe80::1%25eth0]\r\n"),
+    ("ipv6-garbage", "Host: [::g]\r\n"),
+    ("ipv6-tail", "Host: [::1]a\r\n"),
+    ("nul", "Host: a\0\r\n"),
+    ("utf8", "Host: b\u{fc}cher\r\n"),
+    ("quote", "Host: \"a\"\r\n"),
+    ("folded", "Host:\r\n a\r\n"),
+    ("name-space", "Host : a\r\n"),
+];
+
 pub(super) fn hosts(cases: &mut Vec<Case>) {
-    for (trick, fields) in [
-        ("missing", ""),
-        ("empty", "Host:\r\n"),
-        ("twice-equal", "Host: a\r\nHost: a\r\n"),
-        ("twice-differing", "Host: a\r\nHost: b\r\n"),
-        ("comma", "Host: a,b\r\n"),
-        ("space", "Host: a b\r\n"),
-        ("slash", "Host: a/b\r\n"),
-        ("backslash", "Host: a\\b\r\n"),
-        ("userinfo", "Host: u@a\r\n"),
-        ("percent", "Host: a%2e\r\n"),
-        ("query", "Host: a?b\r\n"),
-        ("fragment", "Host: a#b\r\n"),
-        ("scheme", "Host: http://a\r\n"),
-        ("port-only", "Host: :80\r\n"),
-        ("port-65536", "Host: a:65536\r\n"),
-        ("port-negative", "Host: a:-1\r\n"),
-        ("port-letters", "Host: a:http\r\n"),
-        ("port-twice", "Host: a:80:80\r\n"),
-        ("port-space", "Host: a: 80\r\n"),
-        ("ipv6-bare", "Host: ::1\r\n"),
-        ("ipv6-open", "Host: [::1\r\n"),
-        ("ipv6-zone", "Host: [fe80::1%25eth0]\r\n"),
-        ("ipv6-garbage", "Host: [::g]\r\n"),
-        ("ipv6-tail", "Host: [::1]a\r\n"),
-        ("nul", "Host: a\0\r\n"),
-        ("utf8", "Host: b\u{fc}cher\r\n"),
-        ("quote", "Host: \"a\"\r\n"),
-        ("folded", "Host:\r\n a\r\n"),
-        ("name-space", "Host : a\r\n"),
-    ] {
+    for (trick, fields) in BAD_HOSTS.iter().copied() {
         let bytes = format!("GET / HTTP/1.1\r\n{fields}\r\n");
         reject(cases, &format!("host/{trick}"), bytes, 400);
     }
