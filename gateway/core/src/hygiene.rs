@@ -100,7 +100,7 @@ pub fn clean_request(
         edits.set_known(index, KnownHeader::XRequestId, &request_id(rng));
     }
     if settings.attempt_count {
-        edits.add(b"x-envoy-attempt-count", b"1");
+        edits.add_known(KnownHeader::XEnvoyAttemptCount, &[b"1"]);
     }
     client
 }
@@ -131,10 +131,10 @@ pub fn clean_response(
     if settings.service_time {
         let mut digits = [0; 20];
         let text = decimal(&mut digits, service_millis);
-        edits.add(b"x-envoy-upstream-service-time", text);
+        edits.add_known(KnownHeader::XEnvoyUpstreamServiceTime, &[text]);
     }
     if !index.has(KnownHeader::Date) {
-        edits.add(b"date", date);
+        edits.add_known(KnownHeader::Date, &[date]);
     }
     if let Some(server) = &settings.server_name {
         edits.set_known(index, KnownHeader::Server, server.as_bytes());
@@ -161,8 +161,8 @@ fn forwarded_for(
         edits.remove_at(position);
     }
     parts.push(peer.text.as_bytes());
-    edits.add_parts(KnownHeader::XForwardedFor.name(), &parts);
-    edits.add(KnownHeader::XEnvoyExternalAddress.name(), text);
+    edits.add_known(KnownHeader::XForwardedFor, &parts);
+    edits.add_known(KnownHeader::XEnvoyExternalAddress, &[text]);
     client
 }
 
@@ -200,7 +200,7 @@ fn client_cert(
                 edits.remove_at(position);
             }
             parts.push(ours);
-            edits.add_parts(known.name(), &parts);
+            edits.add_known(known, &parts);
         }
         _ => {
             if index.has(known) {
@@ -212,19 +212,33 @@ fn client_cert(
 
 /// A random UUID (RFC 9562 §5.4) in its text form.
 fn request_id(rng: &mut Rng) -> [u8; 36] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let high = (rng.next_u64() & 0xffff_ffff_ffff_0fff) | 0x4000;
-    let low = (rng.next_u64() & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
-    let mut bits = u128::from(high) << 64 | u128::from(low);
+    let high = (rng.next_u64() & !0xf000) | 0x4000;
+    let low = (rng.next_u64() & (u64::MAX >> 2)) | 1 << 63;
+    let mut digits = [[0; 8]; 4];
+    for (eight, bits) in digits.iter_mut().zip([high >> 32, high, low >> 32, low]) {
+        *eight = hex_digits(bits);
+    }
     let mut text = [b'-'; 36];
-    for (at, byte) in text.iter_mut().enumerate() {
-        if !matches!(at, 8 | 13 | 18 | 23) {
-            let digit = usize::try_from(bits >> 124).unwrap_or(0);
-            *byte = HEX.get(digit).copied().unwrap_or(b'0');
-            bits <<= 4;
+    let mut rest = digits.as_flattened();
+    for group in [0..8, 9..13, 14..18, 19..23, 24..36] {
+        if let Some(to) = text.get_mut(group)
+            && let Some((from, more)) = rest.split_at_checked(to.len())
+        {
+            to.copy_from_slice(from);
+            rest = more;
         }
     }
     text
+}
+
+/// The lower 32 bits as eight hexadecimal digits, all at once: one nibble a byte, then 39 more
+/// for every nibble above 9, which takes it from `9` to `a`.
+const fn hex_digits(bits: u64) -> [u8; 8] {
+    let pairs = (bits & 0xffff) | (bits & 0xffff_0000) << 16;
+    let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+    let nibbles = (bytes | bytes << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let above_nine = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (nibbles + 0x3030_3030_3030_3030 + above_nine * 39).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -108,12 +108,7 @@ impl HeaderEdits {
     /// that belongs to the hop (framing, `connection`, `host`), or a value with control characters,
     /// is not added (`false`): nothing that a rule computes may ever end a line or a message.
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> bool {
-        self.add_parts(name, &[value])
-    }
-
-    /// Like [`HeaderEdits::add`], with a value in parts.
-    pub fn add_parts(&mut self, name: &[u8], parts: &[&[u8]]) -> bool {
-        if !scan::is_token_text(name) || parts.iter().any(|part| scan::text(part) != part.len()) {
+        if !scan::is_token_text(name) {
             return false;
         }
         let start = self.lines.len();
@@ -123,15 +118,35 @@ impl HeaderEdits {
             self.lines.truncate(start);
             return false;
         }
+        self.finish_line(start, name.len(), &[value])
+    }
+
+    /// Adds a field with a known name that does not belong to the hop, its value in parts.
+    /// Control characters are refused as in [`HeaderEdits::add`].
+    pub fn add_known(&mut self, known: KnownHeader, parts: &[&[u8]]) -> bool {
+        if known.is_per_hop() || known == KnownHeader::XEnvoy {
+            return false;
+        }
+        let start = self.lines.len();
+        self.lines.extend_from_slice(known.name());
+        self.finish_line(start, known.name().len(), parts)
+    }
+
+    /// Completes the line whose name stands at `start`, or takes the name away again.
+    fn finish_line(&mut self, start: usize, name_len: usize, parts: &[&[u8]]) -> bool {
         self.lines.extend_from_slice(b": ");
         for part in parts {
+            if scan::text(part) != part.len() {
+                self.lines.truncate(start);
+                return false;
+            }
             self.lines.extend_from_slice(part);
         }
         self.lines.extend_from_slice(b"\r\n");
         let end = self.lines.len();
         self.added.push(Added {
             start,
-            name_len: name.len(),
+            name_len,
             end,
             live: true,
         });
@@ -147,7 +162,7 @@ impl HeaderEdits {
     /// Replaces every field of a known name by one.
     pub fn set_known(&mut self, index: &HeaderIndex, known: KnownHeader, value: &[u8]) -> bool {
         self.remove_known(index, known);
-        self.add(known.name(), value)
+        self.add_known(known, &[value])
     }
 
     /// Whether the field at `position` is forwarded as it is.

@@ -185,6 +185,13 @@ fn request_ids_are_random_uuids_of_version_4() {
 }
 
 #[test]
+fn hexadecimal_digits() {
+    for bits in [0, 1, 0x0123_4567, 0x89ab_cdef, 0xffff_ffff, 0x9a9a_a9a9] {
+        assert_eq!(hex_digits(bits), *format!("{bits:08x}").as_bytes());
+    }
+}
+
+#[test]
 fn attempts_are_counted() {
     let (index, mut edits) = (HeaderIndex::new(), HeaderEdits::new());
     edits.add(b"x-envoy-attempt-count", b"1");
