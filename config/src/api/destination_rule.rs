@@ -128,7 +128,12 @@ message! {
     }
 
     /// Weights from load reports.
-    pub struct BackendUtilization [NoEffect("Istio does not implement it")] unknown Ignore {
+    pub struct BackendUtilization [NoEffect("Istio does not implement it")] {
+        metric_names_for_computing_utilization: Vec<String>,
+        error_utilization_penalty_percent: u32,
+        weight_expiration_period: Option<Duration>,
+        weight_stabilization_period: Option<Duration>,
+        weight_update_period: Option<Duration>,
     }
 
     /// Connections to the host.

@@ -71,8 +71,6 @@ message! {
         service_entry_visibility: Option<Node> => Later("sidecar configuration"),
         ca: Option<Node> => Later("an external authority"),
         certificates: Vec<Node> => NoEffect("Istio dropped it"),
-        enable_auto_san_validation: Option<bool> => Later("upstream TLS"),
-        xds_auth_provider: Option<String> => NoEffect("Istio dropped it"),
     }
 
     /// Default policy of every host, under every DestinationRule.

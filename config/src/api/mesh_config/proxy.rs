@@ -130,7 +130,7 @@ message! {
 
     /// Limits and timeouts of connections.
     pub struct ConnectionSettings [Later("limits by configuration")] {
-        profile: ConnectionProfile,
+        profile: Option<ConnectionProfile>,
         listener_per_connection_buffer_limit_bytes: Option<u32>,
         cluster_per_connection_buffer_limit_bytes: Option<u32>,
         http_idle_timeout: Option<Duration>,
@@ -143,9 +143,9 @@ message! {
         http_max_concurrent_streams: Option<u32>,
         http2_initial_stream_window_size: Option<u32>,
         http2_initial_connection_window_size: Option<u32>,
-        http_headers_with_underscores_action: Option<String>,
+        http_headers_with_underscores_action: HeadersWithUnderscoresAction,
         http_merge_slashes: Option<bool>,
-        http_path_with_escaped_slashes_action: Option<String>,
+        http_path_with_escaped_slashes_action: PathWithEscapedSlashesAction,
         listener_connection_limit: Option<u32>,
         global_downstream_connection_limit: Option<u64>,
     }
@@ -175,9 +175,25 @@ enumeration! {
         InMesh = "IN_MESH",
     }
 
+    /// What happens to header names with underscores.
+    pub enum HeadersWithUnderscoresAction {
+        Unspecified = "HEADERS_WITH_UNDERSCORES_UNSPECIFIED",
+        Allow = "HEADERS_WITH_UNDERSCORES_ALLOW",
+        RejectRequest = "HEADERS_WITH_UNDERSCORES_REJECT_REQUEST",
+        DropHeader = "HEADERS_WITH_UNDERSCORES_DROP_HEADER",
+    }
+
+    /// What happens to `%2F` and `%5C` in paths.
+    pub enum PathWithEscapedSlashesAction {
+        Unspecified = "PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED",
+        KeepUnchanged = "KEEP_UNCHANGED",
+        RejectRequest = "REJECT_REQUEST",
+        UnescapeAndRedirect = "UNESCAPE_AND_REDIRECT",
+        UnescapeAndForward = "UNESCAPE_AND_FORWARD",
+    }
+
     /// Which set of limits.
     pub enum ConnectionProfile {
-        Unspecified = "UNSPECIFIED",
         Sidecar = "SIDECAR",
         Edge = "EDGE",
     }
