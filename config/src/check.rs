@@ -26,6 +26,9 @@ mod workload;
 
 use std::fmt::Write as _;
 
+pub(crate) use route_match::is_claim;
+pub(crate) use workload::is_l4;
+
 use crate::diag::{Code, Diagnostic, Diagnostics, Level, codes};
 use crate::resource::{Resource, ResourceSet, Spec};
 

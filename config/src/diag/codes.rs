@@ -121,3 +121,6 @@ pub fn info(code: Code) -> Option<&'static CodeInfo> {
 pub fn find(name: &str) -> Option<&'static CodeInfo> {
     CODES.iter().find(|i| i.code.0.eq_ignore_ascii_case(name))
 }
+
+#[cfg(test)]
+mod tests;

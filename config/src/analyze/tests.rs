@@ -1,0 +1,1 @@
+//! Objects that do not fit together, one table a question.
