@@ -2,7 +2,7 @@
 //!
 //! Istio's four modes (`meshConfig.pathNormalization`) and the EDGE profile's redirect. The order
 //! is Istio's: unescape slashes, then RFC 3986 (unreserved characters decoded, backslashes turned,
-//! dot segments removed), then merge slashes. The fragment is dropped in every mode; the query is
+//! dot segments removed, what a URI cannot hold escaped), then merge slashes. The fragment is dropped in every mode; the query is
 //! never touched.
 
 /// What to do with `%2F`, `%2f`, `%5C` and `%5c`.
@@ -100,16 +100,17 @@ pub fn normalize(target: &[u8], policy: PathPolicy, scratch: &mut Vec<u8>) -> Pa
         }
         EscapedSlashes::Reject => {}
         EscapedSlashes::Unescape | EscapedSlashes::Redirect => {
-            if has_escape(scratch, |byte| byte == 0) {
-                return PathAction::Reject { status: 400 };
-            }
             let unescaped = unescape_slashes(scratch);
             redirect = unescaped && policy.escaped_slashes == EscapedSlashes::Redirect;
         }
     }
     if policy.normalize {
+        if has_escape(scratch, |byte| byte == 0) {
+            return PathAction::Reject { status: 400 };
+        }
         decode_unreserved(scratch);
         remove_dot_segments(scratch);
+        escape_unsafe(scratch);
     }
     if policy.merge_slashes {
         merge_slashes(scratch);
@@ -127,8 +128,8 @@ pub fn normalize(target: &[u8], policy: PathPolicy, scratch: &mut Vec<u8>) -> Pa
     }
 }
 
-/// Whether no mode could change the target: nothing escaped, no backslash, no fragment, no empty
-/// segment, no segment that begins with a dot.
+/// Whether no mode could change the target: nothing escaped or to be escaped, no backslash, no
+/// fragment, no empty segment, no segment that begins with a dot.
 fn is_plain(target: &[u8]) -> bool {
     let mut previous = 0;
     let mut in_query = false;
@@ -138,6 +139,7 @@ fn is_plain(target: &[u8]) -> bool {
             b'?' => in_query = true,
             _ if in_query => {}
             b'%' | b'\\' => return false,
+            _ if is_unsafe(*byte) => return false,
             b'/' | b'.' if previous == b'/' => return false,
             _ => {}
         }
@@ -264,6 +266,30 @@ fn remove_dot_segments(path: &mut Vec<u8>) {
         read += len + 1;
     }
     path.truncate(write);
+}
+
+/// Visible characters that a URI cannot hold (RFC 3986 §2), as far as they are printable ASCII.
+const fn is_unsafe(byte: u8) -> bool {
+    matches!(byte, b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}')
+}
+
+/// Escapes what a URI cannot hold, so that every server downstream reads the same bytes.
+fn escape_unsafe(path: &mut Vec<u8>) {
+    if !path.iter().any(|byte| is_unsafe(*byte)) {
+        return;
+    }
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'A' - 10 };
+    let old = path.len();
+    for at in 0..old {
+        match path.get(at).copied() {
+            Some(byte) if is_unsafe(byte) => {
+                path.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+            }
+            Some(byte) => path.push(byte),
+            None => {}
+        }
+    }
+    path.drain(..old);
 }
 
 fn merge_slashes(path: &mut Vec<u8>) {

@@ -78,7 +78,7 @@ fn istio_table() {
         "/app//../../admin",
         ["/app//../../admin", "/admin", "/admin", "/admin"],
     );
-    check("/admin%00", ["/admin%00", "/admin%00", "/admin%00", "400"]);
+    check("/admin%00", ["/admin%00", "400", "400", "400"]);
 }
 
 #[test]
@@ -138,6 +138,23 @@ fn never_changed() {
         check(target, [target; 4]);
         assert_eq!(outcome(target, PathPolicy::EDGE), target);
     }
+}
+
+#[test]
+fn what_a_uri_cannot_hold_is_escaped() {
+    for byte in b'!'..=b'~' {
+        let path = format!("/x{}", char::from(byte));
+        let expected = match byte {
+            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => format!("/x%{byte:02X}"),
+            b'#' => "/x".to_owned(),
+            b'\\' => "/x/".to_owned(),
+            _ => path.clone(),
+        };
+        assert_eq!(outcome(&path, PathPolicy::BASE), expected);
+        let kept = if byte == b'#' { "/x" } else { &path };
+        assert_eq!(outcome(&path, PathPolicy::NONE), kept);
+    }
+    assert_eq!(outcome("/a?{b}|#c", PathPolicy::EDGE), "/a?{b}|");
 }
 
 #[test]
