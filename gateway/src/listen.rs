@@ -1,12 +1,20 @@
 //! Sockets that clients connect to. They are bound on the side thread, one per worker and address,
 //! and handed to the workers: what fails to bind is known before anything is activated.
 
+mod accept;
+mod owner;
+
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sallyport_config::ir;
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+pub(crate) use accept::{Arrival, accept_loop};
 
 /// How listeners are bound.
 #[derive(Debug, Clone)]
@@ -64,7 +72,7 @@ pub(crate) struct BindError {
     /// The address that failed.
     pub(crate) address: String,
     /// What the system said.
-    pub(crate) error: std::io::Error,
+    pub(crate) error: io::Error,
     /// Who holds the address, e.g. `nginx (pid 812)`, when that can be found out.
     pub(crate) owner: Option<String>,
 }
@@ -87,16 +95,154 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
+/// Connections that the kernel keeps for us until they are accepted.
+const BACKLOG: i32 = 4096;
+/// A silent connection is probed after this, then in this interval, so that a peer that vanished
+/// is noticed in minutes.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
+
 /// Binds one listener for all workers.
+///
+/// The first socket fixes the port where 0 was asked for; the others bind what it got. Each worker
+/// has its own socket (`SO_REUSEPORT`), among which the kernel spreads connections.
 ///
 /// # Errors
 /// An address is taken, not ours, or needs privileges.
 pub(crate) fn bind(listener: &ir::Listener, options: &BindOptions) -> Result<Bound, BindError> {
-    let _ = options;
-    Err(BindError {
-        name: listener.name.clone(),
-        address: String::new(),
-        error: std::io::ErrorKind::Unsupported.into(),
-        owner: None,
-    })
+    let mut bound = Bound {
+        name: listener.name.as_str().into(),
+        addresses: Vec::new(),
+        workers: (0..options.workers)
+            .map(|_| WorkerSockets {
+                name: listener.name.as_str().into(),
+                sockets: Vec::new(),
+            })
+            .collect(),
+    };
+    let (addresses, optional): (Vec<IpAddr>, bool) = match &listener.bind {
+        ir::Bind::Unix(path) => {
+            let fail = |error| bind_error(listener, path.clone(), error, None);
+            bound.add_unix(path).map_err(fail)?;
+            return Ok(bound);
+        }
+        ir::Bind::Ip(address) => (vec![*address], false),
+        ir::Bind::Default => (options.default.clone(), options.default.len() > 1),
+    };
+    let mut port = listener.port;
+    let mut skipped = None;
+    for address in addresses {
+        let wanted = SocketAddr::new(address, port);
+        match bound.add_tcp(wanted) {
+            Ok(actual) => port = actual.port(),
+            Err(error) if optional && is_absent(&error) => skipped = Some((wanted, error)),
+            Err(error) => {
+                let owner = owner::of(wanted);
+                return Err(bind_error(listener, wanted.to_string(), error, owner));
+            }
+        }
+    }
+    match skipped {
+        Some((wanted, error)) if bound.addresses.is_empty() => {
+            Err(bind_error(listener, wanted.to_string(), error, None))
+        }
+        _ => Ok(bound),
+    }
 }
+
+fn bind_error(
+    listener: &ir::Listener,
+    address: String,
+    error: io::Error,
+    owner: Option<String>,
+) -> BindError {
+    BindError {
+        name: listener.name.clone(),
+        address,
+        error,
+        owner,
+    }
+}
+
+/// Whether the host does not have this address family, or not this address.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
+}
+
+impl Bound {
+    fn add_tcp(&mut self, wanted: SocketAddr) -> io::Result<SocketAddr> {
+        let mut actual = wanted;
+        let mut sockets = Vec::new();
+        for _ in &self.workers {
+            let socket = tcp_socket(actual)?;
+            actual = socket.local_addr()?.as_socket().unwrap_or(actual);
+            sockets.push(socket);
+        }
+        for socket in &sockets {
+            socket.listen(BACKLOG)?;
+        }
+        self.add(&BoundAddress::Tcp(actual), sockets);
+        Ok(actual)
+    }
+
+    /// A unix socket has no twins: the workers share one.
+    fn add_unix(&mut self, path: &str) -> io::Result<()> {
+        let address = match path.strip_prefix('@') {
+            Some(name) => SockAddr::unix(format!("\0{name}"))?,
+            None => SockAddr::unix(path)?,
+        };
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        if let Err(error) = socket.bind(&address) {
+            // A file that nobody listens on is left over from a process that ended.
+            let stale = error.raw_os_error() == Some(libc::EADDRINUSE)
+                && !path.starts_with('@')
+                && std::os::unix::net::UnixStream::connect(path).is_err();
+            if !stale {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            socket.bind(&address)?;
+        }
+        socket.listen(BACKLOG)?;
+        let mut sockets = Vec::new();
+        for _ in &self.workers {
+            sockets.push(socket.try_clone()?);
+        }
+        self.add(&BoundAddress::Unix(path.to_owned()), sockets);
+        Ok(())
+    }
+
+    fn add(&mut self, address: &BoundAddress, sockets: Vec<Socket>) {
+        for (worker, socket) in self.workers.iter_mut().zip(sockets) {
+            worker.sockets.push((address.clone(), socket.into()));
+        }
+        self.addresses.push(address.clone());
+    }
+}
+
+/// What is set on the listening socket is inherited by the connections that it accepts.
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    let (idle, interval) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests;

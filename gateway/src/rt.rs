@@ -8,14 +8,21 @@
 mod ring;
 mod timers;
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 pub(crate) use timers::{Alarm, Timers};
+
+thread_local! {
+    /// What this thread's runtime is.
+    static ON_EPOLL: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,6 +155,7 @@ impl Runtime {
 
     /// Runs a future and all that it spawns, until it is done.
     pub(crate) fn block_on<F: Future>(&mut self, future: F) -> F::Output {
+        ON_EPOLL.set(matches!(self, Self::Epoll(_)));
         match self {
             Self::IoUring(runtime) => runtime.block_on(future),
             Self::Epoll(runtime) => runtime.block_on(future),
@@ -164,6 +172,35 @@ pub(crate) fn spawn<F: Future<Output = ()> + 'static>(future: F) {
 /// Waits this long, to the millisecond.
 pub(crate) async fn sleep(duration: std::time::Duration) {
     monoio::time::sleep(duration).await;
+}
+
+/// Whether sockets must be non-blocking here: on epoll they must, on io_uring they must not, or a
+/// read would fail instead of waiting.
+pub(crate) fn wants_nonblocking() -> bool {
+    ON_EPOLL.get()
+}
+
+/// Waits for a descriptor without doing anything with it.
+#[derive(Debug)]
+pub(crate) struct Readiness(monoio::net::TcpStream);
+
+impl Readiness {
+    /// Watches a descriptor of any kind.
+    ///
+    /// # Errors
+    /// It could not be registered with the driver.
+    pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        // A stream socket to the runtime is a descriptor that can be polled.
+        monoio::net::TcpStream::from_std(descriptor.into()).map(Self)
+    }
+
+    /// Ready when a read would not block.
+    ///
+    /// # Errors
+    /// The driver failed.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.0.readable(false).await
+    }
 }
 
 /// Keeps the calling thread on one CPU.
