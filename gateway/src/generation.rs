@@ -4,11 +4,16 @@
 //! A worker swaps its generation between two requests. A request keeps the one that it began with;
 //! sockets and connections belong to none.
 
+mod serving;
+
 use std::sync::Arc;
 
 use sallyport_config::ir::Snapshot;
+use sallyport_core::tables::Tables;
 
 use crate::tls::{TlsConfigs, TlsProblem};
+
+pub(crate) use serving::Serving;
 
 /// Everything that a request needs to know, in the form that is quickest to ask.
 #[derive(Debug)]
@@ -17,8 +22,12 @@ pub(crate) struct Generation {
     pub(crate) id: u64,
     /// What it was built from.
     pub(crate) snapshot: Arc<Snapshot>,
+    /// The snapshot arranged for speed.
+    pub(crate) tables: Arc<Tables>,
     /// Handshake configurations of its filter chains.
     pub(crate) tls: Arc<TlsConfigs>,
+    /// Its settings, as the parsers and the header rules take them.
+    pub(crate) serving: Serving,
 }
 
 impl Generation {
@@ -29,8 +38,10 @@ impl Generation {
         let (tls, problems) = TlsConfigs::build(&snapshot);
         let generation = Self {
             id,
-            snapshot,
+            tables: Arc::new(Tables::build(Arc::clone(&snapshot))),
             tls: Arc::new(tls),
+            serving: Serving::new(&snapshot.settings),
+            snapshot,
         };
         (generation, problems)
     }

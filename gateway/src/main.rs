@@ -4,6 +4,7 @@ mod admin;
 mod args;
 mod buffer;
 mod certificate;
+mod conn;
 mod generation;
 mod io;
 mod listen;
@@ -14,6 +15,7 @@ mod source;
 mod stats;
 mod systemd;
 mod tls;
+mod upstream;
 mod worker;
 
 #[global_allocator]

@@ -1,19 +1,42 @@
 //! One worker: a thread on one core with its own runtime, listeners, connections, pools and
 //! counters. Workers share nothing that changes; what they must know comes as a [`Command`].
 
+mod active;
+mod clock;
+mod guests;
+mod mailbox;
+mod scratch;
+mod stop;
+
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sallyport_core::rng::Rng;
+
+use crate::buffer::Buffers;
 use crate::generation::Generation;
 use crate::listen::WorkerSockets;
 use crate::log::AccessLog;
-use crate::rt::Driver;
-use crate::stats::Report;
+use crate::rt::{self, Driver, Runtime, Timers};
+use crate::stats::{Report, WorkerStats};
+use crate::upstream::Pools;
+
+pub(crate) use active::Active;
+pub(crate) use clock::Clock;
+pub(crate) use guests::{Guest, Guests};
+pub(crate) use scratch::{Scratch, ScratchPool};
 
 /// Where an answer to a command goes: `await` it on the side thread, `blocking_recv` it in tests.
 pub(crate) type Reply<T> = tokio::sync::oneshot::Sender<T>;
+
+/// How often logs are flushed and pools swept.
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+/// Pools are swept every so many times.
+const SWEEP_EVERY: u32 = 4;
 
 /// What a worker can be told. Commands are carried out in order.
 #[derive(Debug)]
@@ -40,6 +63,8 @@ pub(crate) enum Command {
 pub(crate) struct WorkerOptions {
     /// Number of the worker, from 0.
     pub(crate) index: usize,
+    /// How many workers there are: limits of the whole proxy are divided by it.
+    pub(crate) workers: usize,
     /// CPU to stay on, `None` for any.
     pub(crate) cpu: Option<usize>,
     /// What to run on.
@@ -57,6 +82,7 @@ pub(crate) struct WorkerOptions {
 pub(crate) struct WorkerHandle {
     /// Number of the worker.
     pub(crate) index: usize,
+    mailbox: mailbox::Sender,
     thread: JoinHandle<()>,
 }
 
@@ -64,7 +90,7 @@ impl WorkerHandle {
     /// Tells the worker something. Never blocks. A worker that has ended drops the command, so
     /// that who waits for its answer sees the channel closed.
     pub(crate) fn send(&self, command: Command) {
-        drop(command);
+        self.mailbox.send(command);
     }
 
     /// Waits for the thread to end.
@@ -79,11 +105,124 @@ impl WorkerHandle {
 /// # Errors
 /// The thread or its ring could not be made.
 pub(crate) fn spawn_worker(options: WorkerOptions) -> io::Result<WorkerHandle> {
+    let (mailbox, receiver) = mailbox::channel()?;
+    let index = options.index;
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
-        .name(format!("worker-{}", options.index))
-        .spawn(|| {})?;
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            if let Some(cpu) = options.cpu {
+                // A CPU that went away costs locality, not service.
+                drop(rt::pin_to(cpu));
+            }
+            match Runtime::new(options.driver.kind) {
+                Ok(mut runtime) => {
+                    // The starter waits for exactly one answer.
+                    drop(ready.send(Ok(())));
+                    runtime.block_on(run(options, receiver));
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
+        })?;
+    started
+        .recv()
+        .unwrap_or_else(|_| Err(io::Error::other("the worker thread ended at once")))?;
     Ok(WorkerHandle {
-        index: options.index,
+        index,
+        mailbox,
         thread,
     })
+}
+
+/// What all tasks of a worker share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// How many workers there are.
+    pub(crate) workers: usize,
+    /// Clock and alarms.
+    pub(crate) timers: Rc<Timers>,
+    /// Time of day.
+    pub(crate) clock: Clock,
+    /// Buffers that nobody uses.
+    pub(crate) buffers: Rc<Buffers>,
+    /// Working memory of requests that nobody uses.
+    pub(crate) scratch: ScratchPool,
+    /// The worker's dice.
+    pub(crate) rng: RefCell<Rng>,
+    /// Counters.
+    pub(crate) stats: RefCell<WorkerStats>,
+    /// Access-log lines on their way out.
+    pub(crate) log: RefCell<AccessLog>,
+    /// Idle upstream connections.
+    pub(crate) pools: Pools,
+    /// Client connections.
+    pub(crate) guests: Guests,
+    active: RefCell<Rc<Active>>,
+}
+
+impl Worker {
+    fn new(options: WorkerOptions) -> Rc<Self> {
+        let timers = Timers::new();
+        let worker = Self {
+            workers: options.workers.max(1),
+            clock: Clock::new(timers.now()),
+            timers,
+            buffers: Rc::default(),
+            scratch: ScratchPool::default(),
+            rng: RefCell::new(Rng::new(options.seed)),
+            stats: RefCell::default(),
+            log: RefCell::new(options.access_log),
+            pools: Pools::default(),
+            guests: Guests::default(),
+            active: RefCell::new(Rc::new(Active::new(options.generation))),
+        };
+        worker.point_log();
+        Rc::new(worker)
+    }
+
+    /// What the next request is served by.
+    pub(crate) fn active(&self) -> Rc<Active> {
+        Rc::clone(&self.active.borrow())
+    }
+
+    fn activate(&self, generation: Arc<Generation>) {
+        *self.active.borrow_mut() = Rc::new(Active::new(generation));
+        self.point_log();
+    }
+
+    fn point_log(&self) {
+        let active = self.active();
+        let log = &active.generation.snapshot.settings.access_log;
+        let path = log.as_ref().map(|log| log.path.as_str());
+        self.log.borrow_mut().set_path(path);
+    }
+}
+
+async fn run(options: WorkerOptions, receiver: mailbox::Receiver) {
+    let worker = Worker::new(options);
+    rt::spawn(Rc::clone(&worker.timers).run());
+    rt::spawn(housekeeping(Rc::clone(&worker)));
+    mailbox::obey(&worker, receiver).await;
+    worker.log.borrow_mut().flush();
+}
+
+async fn housekeeping(worker: Rc<Worker>) {
+    let mut turn = 0;
+    loop {
+        rt::sleep(HOUSEKEEPING).await;
+        turn = (turn + 1) % SWEEP_EVERY;
+        let now = worker.timers.now();
+        worker.clock.adjust(now);
+        {
+            let mut log = worker.log.borrow_mut();
+            if log.pending() {
+                log.flush();
+            }
+            worker.stats.borrow_mut().set_log_dropped(log.dropped());
+        }
+        if turn == 0 {
+            let mut stats = worker.stats.borrow_mut();
+            worker.pools.sweep(now, |name| stats.upstream_closed(name));
+        }
+    }
 }

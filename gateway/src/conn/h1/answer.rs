@@ -1,0 +1,264 @@
+//! Answers that are made here.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use sallyport_core::exchange::REPLY_TIME;
+use sallyport_core::flags::Flags;
+use sallyport_core::h1::{
+    BodyKind, FieldSet, H1Error, HeaderEdits, HeaderIndex, HeaderView, RequestHead, ResponseLine,
+    Span, TargetForm, Version, encode_response,
+};
+use sallyport_core::method::Method;
+use sallyport_core::plan::{EditSink, Edits};
+use sallyport_core::reply::{Reply, for_grpc, reason};
+use sallyport_core::time::Now;
+
+use super::event::{Happening, poll_client};
+use super::record::{Ledger, is_grpc};
+use super::request::Request;
+use super::{Conn, Fate};
+use crate::worker::Scratch;
+
+/// Refuses what is not HTTP, or HTTP that we do not take. The connection ends.
+pub(super) async fn refuse(conn: &mut Conn, scratch: &mut Scratch, error: H1Error) -> Fate {
+    conn.worker.stats.borrow_mut().request_started();
+    let flags = match error.flag() {
+        "DPE" => Flags::DPE,
+        "DT" => Flags::DT,
+        _ => Flags::NONE,
+    };
+    let reply = Reply {
+        close: true,
+        ..Reply::text(error.status(), flags, error.detail(), error.body())
+    };
+    scratch.request.clear();
+    scratch
+        .request_edits
+        .begin(FieldSet::NONE, &scratch.request);
+    let active = conn.worker.active();
+    let request = Request {
+        head: no_head(),
+        buf: &[],
+        method: "",
+        target: "",
+        path: "",
+        query: None,
+        authority: "",
+        client: conn.link.peer.ip(),
+        active: &active,
+    };
+    send(
+        conn,
+        scratch,
+        &request,
+        reply,
+        Edits::default(),
+        Ledger::default(),
+    )
+    .await
+}
+
+/// Stands for a head that could not be read.
+fn no_head() -> RequestHead {
+    RequestHead {
+        method: Method::Other,
+        method_text: Span::default(),
+        target: Span::default(),
+        form: TargetForm::Origin,
+        authority: Span::default(),
+        host: Span::default(),
+        port: None,
+        version: Version::Http11,
+        body: BodyKind::None,
+        keep_alive: false,
+        expect_continue: false,
+        upgrade: None,
+        te_trailers: false,
+        drop: FieldSet::NONE,
+    }
+}
+
+/// Sends an answer, counts and logs the request.
+pub(super) async fn send(
+    conn: &mut Conn,
+    scratch: &mut Scratch,
+    request: &Request<'_>,
+    reply: Reply<'_>,
+    edits: Edits<'_>,
+    mut ledger: Ledger<'_>,
+) -> Fate {
+    let reply = if is_grpc(request.buf, scratch) {
+        for_grpc(reply)
+    } else {
+        reply
+    };
+    let now = conn.worker.timers.now();
+    ledger.status = reply.status;
+    ledger.flags = ledger.flags.with(reply.flags);
+    ledger.details = reply.details.clone();
+    ledger.head_received = u64::try_from(request.buf.len()).unwrap_or(u64::MAX);
+    // A body that is still to come would be taken for the next request.
+    let read_on = matches!(request.head.body, BodyKind::None | BodyKind::Length(0));
+    let keep = request.head.keep_alive && read_on && !reply.close && !conn.shall_end();
+    let out = write(
+        conn,
+        scratch,
+        request,
+        &reply,
+        edits,
+        &mut ledger,
+        keep,
+        now,
+    );
+    let arrived = flush(conn, out).await;
+    if !arrived {
+        ledger.flags = ledger.flags.with(Flags::DC);
+    }
+    ledger.close(conn, scratch, request, conn.worker.timers.now());
+    match (arrived, keep) {
+        (false, _) => Fate::Cut,
+        (true, true) => Fate::Keep,
+        (true, false) => Fate::Close,
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one caller, which has them all at hand"
+)]
+fn write(
+    conn: &Conn,
+    scratch: &mut Scratch,
+    request: &Request<'_>,
+    reply: &Reply<'_>,
+    edits: Edits<'_>,
+    ledger: &mut Ledger<'_>,
+    keep: bool,
+    now: Now,
+) -> Vec<u8> {
+    let index = HeaderIndex::new();
+    let mut head = std::mem::take(&mut scratch.response_edits);
+    head.begin(FieldSet::NONE, &index);
+    for (name, value) in &reply.headers {
+        head.add(name.as_bytes(), value.as_bytes());
+    }
+    let typed = reply.headers.iter().any(|(name, _)| name == "content-type");
+    if !reply.body.is_empty() && !typed {
+        head.add(b"content-type", b"text/plain");
+    }
+    head.add(b"date", &conn.worker.clock.date(now));
+    if let Some(server) = &request.active.generation.serving.hygiene.server_name {
+        head.add(b"server", server.as_bytes());
+    }
+    if !edits.is_empty() {
+        let view = HeaderView {
+            buf: request.buf,
+            index: &scratch.request,
+            edits: &scratch.request_edits,
+        };
+        let facts = ledger.record(conn, request, &view, now);
+        let mut sink = Sink {
+            edits: &mut head,
+            buf: &[],
+            index: &index,
+        };
+        edits.apply(&facts, &mut scratch.text, &mut sink);
+    }
+    let length = u64::try_from(reply.body.len()).unwrap_or(u64::MAX);
+    let line = ResponseLine {
+        status: reply.status,
+        reason: reason(reply.status).as_bytes(),
+        body: BodyKind::Length(length),
+        declared_length: None,
+        client: request.head.version,
+        keep_alive: keep,
+        upgrade: None,
+    };
+    let mut out = conn.worker.buffers.take();
+    encode_response(&mut out, &line, &[], &index, &head);
+    ledger.head_sent = u64::try_from(out.len()).unwrap_or(u64::MAX);
+    if request.head.method != Method::Head {
+        out.extend_from_slice(&reply.body);
+        ledger.sent = length;
+    }
+    scratch.response_edits = head;
+    out
+}
+
+/// Writes all of it, as long as the client takes something in time; whether it did.
+pub(super) async fn flush(conn: &mut Conn, out: Vec<u8>) -> bool {
+    conn.alarm.set(Some(conn.worker.timers.now() + REPLY_TIME));
+    // An interim response may still be on its way.
+    let mut next = Some(out);
+    loop {
+        if !conn.stream.is_writing() {
+            match next.take() {
+                Some(out) => conn.stream.start_write(out),
+                None => return true,
+            }
+        }
+        match poll_fn(|context| poll_client(conn, context)).await {
+            Happening::ClientWritten(Ok(())) => {}
+            Happening::Client((Ok(count), buffer)) if count > 0 => conn.keep(buffer),
+            // Its end is no reason not to answer: only a failing write is.
+            Happening::Client((_, buffer)) => conn.give(buffer),
+            _ => return false,
+        }
+    }
+}
+
+impl Conn {
+    /// Bytes that came while a request was being served.
+    pub(super) fn keep(&mut self, buffer: Vec<u8>) {
+        if self.input.is_empty() {
+            let old = std::mem::replace(&mut self.input, buffer);
+            self.give(old);
+        } else {
+            self.input.extend_from_slice(&buffer);
+            self.give(buffer);
+        }
+    }
+}
+
+/// Rules' edits of a head.
+pub(super) struct Sink<'a> {
+    pub(super) edits: &'a mut HeaderEdits,
+    pub(super) buf: &'a [u8],
+    pub(super) index: &'a HeaderIndex,
+}
+
+impl EditSink for Sink<'_> {
+    fn remove(&mut self, name: &str) {
+        self.edits.remove(self.buf, self.index, name.as_bytes());
+    }
+
+    fn set(&mut self, name: &str, value: &[u8]) {
+        self.edits.set(self.buf, self.index, name.as_bytes(), value);
+    }
+
+    fn add(&mut self, name: &str, value: &[u8]) {
+        self.edits.add(name.as_bytes(), value);
+    }
+}
+
+/// Waits while only the client can do something; `false` when it is gone.
+pub(super) async fn idle_until(conn: &mut Conn, until: Now) -> bool {
+    conn.alarm.set(Some(until));
+    loop {
+        if conn.input.is_empty() && !conn.stream.is_reading() {
+            conn.stream.start_read(None);
+        }
+        let happening = poll_fn(|context| match poll_client(conn, context) {
+            Poll::Ready(happening) => Poll::Ready(happening),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        match happening {
+            Happening::Deadline => return true,
+            Happening::Client((Ok(count), buffer)) if count > 0 => conn.keep(buffer),
+            Happening::ClientWritten(Ok(())) => {}
+            _ => return false,
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! One forwarded request: asks the exchange machine what to do, does it, tells it what happened.
+//!
+//! All waiting is in [`event::next`] and [`Flight::connect`]; everything else starts what can be
+//! started. At any time at most one read and one write is under way on each side, and one buffer
+//! waits in each direction: that is all the memory a body can take.
+
+mod down;
+mod up;
+
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
+use std::task::Poll;
+
+use sallyport_config::ir::{Cluster, ClusterRef, Millis, UpstreamTls};
+use sallyport_core::call::HeaderLines;
+use sallyport_core::exchange::{
+    BodyKind as PolicyBody, Event, Exchange, Policy, Step, effective_timeout,
+};
+use sallyport_core::failure::{Failure, FailureKind};
+use sallyport_core::flags::Flags;
+use sallyport_core::h1::{BodyKind, HeaderView, KnownHeader};
+use sallyport_core::plan::Plan;
+use sallyport_core::reply;
+use sallyport_core::time::{Now, earliest};
+
+use super::answer::{self, Sink};
+use super::download::Download;
+use super::event::{self, Happening, poll_client};
+use super::record::{Ledger, is_grpc};
+use super::request::Request;
+use super::upload::Upload;
+use super::{Conn, Fate};
+use crate::upstream::{Lease, Upstream, connect_failure};
+use crate::worker::Scratch;
+
+/// A request on its way.
+struct Flight<'a, 't> {
+    conn: &'a mut Conn,
+    scratch: &'a mut Scratch,
+    request: &'a Request<'t>,
+    plan: &'a Plan<'t>,
+    cluster: &'t Cluster,
+    upstream: &'t Rc<Upstream>,
+    exchange: Exchange<'a>,
+    upload: Upload,
+    download: Download,
+    lease: Option<Lease>,
+    /// The current try's head has been handed to the socket; and has been sent.
+    try_begun: bool,
+    head_told: bool,
+    /// The client was told to send its body.
+    continued: bool,
+    /// The client's connection may carry another request.
+    keep: bool,
+    ledger: Ledger<'a>,
+}
+
+/// Forwards a request as planned.
+pub(super) async fn forward<'a, 't>(
+    conn: &'a mut Conn,
+    scratch: &'a mut Scratch,
+    request: &'a Request<'t>,
+    plan: &'a Plan<'t>,
+) -> Fate {
+    let mut ledger = Ledger {
+        route: Some(plan.route),
+        ..Ledger::default()
+    };
+    if let Some(wait) = plan.delay {
+        ledger.flags = ledger.flags.with(Flags::DI);
+        if !delay(conn, wait).await {
+            ledger.flags = ledger.flags.with(Flags::DC);
+            ledger.close(conn, scratch, request, conn.worker.timers.now());
+            return Fate::Cut;
+        }
+    }
+    edit_request(conn, scratch, request, plan, &ledger);
+    let found = match plan.cluster {
+        ClusterRef::Known(id) => request.active.upstream(&conn.worker, *id),
+        ClusterRef::Missing(_) => None,
+    };
+    let Some((cluster, upstream)) = found else {
+        let failure = FailureKind::MissingCluster.into();
+        let reply = reply::reply(&failure, &Default::default());
+        return answer::send(conn, scratch, request, reply, plan.response, ledger).await;
+    };
+    ledger.cluster = Some(cluster);
+    let policy = policy(scratch, request, plan);
+    let seed = conn.worker.rng.borrow_mut().next_u64();
+    let flight = Flight {
+        exchange: Exchange::new(policy, seed, conn.begun),
+        upload: Upload::new(request.head.body),
+        download: Download::new(),
+        keep: request.head.keep_alive,
+        conn,
+        scratch,
+        request,
+        plan,
+        cluster,
+        upstream,
+        lease: None,
+        try_begun: false,
+        head_told: false,
+        continued: false,
+        ledger,
+    };
+    flight.run().await
+}
+
+fn policy<'a>(scratch: &Scratch, request: &Request<'_>, plan: &'a Plan<'_>) -> Policy<'a> {
+    let grpc = is_grpc(request.buf, scratch);
+    let grpc_timeout = scratch.request.value(request.buf, KnownHeader::GrpcTimeout);
+    Policy {
+        retry: plan.retry,
+        timeout: effective_timeout(plan.timeout, grpc_timeout.filter(|_| grpc)),
+        limits: request.active.generation.serving.limits,
+        body: match request.head.body {
+            BodyKind::None => PolicyBody::Empty,
+            BodyKind::Length(length) => PolicyBody::Sized(length),
+            BodyKind::Chunked | BodyKind::UntilClose => PolicyBody::Stream,
+        },
+        idempotent: request.head.method.is_idempotent(),
+        grpc,
+    }
+}
+
+/// Rules' edits of the request, once for all tries.
+fn edit_request(
+    conn: &Conn,
+    scratch: &mut Scratch,
+    request: &Request<'_>,
+    plan: &Plan<'_>,
+    ledger: &Ledger<'_>,
+) {
+    scratch.target.clear();
+    plan.path
+        .write(request.path, request.query, &mut scratch.target);
+    if plan.path.is_kept() && plan.authority.is_none() && plan.request.is_empty() {
+        return;
+    }
+    scratch.clean_edits.clone_from(&scratch.request_edits);
+    let view = HeaderView {
+        buf: request.buf,
+        index: &scratch.request,
+        edits: &scratch.clean_edits,
+    };
+    let facts = ledger.record(conn, request, &view, conn.begun);
+    let mut sink = Sink {
+        edits: &mut scratch.request_edits,
+        buf: request.buf,
+        index: &scratch.request,
+    };
+    plan.edit_request(
+        request.path,
+        request.query,
+        request.authority,
+        &facts,
+        &mut scratch.text,
+        &mut sink,
+    );
+}
+
+/// Waits an injected delay; `false` when the client is gone.
+pub(super) async fn delay(conn: &mut Conn, wait: Millis) -> bool {
+    let until = conn.worker.timers.now() + wait;
+    answer::idle_until(conn, until).await
+}
+
+impl Flight<'_, '_> {
+    async fn run(mut self) -> Fate {
+        loop {
+            match self.exchange.next() {
+                Step::Connect { attempt, fresh } => self.connect(attempt, fresh).await,
+                Step::Send { replay, .. } => {
+                    if !self.try_begun {
+                        self.begin_try(replay);
+                    }
+                    self.turn().await;
+                }
+                Step::AwaitHead => self.turn().await,
+                Step::Relay { early } => {
+                    if !self.download.is_relaying() {
+                        self.begin_relay(early);
+                    }
+                    self.turn().await;
+                }
+                Step::Backoff { until } => {
+                    self.lease = None;
+                    let until = earliest(Some(until), self.exchange.deadline());
+                    self.rest(until.unwrap_or_default()).await;
+                }
+                Step::Reply(failure) => return self.reply(failure).await,
+                Step::Abort(failure) => return self.abort(failure),
+                Step::Done => return self.finish(),
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.conn.worker.timers.now()
+    }
+
+    /// Chooses an endpoint, and takes a pooled connection or makes one.
+    async fn connect(&mut self, attempt: u32, fresh: bool) {
+        self.lease = None;
+        self.try_begun = false;
+        self.head_told = false;
+        self.ledger.attempts = attempt;
+        let old = std::mem::replace(&mut self.download, Download::new());
+        self.conn.give(old.input);
+        let now = self.now();
+        if let UpstreamTls::Unserved(_) = self.cluster.tls {
+            let failure = FailureKind::UnservedUpstream.into();
+            return self.exchange.on(Event::ConnectFailed(failure), now);
+        }
+        let endpoint = {
+            let mut rng = self.conn.worker.rng.borrow_mut();
+            self.upstream.pick(&mut rng, self.exchange.avoid())
+        };
+        let Some(endpoint) = endpoint else {
+            let failure = FailureKind::NoHealthyUpstream.into();
+            return self.exchange.on(Event::ConnectFailed(failure), now);
+        };
+        self.exchange.on(Event::Picked(endpoint), now);
+        self.ledger.endpoint = Some(endpoint);
+        let (worker, upstream) = (&self.conn.worker, self.upstream);
+        if !fresh {
+            let pooled =
+                poll_fn(|context| Poll::Ready(Lease::pooled(worker, upstream, endpoint, context)))
+                    .await;
+            if let Some(lease) = pooled {
+                return self.connected(lease, now);
+            }
+        }
+        self.open(endpoint, now).await;
+    }
+
+    fn connected(&mut self, lease: Lease, now: Now) {
+        let reused = lease.is_reused();
+        self.ledger.upstream = Some(lease.address());
+        self.lease = Some(lease);
+        self.exchange.on(Event::Connected { reused }, now);
+    }
+
+    /// Makes a connection, within the cluster's limit and the exchange's.
+    async fn open(&mut self, endpoint: u32, now: Now) {
+        let limit = now + self.cluster.connect_timeout;
+        let worker = Rc::clone(&self.conn.worker);
+        let upstream = self.upstream;
+        // Rare enough to be worth a box, large enough to be worth one.
+        let mut connecting = Box::pin(Lease::connect(&worker, upstream, endpoint));
+        loop {
+            let due = earliest(Some(limit), self.exchange.deadline());
+            self.conn.alarm.set(due);
+            self.listen();
+            let conn = &mut *self.conn;
+            let what = poll_fn(|context| match connecting.as_mut().poll(context) {
+                Poll::Ready(result) => Poll::Ready(Ok(result)),
+                Poll::Pending => poll_client(conn, context).map(Err),
+            })
+            .await;
+            let now = self.now();
+            match what {
+                Ok(Ok(lease)) => return self.connected(lease, now),
+                Ok(Err(error)) => return self.connect_failed(connect_failure(&error), now),
+                Err(Happening::Deadline) if now >= limit => {
+                    return self.connect_failed(FailureKind::ConnectTimeout.into(), now);
+                }
+                Err(Happening::Deadline) => self.exchange.on(Event::Deadline, now),
+                Err(other) => self.client(other, now),
+            }
+            if !matches!(self.exchange.next(), Step::Connect { .. }) {
+                return;
+            }
+        }
+    }
+
+    fn connect_failed(&mut self, failure: Failure, now: Now) {
+        let mut stats = self.conn.worker.stats.borrow_mut();
+        stats.upstream_failed(&self.cluster.name);
+        drop(stats);
+        self.exchange.on(Event::ConnectFailed(failure), now);
+    }
+
+    /// Waits while only client and clock count.
+    async fn rest(&mut self, until: Now) {
+        self.conn.alarm.set(Some(until));
+        self.listen();
+        let happening = event::next(self.conn, None).await;
+        let now = self.now();
+        match happening {
+            Happening::Deadline => {
+                let mut stats = self.conn.worker.stats.borrow_mut();
+                stats.upstream_retried(&self.cluster.name);
+                drop(stats);
+                self.exchange.on(Event::Deadline, now);
+            }
+            other => self.client(other, now),
+        }
+    }
+
+    /// Keeps a read pending on the client's side, unless something read waits to be used.
+    fn listen(&mut self) {
+        if self.conn.input.is_empty() && !self.conn.stream.is_reading() {
+            self.conn.stream.start_read(None);
+        }
+    }
+
+    /// Starts what can be started, then waits for one thing to happen.
+    async fn turn(&mut self) {
+        if self.pump_up() || self.pump_down() {
+            return;
+        }
+        self.listen();
+        self.conn.alarm.set(self.exchange.deadline());
+        let happening = event::next(self.conn, self.lease.as_mut()).await;
+        let now = self.now();
+        match happening {
+            Happening::Deadline => self.exchange.on(Event::Deadline, now),
+            Happening::Upstream((result, buffer)) => self.received(result, buffer, now),
+            Happening::UpstreamWritten(result) => self.sent_up(result, now),
+            other => self.client(other, now),
+        }
+    }
+
+    /// News from the client's side.
+    fn client(&mut self, happening: Happening, now: Now) {
+        match happening {
+            Happening::Client((Ok(count), buffer)) if count > 0 => self.conn.keep(buffer),
+            Happening::Client((_, buffer)) => {
+                self.conn.give(buffer);
+                self.exchange.on(Event::ClientGone, now);
+            }
+            Happening::ClientWritten(Err(_)) => self.exchange.on(Event::ClientGone, now),
+            _ => {}
+        }
+    }
+
+    async fn reply(mut self, failure: Failure) -> Fate {
+        self.lease = None;
+        let outcome = self.exchange.outcome();
+        self.settle();
+        let reply = reply::reply(&failure, &outcome.attempts);
+        answer::send(
+            self.conn,
+            self.scratch,
+            self.request,
+            reply,
+            self.plan.response,
+            self.ledger,
+        )
+        .await
+    }
+
+    fn abort(mut self, failure: Failure) -> Fate {
+        self.lease = None;
+        self.settle();
+        let reply = reply::reply(&failure, &self.exchange.attempts());
+        self.ledger.details = reply.details;
+        self.close();
+        Fate::Cut
+    }
+
+    fn finish(mut self) -> Fate {
+        let outcome = self.exchange.outcome();
+        self.settle();
+        self.ledger.details = "via_upstream".into();
+        let now = self.now();
+        let clean = self.download.input.is_empty() && !self.download.broken;
+        if let Some(lease) = self.lease.take()
+            && outcome.reuse_upstream
+            && clean
+        {
+            lease.give_back(self.cluster, now);
+        }
+        self.close();
+        match (outcome.close_downstream, self.keep) {
+            (false, true) => Fate::Keep,
+            _ => Fate::Close,
+        }
+    }
+
+    /// What the machine knows goes into the record.
+    fn settle(&mut self) {
+        let outcome = self.exchange.outcome();
+        self.ledger.status = outcome.status.unwrap_or(0);
+        self.ledger.flags = self.ledger.flags.with(outcome.flags);
+        self.ledger.transport = outcome.transport;
+        self.ledger.received = outcome.request_bytes;
+        self.ledger.sent = outcome.response_bytes;
+        self.ledger.attempts = outcome.attempts.tried;
+        let head = u64::try_from(self.request.buf.len()).unwrap_or(u64::MAX);
+        self.ledger.head_received = head;
+    }
+
+    fn close(&mut self) {
+        let now = self.now();
+        let input = std::mem::take(&mut self.download.input);
+        self.conn.give(input);
+        self.ledger
+            .close(self.conn, self.scratch, self.request, now);
+    }
+}
+
+/// `grpc-status` of a response that is headers only.
+fn grpc_status(view: &dyn HeaderLines) -> Option<u8> {
+    let line = view.first("grpc-status")?;
+    str::from_utf8(line).ok()?.parse().ok()
+}

@@ -1,0 +1,72 @@
+//! Receiving a request head: bounded in bytes by the parser, in time by the alarm.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use sallyport_core::h1::{H1Error, Parse, RequestHead, parse_request};
+use sallyport_core::limits::MAX_HEAD_BYTES;
+
+use super::Conn;
+use crate::worker::Scratch;
+
+/// How much a buffer grows by when a head does not fit.
+const GROWTH: usize = 16 * 1024;
+
+/// A head that did not come whole.
+pub(super) enum NoHead {
+    /// The client left.
+    Gone,
+    /// It is refused.
+    Bad(H1Error),
+}
+
+/// Receives a head at the front of the connection's input.
+///
+/// # Errors
+/// The client left, took too long, or broke a rule.
+pub(super) async fn receive(
+    conn: &mut Conn,
+    scratch: &mut Scratch,
+) -> Result<(RequestHead, usize), NoHead> {
+    let active = conn.worker.active();
+    let serving = &active.generation.serving;
+    let profile = serving.profile(conn.link.scheme());
+    let mut armed = false;
+    loop {
+        match parse_request(&mut conn.input, &mut scratch.request, profile) {
+            Ok(Parse::Complete { head, len }) => return Ok((head, len)),
+            Ok(Parse::Partial) => {}
+            Err(error) => return Err(NoHead::Bad(error)),
+        }
+        if !armed {
+            let due = serving.head_timeout.map(|limit| conn.begun + limit);
+            conn.alarm.set(due);
+            armed = true;
+        }
+        more(conn).await?;
+    }
+}
+
+async fn more(conn: &mut Conn) -> Result<(), NoHead> {
+    let mut partial = std::mem::take(&mut conn.input);
+    if partial.len() == partial.capacity() {
+        let room = MAX_HEAD_BYTES.saturating_sub(partial.len());
+        partial.reserve_exact(GROWTH.min(room).max(1));
+    }
+    conn.stream.start_read(Some(partial));
+    let done = poll_fn(|context| {
+        if let Poll::Ready(done) = conn.stream.poll_read(context) {
+            return Poll::Ready(Some(done));
+        }
+        conn.alarm.poll(context).map(|()| None)
+    })
+    .await;
+    match done {
+        Some((Ok(count), buffer)) if count > 0 => {
+            conn.input = buffer;
+            Ok(())
+        }
+        Some(_) => Err(NoHead::Gone),
+        None => Err(NoHead::Bad(H1Error::HeadTimeout)),
+    }
+}

@@ -1,0 +1,148 @@
+//! What is known of a request when it is over: counted, and written to the access log.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use sallyport_config::ir::{Cluster, Route};
+use sallyport_core::call::{HeaderLines, NoHeaders};
+use sallyport_core::flags::Flags;
+use sallyport_core::h1::{HeaderView, KnownHeader, Version};
+use sallyport_core::log::{Capture, Record};
+use sallyport_core::time::Now;
+
+use super::Conn;
+use super::request::Request;
+use crate::stats::{Protocol, Sample};
+use crate::worker::Scratch;
+
+/// What is noted of a request on its way.
+#[derive(Debug, Default)]
+pub(super) struct Ledger<'t> {
+    pub(super) status: u16,
+    pub(super) flags: Flags,
+    pub(super) details: Cow<'static, str>,
+    pub(super) transport: &'static str,
+    /// Bodies.
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    /// Heads.
+    pub(super) head_received: u64,
+    pub(super) head_sent: u64,
+    pub(super) route: Option<&'t Route>,
+    pub(super) cluster: Option<&'t Cluster>,
+    pub(super) endpoint: Option<u32>,
+    pub(super) upstream: Option<SocketAddr>,
+    pub(super) attempts: u32,
+    pub(super) request_us: Option<u64>,
+    pub(super) request_tx_us: Option<u64>,
+    pub(super) response_us: Option<u64>,
+    pub(super) grpc_status: Option<u16>,
+    /// Response fields that the log asks for.
+    pub(super) response: Option<Capture<'t>>,
+}
+
+impl Ledger<'_> {
+    /// The record of a request as it stands. `view` shows its fields.
+    pub(super) fn record<'a>(
+        &'a self,
+        conn: &'a Conn,
+        request: &'a Request<'a>,
+        view: &'a HeaderView<'a>,
+        now: Now,
+    ) -> Record<'a> {
+        let tls = conn.link.tls.as_deref();
+        let response: &dyn HeaderLines = match &self.response {
+            Some(capture) => capture,
+            None => &NoHeaders,
+        };
+        let cluster = self.cluster.map_or("", |cluster| cluster.name.as_str());
+        Record {
+            start_us: conn.worker.clock.unix_micros(conn.begun),
+            duration_us: now.since(conn.begun),
+            request_us: self.request_us,
+            request_tx_us: self.request_tx_us,
+            response_us: self.response_us,
+            method: request.method,
+            scheme: conn.link.scheme().as_str(),
+            authority: request.authority,
+            path: request.target,
+            original_path: "",
+            protocol: match request.head.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            },
+            request: view,
+            response,
+            trailers: &NoHeaders,
+            status: self.status,
+            flags: self.flags,
+            details: &self.details,
+            termination: "",
+            transport_failure: self.transport,
+            bytes_received: self.received,
+            bytes_sent: self.sent,
+            upstream_host: self.upstream,
+            upstream_local: None,
+            upstream_cluster: cluster,
+            upstream_protocol: if self.upstream.is_some() {
+                "HTTP/1.1"
+            } else {
+                ""
+            },
+            attempts: self.attempts,
+            client: SocketAddr::new(request.client, conn.link.peer.port()),
+            peer: conn.link.peer,
+            local: conn.link.local,
+            sni: conn.link.sni().unwrap_or_default(),
+            route: self.route.map_or("", |route| route.name.as_str()),
+            chain: "",
+            tls_version: tls.map_or("", |tls| tls.version),
+            tls_cipher: tls.map_or("", |tls| tls.cipher),
+            peer_subject: "",
+            peer_uri: "",
+            hostname: "",
+            connection: conn.link.serial,
+        }
+    }
+
+    /// Counts the request and writes its line.
+    pub(super) fn close(&self, conn: &Conn, scratch: &Scratch, request: &Request<'_>, now: Now) {
+        let is_grpc = is_grpc(request.buf, scratch);
+        let endpoint = self.cluster.and_then(|cluster| {
+            let index = usize::try_from(self.endpoint?).ok()?;
+            cluster.endpoints.get(index)
+        });
+        let sample = Sample {
+            cluster: self.cluster,
+            workload: endpoint.map_or("", |endpoint| endpoint.workload.as_str()),
+            protocol: if is_grpc {
+                Protocol::Grpc
+            } else {
+                Protocol::Http
+            },
+            code: self.status,
+            grpc_status: if is_grpc { self.grpc_status } else { None },
+            flags: self.flags,
+            duration_us: now.since(conn.begun),
+            request_bytes: self.received + self.head_received,
+            response_bytes: self.sent + self.head_sent,
+        };
+        conn.worker.stats.borrow_mut().request_finished(&sample);
+        if let Some(line) = &request.active.generation.serving.line {
+            let view = HeaderView {
+                buf: request.buf,
+                index: &scratch.request,
+                edits: &scratch.request_edits,
+            };
+            let record = self.record(conn, request, &view, now);
+            let mut log = conn.worker.log.borrow_mut();
+            log.line(|out| line.write(&record, out));
+        }
+    }
+}
+
+/// Whether a request is gRPC by its content type.
+pub(super) fn is_grpc(buf: &[u8], scratch: &Scratch) -> bool {
+    let value = scratch.request.value(buf, KnownHeader::ContentType);
+    value.is_some_and(|value| value.starts_with(b"application/grpc"))
+}

@@ -1,0 +1,225 @@
+//! One request from its head to the decision about it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use sallyport_config::model::Dice;
+use sallyport_core::admit::admit;
+use sallyport_core::call::Call;
+use sallyport_core::decide::{Answer, Decision, Where, decide};
+use sallyport_core::failure::FailureKind;
+use sallyport_core::flags::Flags;
+use sallyport_core::h1::{HeaderView, RequestHead, TargetForm};
+use sallyport_core::hygiene::{Peer, clean_request};
+use sallyport_core::path::{PathAction, normalize};
+use sallyport_core::plan::{Edits, Plan};
+use sallyport_core::reply::{self, Reply};
+
+use super::head::{self, NoHead};
+use super::record::Ledger;
+use super::{Conn, Fate, answer, exchange};
+use crate::worker::{Active, Scratch};
+
+/// A request whose head is whole.
+pub(super) struct Request<'a> {
+    pub(super) head: RequestHead,
+    /// The bytes of the head.
+    pub(super) buf: &'a [u8],
+    pub(super) method: &'a str,
+    /// Path and query in their normal form.
+    pub(super) target: &'a str,
+    pub(super) path: &'a str,
+    pub(super) query: Option<&'a str>,
+    pub(super) authority: &'a str,
+    /// Address of the client, as far as it can be trusted.
+    pub(super) client: IpAddr,
+    /// What it is served by.
+    pub(super) active: &'a Active,
+}
+
+/// Receives one request and answers it.
+pub(super) async fn serve(conn: &mut Conn, scratch: &mut Scratch) -> Fate {
+    let (head, len) = match head::receive(conn, scratch).await {
+        Ok(received) => received,
+        Err(NoHead::Gone) => return Fate::Cut,
+        Err(NoHead::Bad(error)) => return answer::refuse(conn, scratch, error).await,
+    };
+    conn.worker.stats.borrow_mut().request_started();
+    let buf = conn.split(len);
+    let mut normal = std::mem::take(&mut scratch.path);
+    let active = conn.worker.active();
+    let policy = active.generation.serving.path;
+    let action = match head.form {
+        TargetForm::Origin | TargetForm::Absolute => {
+            normalize(head.target.of(&buf), policy, &mut normal)
+        }
+        TargetForm::Authority | TargetForm::Asterisk => PathAction::Unchanged,
+    };
+    let target = match action {
+        PathAction::Rewritten | PathAction::Redirect => str::from_utf8(&normal).unwrap_or_default(),
+        PathAction::Unchanged | PathAction::Reject { .. } => head.target.text(&buf),
+    };
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let mut request = Request {
+        head,
+        buf: &buf,
+        method: head.method_text.text(&buf),
+        target,
+        path,
+        query,
+        authority: head.authority.text(&buf),
+        client: conn.link.peer.ip(),
+        active: &active,
+    };
+    request.client = clean(conn, scratch, &request);
+    let fate = match early_answer(&request, action) {
+        Some(reply) => {
+            let ledger = Ledger::default();
+            answer::send(conn, scratch, &request, reply, Edits::default(), ledger).await
+        }
+        None => follow(conn, scratch, &request).await,
+    };
+    scratch.path = normal;
+    conn.give(buf);
+    fate
+}
+
+/// Removes and adds the fields that an edge does; the client's address.
+fn clean(conn: &Conn, scratch: &mut Scratch, request: &Request<'_>) -> IpAddr {
+    let peer = Peer {
+        address: conn.link.peer.ip(),
+        text: &conn.link.peer_text,
+        scheme: conn.link.scheme(),
+        client_cert: None,
+    };
+    clean_request(
+        &mut scratch.request_edits,
+        request.head.drop,
+        request.buf,
+        &scratch.request,
+        &request.active.generation.serving.hygiene,
+        peer,
+        &mut conn.worker.rng.borrow_mut(),
+    )
+}
+
+/// Answers that no rule has a say in.
+fn early_answer(request: &Request<'_>, action: PathAction) -> Option<Reply<'static>> {
+    match action {
+        PathAction::Redirect => {
+            let mut reply = Reply::empty(307, Flags::NONE, "path_normalization_redirect");
+            let location = request.target.to_owned();
+            reply.headers.push(("location".into(), location.into()));
+            return Some(reply);
+        }
+        PathAction::Reject { status } => {
+            let reply = Reply::empty(status, Flags::NONE, "path_normalization_failed");
+            return Some(reply);
+        }
+        PathAction::Unchanged | PathAction::Rewritten => {}
+    }
+    if request.head.form == TargetForm::Authority {
+        let failure = FailureKind::NoRoute.into();
+        return Some(reply::reply(&failure, &Default::default()));
+    }
+    None
+}
+
+/// Asks policies and rules, and does what they say.
+async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -> Fate {
+    let place = conn.link.place(&request.active.generation);
+    let Some(place) = place else {
+        let mut reply = reply::reply(&FailureKind::NoRoute.into(), &Default::default());
+        reply.close = true;
+        let ledger = Ledger::default();
+        return answer::send(conn, scratch, request, reply, Edits::default(), ledger).await;
+    };
+    match judge(conn, scratch, request, place) {
+        Judgement::Denied(reply) => {
+            let ledger = Ledger::default();
+            answer::send(conn, scratch, request, reply, Edits::default(), ledger).await
+        }
+        Judgement::Answer(answer) => {
+            let Answer {
+                reply,
+                delay,
+                route,
+                response,
+            } = answer;
+            if let Some(delay) = delay
+                && !exchange::delay(conn, delay).await
+            {
+                return Fate::Cut;
+            }
+            let ledger = Ledger {
+                route,
+                ..Ledger::default()
+            };
+            answer::send(conn, scratch, request, reply, response, ledger).await
+        }
+        Judgement::Forward(plan) => exchange::forward(conn, scratch, request, &plan).await,
+    }
+}
+
+enum Judgement<'t> {
+    Denied(Reply<'t>),
+    Answer(Answer<'t>),
+    Forward(Plan<'t>),
+}
+
+fn judge<'t>(conn: &Conn, scratch: &Scratch, request: &Request<'t>, place: Where) -> Judgement<'t> {
+    let active: &'t Active = request.active;
+    let tables = &active.generation.tables;
+    let view = HeaderView {
+        buf: request.buf,
+        index: &scratch.request,
+        edits: &scratch.request_edits,
+    };
+    let call = Call {
+        scheme: conn.link.scheme(),
+        method: request.method,
+        authority: request.authority,
+        path: request.path,
+        query: request.query,
+        headers: &view,
+        client: SocketAddr::new(request.client, conn.link.peer.port()),
+        peer: conn.link.peer,
+        local: conn.link.local,
+        sni: conn.link.sni(),
+    };
+    let admitted = match admit(tables, &call) {
+        Ok(admitted) => admitted,
+        Err(reply) => return Judgement::Denied(reply),
+    };
+    let dice = {
+        let mut rng = conn.worker.rng.borrow_mut();
+        Dice {
+            target: rng.next_u64(),
+            delay: rng.die(),
+            abort: rng.die(),
+            mirror: rng.die(),
+        }
+    };
+    match decide(tables, place, &call, &admitted, &dice) {
+        Decision::Reply(answer) => Judgement::Answer(answer),
+        Decision::Forward(plan) => Judgement::Forward(plan),
+    }
+}
+
+impl Conn {
+    /// Takes the head off the input; what follows it stays.
+    fn split(&mut self, len: usize) -> Vec<u8> {
+        let mut head = std::mem::take(&mut self.input);
+        if let Some(rest) = head.get(len..)
+            && !rest.is_empty()
+        {
+            let mut input = self.worker.buffers.take();
+            input.extend_from_slice(rest);
+            self.input = input;
+        }
+        head.truncate(len);
+        head
+    }
+}

@@ -1,0 +1,94 @@
+//! What is known of a connection before its first request, and stays.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sallyport_core::call::Scheme;
+use sallyport_core::decide::Where;
+
+use crate::generation::Generation;
+
+/// Facts of a client connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Name of the listener that it came in by.
+    pub(crate) listener: Arc<str>,
+    /// The client's end.
+    pub(crate) peer: SocketAddr,
+    /// The client's address as text.
+    pub(crate) peer_text: Box<str>,
+    /// Our end.
+    pub(crate) local: SocketAddr,
+    /// Number of the connection on its worker.
+    pub(crate) serial: u64,
+    /// What the handshake settled; `None` for cleartext.
+    pub(crate) tls: Option<Box<TlsFacts>>,
+    /// Where it stands in the generation asked last.
+    place: Cell<(u64, Option<Where>)>,
+}
+
+/// What a handshake settled.
+#[derive(Debug)]
+pub(crate) struct TlsFacts {
+    /// Server name that the client asked for.
+    pub(crate) sni: Option<Box<str>>,
+    /// `TLSv1.3`
+    pub(crate) version: &'static str,
+    /// Cipher suite, by its IANA name.
+    pub(crate) cipher: &'static str,
+}
+
+impl Link {
+    /// A cleartext connection.
+    pub(crate) fn new(
+        listener: Arc<str>,
+        peer: SocketAddr,
+        local: SocketAddr,
+        serial: u64,
+    ) -> Self {
+        Self {
+            listener,
+            peer,
+            peer_text: peer.ip().to_canonical().to_string().into(),
+            local,
+            serial,
+            tls: None,
+            place: Cell::new((0, None)),
+        }
+    }
+
+    /// The transport's scheme.
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.tls.is_some() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
+    }
+
+    /// Server name that the client asked for.
+    pub(crate) fn sni(&self) -> Option<&str> {
+        self.tls.as_ref()?.sni.as_deref()
+    }
+
+    /// Where the connection stands in a generation; `None` when its listener or chain is gone.
+    pub(crate) fn place(&self, generation: &Generation) -> Option<Where> {
+        let (id, place) = self.place.get();
+        if id == generation.id {
+            return place;
+        }
+        let place = self.find(generation);
+        self.place.set((generation.id, place));
+        place
+    }
+
+    fn find(&self, generation: &Generation) -> Option<Where> {
+        let listener = generation.tables.listener_named(&self.listener)?;
+        let chain = match &self.tls {
+            None => None,
+            Some(tls) => Some(generation.tables.chain(listener, tls.sni.as_deref())?),
+        };
+        Some(Where { listener, chain })
+    }
+}

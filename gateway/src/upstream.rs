@@ -1,0 +1,45 @@
+//! Upstream connections of one worker: kept by cluster name and endpoint, lent to one try at a
+//! time. Generations come and go; a connection stays as long as its endpoint is called the same.
+
+mod connect;
+mod lease;
+mod pool;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use sallyport_config::ir;
+use sallyport_core::balance::Balancer;
+use sallyport_core::rng::Rng;
+
+pub(crate) use connect::connect_failure;
+pub(crate) use lease::Lease;
+pub(crate) use pool::{EndpointPool, Pools};
+
+/// A cluster of one generation on one worker: who gets the next try, and where the connections are.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    balancer: RefCell<Balancer>,
+    endpoints: Box<[Rc<EndpointPool>]>,
+}
+
+impl Upstream {
+    /// For this cluster; finds the connections that earlier generations left.
+    pub(crate) fn new(cluster: &ir::Cluster, pools: &Pools, rng: &mut Rng) -> Self {
+        let balancer = Balancer::new(&cluster.balance, &cluster.endpoints, rng);
+        let addresses = cluster.endpoints.iter().map(|endpoint| endpoint.address);
+        Self {
+            balancer: RefCell::new(balancer),
+            endpoints: pools.endpoints(&cluster.name, addresses),
+        }
+    }
+
+    /// The endpoint for the next try, by index; `None` if there is none.
+    pub(crate) fn pick(&self, rng: &mut Rng, avoid: &[u32]) -> Option<u32> {
+        self.balancer.borrow_mut().pick(rng, avoid)
+    }
+
+    fn endpoint(&self, index: u32) -> Option<&Rc<EndpointPool>> {
+        self.endpoints.get(usize::try_from(index).ok()?)
+    }
+}

@@ -1,0 +1,145 @@
+//! Idle upstream connections. Each has a read pending: whatever arrives on it, an end or bytes that
+//! nobody asked for, makes it useless and is noticed without asking the kernel.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use sallyport_config::ir::Millis;
+use sallyport_core::time::Now;
+
+use crate::io::stream::Stream;
+
+/// Idle connections kept per endpoint and worker; more are closed.
+const IDLE_PER_ENDPOINT_MAX: usize = 128;
+/// Idle connections kept per worker; more are closed.
+const IDLE_MAX: usize = 1_024;
+/// A connection that was not used for this long gives its read buffer back.
+const PARK_AFTER: Millis = Millis(1_000);
+
+/// All idle connections of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    clusters: RefCell<HashMap<Arc<str>, HashMap<SocketAddr, Rc<EndpointPool>>>>,
+    idle: Rc<Cell<usize>>,
+}
+
+/// The idle connections to one endpoint of one cluster.
+#[derive(Debug)]
+pub(crate) struct EndpointPool {
+    /// Where.
+    pub(crate) address: SocketAddr,
+    /// Cluster that the endpoint belongs to, for counters.
+    pub(crate) cluster: Arc<str>,
+    idle: RefCell<Vec<Idle>>,
+    /// Idle connections of the worker.
+    total: Rc<Cell<usize>>,
+}
+
+/// A connection that waits for work.
+#[derive(Debug)]
+pub(super) struct Idle {
+    pub(super) stream: Stream,
+    /// Requests it has served.
+    pub(super) served: u32,
+    pub(super) since: Now,
+    /// When it is closed for being idle.
+    pub(super) until: Option<Now>,
+}
+
+impl Pools {
+    /// The pools of a cluster's endpoints, in order.
+    pub(super) fn endpoints(
+        &self,
+        cluster: &str,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> Box<[Rc<EndpointPool>]> {
+        let mut clusters = self.clusters.borrow_mut();
+        if !clusters.contains_key(cluster) {
+            clusters.insert(cluster.into(), HashMap::new());
+        }
+        let name: Arc<str> = clusters
+            .get_key_value(cluster)
+            .map_or_else(|| cluster.into(), |(name, _)| Arc::clone(name));
+        let endpoints = clusters.entry(Arc::clone(&name)).or_default();
+        addresses
+            .map(|address| {
+                let pool = endpoints.entry(address).or_insert_with(|| {
+                    Rc::new(EndpointPool {
+                        address,
+                        cluster: Arc::clone(&name),
+                        idle: RefCell::default(),
+                        total: Rc::clone(&self.idle),
+                    })
+                });
+                Rc::clone(pool)
+            })
+            .collect()
+    }
+
+    /// Closes what has ended or been idle for too long, parks what has not been used lately, and
+    /// forgets endpoints that no generation mentions. `closed` is told the cluster of each
+    /// connection closed. Called about once a second.
+    pub(crate) fn sweep(&self, now: Now, mut closed: impl FnMut(&str)) {
+        let mut clusters = self.clusters.borrow_mut();
+        clusters.retain(|name, endpoints| {
+            endpoints.retain(|_, pool| {
+                // One reference is this map's: no generation and no lease has another.
+                let forgotten = Rc::strong_count(pool) == 1;
+                for _ in 0..pool.sweep(now, forgotten) {
+                    closed(name);
+                }
+                !forgotten
+            });
+            !endpoints.is_empty()
+        });
+    }
+}
+
+impl EndpointPool {
+    /// The connection used last that is still good; `closed` counts those found dead.
+    pub(super) fn take(&self, context: &mut Context<'_>, closed: &mut usize) -> Option<Idle> {
+        loop {
+            let mut idle = self.idle.borrow_mut().pop()?;
+            self.total.set(self.total.get().saturating_sub(1));
+            if idle.stream.poll_read(context).is_pending() {
+                return Some(idle);
+            }
+            *closed += 1;
+        }
+    }
+
+    /// Keeps a connection, unless there are too many.
+    pub(super) fn give(&self, mut idle: Idle) -> bool {
+        let mut kept = self.idle.borrow_mut();
+        if kept.len() >= IDLE_PER_ENDPOINT_MAX || self.total.get() >= IDLE_MAX {
+            return false;
+        }
+        if !idle.stream.is_reading() {
+            idle.stream.start_read(None);
+        }
+        kept.push(idle);
+        self.total.set(self.total.get() + 1);
+        true
+    }
+
+    fn sweep(&self, now: Now, all: bool) -> usize {
+        // Nobody waits for these reads: what they found is asked here and at the next take.
+        let mut context = Context::from_waker(Waker::noop());
+        let mut kept = self.idle.borrow_mut();
+        let before = kept.len();
+        kept.retain_mut(|idle| {
+            if now >= idle.since + PARK_AFTER {
+                idle.stream.park();
+            }
+            let alive = matches!(idle.stream.poll_read(&mut context), Poll::Pending);
+            alive && !all && idle.until.is_none_or(|until| now < until)
+        });
+        let closed = before - kept.len();
+        self.total.set(self.total.get().saturating_sub(closed));
+        closed
+    }
+}

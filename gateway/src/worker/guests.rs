@@ -1,0 +1,137 @@
+//! Who is connected: so that all can be told to leave, and counted.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+use crate::stats::ListenerSlot;
+use crate::worker::Worker;
+
+/// The client connections of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Guests {
+    entries: RefCell<Slab<Entry>>,
+    /// Who waits until all have left.
+    host: RefCell<Option<Waker>>,
+    /// New ones are told to leave at once.
+    closing: Cell<bool>,
+    serial: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    listener: Arc<str>,
+    leave: bool,
+    waker: Option<Waker>,
+}
+
+/// One client connection, as long as it lasts.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    worker: Rc<Worker>,
+    key: usize,
+    slot: ListenerSlot,
+    /// Number of the connection on this worker, from 1.
+    pub(crate) serial: u64,
+}
+
+impl Guest {
+    /// A connection was accepted.
+    pub(crate) fn arrive(worker: &Rc<Worker>, listener: &Arc<str>, slot: ListenerSlot) -> Self {
+        worker.stats.borrow_mut().connection_opened(slot);
+        let guests = &worker.guests;
+        let key = guests.entries.borrow_mut().insert(Entry {
+            listener: Arc::clone(listener),
+            leave: guests.closing.get(),
+            waker: None,
+        });
+        guests.serial.set(guests.serial.get() + 1);
+        Self {
+            worker: Rc::clone(worker),
+            key,
+            slot,
+            serial: guests.serial.get(),
+        }
+    }
+
+    /// Whether it shall leave after its current request.
+    pub(crate) fn shall_leave(&self) -> bool {
+        let entries = self.worker.guests.entries.borrow();
+        entries.get(self.key).is_some_and(|entry| entry.leave)
+    }
+
+    /// Whether it shall leave; wakes the task when that changes.
+    pub(crate) fn poll_leave(&self, context: &mut Context<'_>) -> bool {
+        let mut entries = self.worker.guests.entries.borrow_mut();
+        let Some(entry) = entries.get_mut(self.key) else {
+            return true;
+        };
+        match &entry.waker {
+            Some(waker) if waker.will_wake(context.waker()) => {}
+            _ => entry.waker = Some(context.waker().clone()),
+        }
+        entry.leave
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let guests = &self.worker.guests;
+        let mut entries = guests.entries.borrow_mut();
+        entries.try_remove(self.key);
+        if entries.is_empty()
+            && let Some(host) = guests.host.borrow_mut().take()
+        {
+            host.wake();
+        }
+        self.worker.stats.borrow_mut().connection_closed(self.slot);
+    }
+}
+
+impl Guests {
+    /// Connections open.
+    pub(crate) fn count(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    /// Connections open that came in by a listener.
+    pub(crate) fn count_of(&self, listener: &str) -> usize {
+        let entries = self.entries.borrow();
+        let of = entries.iter().filter(|(_, e)| *e.listener == *listener);
+        of.count()
+    }
+
+    /// Tells the connections of one listener, or all, to leave after their current request.
+    pub(super) fn send_away(&self, listener: Option<&str>) {
+        let mut wakers = Vec::new();
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if listener.is_none_or(|name| *entry.listener == *name) {
+                entry.leave = true;
+                wakers.extend(entry.waker.take());
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// From now on, connections leave after one request.
+    pub(super) fn close(&self) {
+        self.closing.set(true);
+        self.send_away(None);
+    }
+
+    /// Waits until all have left.
+    pub(super) async fn gone(&self) {
+        poll_fn(|context| {
+            if self.entries.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            *self.host.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

@@ -1,0 +1,152 @@
+//! Commands from the side thread: a queue, and a socket pair whose only use is to wake the worker.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::stop::Stop;
+use super::{Command, Worker};
+use crate::conn;
+use crate::listen::{WorkerSockets, accept_loop};
+use crate::rt;
+
+/// Wake-ups read at once.
+const WAKES: usize = 64;
+
+/// The side thread's end.
+#[derive(Debug)]
+pub(super) struct Sender {
+    queue: mpsc::Sender<Command>,
+    bell: UnixStream,
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    queue: mpsc::Receiver<Command>,
+    bell: UnixStream,
+}
+
+/// A mailbox. The queue is not bounded: the side thread alone writes to it, a few times a second.
+pub(super) fn channel() -> io::Result<(Sender, Receiver)> {
+    let (sender, receiver) = mpsc::channel();
+    let (near, far) = UnixStream::pair()?;
+    near.set_nonblocking(true)?;
+    far.set_nonblocking(true)?;
+    let sender = Sender {
+        queue: sender,
+        bell: near,
+    };
+    let receiver = Receiver {
+        queue: receiver,
+        bell: far,
+    };
+    Ok((sender, receiver))
+}
+
+impl Sender {
+    pub(super) fn send(&self, command: Command) {
+        // A worker that has ended has no ears; a bell that is full has been rung.
+        drop(self.queue.send(command));
+        drop((&self.bell).write(&[1]));
+    }
+}
+
+/// Carries out commands until the worker is to end.
+pub(super) async fn obey(worker: &Rc<Worker>, mut receiver: Receiver) {
+    let Ok(bell) = receiver.bell.try_clone().map(Into::into) else {
+        return;
+    };
+    let Ok(watch) = rt::Readiness::new(bell) else {
+        return;
+    };
+    let mut listeners = Listeners::default();
+    while watch.readable().await.is_ok() {
+        match receiver.bell.read(&mut [0; WAKES]) {
+            // The other end is gone, and with it everybody who could stop us properly.
+            Ok(0) => return,
+            // There may be commands without a bell, never a bell without effect.
+            Ok(_) | Err(_) => {}
+        }
+        while let Ok(command) = receiver.queue.try_recv() {
+            if let Command::Drain(limit, reply) = command {
+                let cut = drain(worker, &mut listeners, limit).await;
+                // Who asked may have given up.
+                drop(reply.send(cut));
+                return;
+            }
+            listeners.obey(worker, command);
+        }
+    }
+}
+
+/// Tasks that accept, by listener.
+#[derive(Debug, Default)]
+struct Listeners {
+    open: HashMap<Arc<str>, Vec<Rc<Stop>>>,
+}
+
+impl Listeners {
+    /// Answers may find nobody waiting any more: that is no error.
+    fn obey(&mut self, worker: &Rc<Worker>, command: Command) {
+        match command {
+            Command::Activate(generation, reply) => {
+                worker.activate(generation);
+                drop(reply.send(()));
+            }
+            Command::Listen(sockets) => self.open(worker, sockets),
+            Command::Unlisten(name, reply) => {
+                self.close(&name);
+                worker.guests.send_away(Some(&name));
+                // The sockets close with their tasks, which run before this one's next turn.
+                rt::spawn(async move { drop(reply.send(())) });
+            }
+            Command::Lame => worker.guests.close(),
+            Command::Collect(reply) => drop(reply.send(worker.stats.borrow().report())),
+            Command::Drain(..) => {}
+        }
+    }
+
+    fn open(&mut self, worker: &Rc<Worker>, sockets: WorkerSockets) {
+        let WorkerSockets { name, sockets } = sockets;
+        let slot = worker.stats.borrow_mut().listener(&name);
+        for (address, socket) in sockets {
+            let stop = Rc::new(Stop::default());
+            let stops = self.open.entry(Arc::clone(&name)).or_default();
+            stops.push(Rc::clone(&stop));
+            let (worker, name) = (Rc::clone(worker), Arc::clone(&name));
+            let door = address.clone();
+            rt::spawn(async move {
+                let arrived = |arrival| conn::welcome(&worker, &name, slot, &door, arrival);
+                // A listener whose socket fails has nothing left to do; others go on.
+                drop(stop.or(accept_loop(address, socket, arrived)).await);
+            });
+        }
+    }
+
+    fn close(&mut self, name: &str) {
+        for stop in self.open.remove(name).unwrap_or_default() {
+            stop.raise();
+        }
+    }
+}
+
+/// Stops accepting, waits for the connections to end, and says how many did not.
+async fn drain(worker: &Rc<Worker>, listeners: &mut Listeners, limit: Duration) -> usize {
+    for (_, stops) in listeners.open.drain() {
+        stops.iter().for_each(|stop| stop.raise());
+    }
+    worker.guests.close();
+    let over = Rc::new(Stop::default());
+    let bell = Rc::clone(&over);
+    rt::spawn(async move {
+        rt::sleep(limit).await;
+        bell.raise();
+    });
+    over.or(worker.guests.gone()).await;
+    worker.guests.count()
+}
