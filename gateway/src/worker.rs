@@ -226,3 +226,6 @@ async fn housekeeping(worker: Rc<Worker>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

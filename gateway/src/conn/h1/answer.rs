@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use sallyport_core::cors::CorsFields;
 use sallyport_core::exchange::REPLY_TIME;
 use sallyport_core::flags::Flags;
 use sallyport_core::h1::{
@@ -10,7 +11,7 @@ use sallyport_core::h1::{
     Span, TargetForm, Version, encode_response,
 };
 use sallyport_core::method::Method;
-use sallyport_core::plan::{EditSink, Edits};
+use sallyport_core::plan::{EditSink, Edits, Plan};
 use sallyport_core::reply::{Reply, for_grpc, reason};
 use sallyport_core::time::Now;
 
@@ -19,6 +20,23 @@ use super::record::{Ledger, is_grpc};
 use super::request::Request;
 use super::{Conn, Fate};
 use crate::worker::Scratch;
+
+/// What rules say about the head of an answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rules<'a> {
+    pub(super) edits: Edits<'a>,
+    pub(super) cors: Option<&'a CorsFields<'a>>,
+}
+
+impl<'a> Rules<'a> {
+    /// Those of a plan: they hold for an answer that replaces the upstream's, too.
+    pub(super) fn of(plan: &'a Plan<'a>) -> Self {
+        Self {
+            edits: plan.response,
+            cors: plan.cors.as_ref(),
+        }
+    }
+}
 
 /// Refuses what is not HTTP, or HTTP that we do not take. The connection ends.
 pub(super) async fn refuse(conn: &mut Conn, scratch: &mut Scratch, error: H1Error) -> Fate {
@@ -53,7 +71,7 @@ pub(super) async fn refuse(conn: &mut Conn, scratch: &mut Scratch, error: H1Erro
         scratch,
         &request,
         reply,
-        Edits::default(),
+        Rules::default(),
         Ledger::default(),
     )
     .await
@@ -85,7 +103,7 @@ pub(super) async fn send(
     scratch: &mut Scratch,
     request: &Request<'_>,
     reply: Reply<'_>,
-    edits: Edits<'_>,
+    rules: Rules<'_>,
     mut ledger: Ledger<'_>,
 ) -> Fate {
     let reply = if is_grpc(request.buf, scratch) {
@@ -106,7 +124,7 @@ pub(super) async fn send(
         scratch,
         request,
         &reply,
-        edits,
+        rules,
         &mut ledger,
         keep,
         now,
@@ -132,7 +150,7 @@ fn write(
     scratch: &mut Scratch,
     request: &Request<'_>,
     reply: &Reply<'_>,
-    edits: Edits<'_>,
+    rules: Rules<'_>,
     ledger: &mut Ledger<'_>,
     keep: bool,
     now: Now,
@@ -151,7 +169,7 @@ fn write(
     if let Some(server) = &request.active.generation.serving.hygiene.server_name {
         head.add(b"server", server.as_bytes());
     }
-    if !edits.is_empty() {
+    if !rules.edits.is_empty() {
         let view = HeaderView {
             buf: request.buf,
             index: &scratch.request,
@@ -163,7 +181,14 @@ fn write(
             buf: &[],
             index: &index,
         };
-        edits.apply(&facts, &mut scratch.text, &mut sink);
+        rules.edits.apply(&facts, &mut scratch.text, &mut sink);
+    }
+    if let Some(cors) = rules.cors {
+        cors.apply(&mut Sink {
+            edits: &mut head,
+            buf: &[],
+            index: &index,
+        });
     }
     let length = u64::try_from(reply.body.len()).unwrap_or(u64::MAX);
     let line = ResponseLine {

@@ -23,7 +23,7 @@ use sallyport_core::plan::Plan;
 use sallyport_core::reply;
 use sallyport_core::time::{Now, earliest};
 
-use super::answer::{self, Sink};
+use super::answer::{self, Rules, Sink};
 use super::download::Download;
 use super::event::{self, Happening, poll_client};
 use super::record::{Ledger, is_grpc};
@@ -82,7 +82,7 @@ pub(super) async fn forward<'a, 't>(
     let Some((cluster, upstream)) = found else {
         let failure = FailureKind::MissingCluster.into();
         let reply = reply::reply(&failure, &Default::default());
-        return answer::send(conn, scratch, request, reply, plan.response, ledger).await;
+        return answer::send(conn, scratch, request, reply, Rules::of(plan), ledger).await;
     };
     ledger.cluster = Some(cluster);
     let policy = policy(scratch, request, plan);
@@ -150,14 +150,8 @@ fn edit_request(
         buf: request.buf,
         index: &scratch.request,
     };
-    plan.edit_request(
-        request.path,
-        request.query,
-        request.authority,
-        &facts,
-        &mut scratch.text,
-        &mut sink,
-    );
+    let call = request.call(conn, &view);
+    plan.edit_request(&call, &facts, &mut scratch.text, &mut sink);
 }
 
 /// Waits an injected delay; `false` when the client is gone.
@@ -346,7 +340,7 @@ impl Flight<'_, '_> {
             self.scratch,
             self.request,
             reply,
-            self.plan.response,
+            Rules::of(self.plan),
             self.ledger,
         )
         .await

@@ -11,9 +11,10 @@ use sallyport_core::flags::Flags;
 use sallyport_core::h1::{HeaderView, RequestHead, TargetForm};
 use sallyport_core::hygiene::{Peer, clean_request};
 use sallyport_core::path::{PathAction, normalize};
-use sallyport_core::plan::{Edits, Plan};
+use sallyport_core::plan::Plan;
 use sallyport_core::reply::{self, Reply};
 
+use super::answer::Rules;
 use super::head::{self, NoHead};
 use super::record::Ledger;
 use super::{Conn, Fate, answer, exchange};
@@ -34,6 +35,24 @@ pub(super) struct Request<'a> {
     pub(super) client: IpAddr,
     /// What it is served by.
     pub(super) active: &'a Active,
+}
+
+impl<'a> Request<'a> {
+    /// The request as rules see it; `view` shows its fields.
+    pub(super) fn call(&self, conn: &'a Conn, view: &'a HeaderView<'a>) -> Call<'a> {
+        Call {
+            scheme: conn.link.scheme(),
+            method: self.method,
+            authority: self.authority,
+            path: self.path,
+            query: self.query,
+            headers: view,
+            client: SocketAddr::new(self.client, conn.link.peer.port()),
+            peer: conn.link.peer,
+            local: conn.link.local,
+            sni: conn.link.sni(),
+        }
+    }
 }
 
 /// Receives one request and answers it.
@@ -77,7 +96,7 @@ pub(super) async fn serve(conn: &mut Conn, scratch: &mut Scratch) -> Fate {
     let fate = match early_answer(&request, action) {
         Some(reply) => {
             let ledger = Ledger::default();
-            answer::send(conn, scratch, &request, reply, Edits::default(), ledger).await
+            answer::send(conn, scratch, &request, reply, Rules::default(), ledger).await
         }
         None => follow(conn, scratch, &request).await,
     };
@@ -134,12 +153,12 @@ async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -
         let mut reply = reply::reply(&FailureKind::NoRoute.into(), &Default::default());
         reply.close = true;
         let ledger = Ledger::default();
-        return answer::send(conn, scratch, request, reply, Edits::default(), ledger).await;
+        return answer::send(conn, scratch, request, reply, Rules::default(), ledger).await;
     };
     match judge(conn, scratch, request, place) {
         Judgement::Denied(reply) => {
             let ledger = Ledger::default();
-            answer::send(conn, scratch, request, reply, Edits::default(), ledger).await
+            answer::send(conn, scratch, request, reply, Rules::default(), ledger).await
         }
         Judgement::Answer(answer) => {
             let Answer {
@@ -147,6 +166,7 @@ async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -
                 delay,
                 route,
                 response,
+                cors,
             } = answer;
             if let Some(delay) = delay
                 && !exchange::delay(conn, delay).await
@@ -157,7 +177,11 @@ async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -
                 route,
                 ..Ledger::default()
             };
-            answer::send(conn, scratch, request, reply, response, ledger).await
+            let rules = Rules {
+                edits: response,
+                cors: cors.as_ref(),
+            };
+            answer::send(conn, scratch, request, reply, rules, ledger).await
         }
         Judgement::Forward(plan) => exchange::forward(conn, scratch, request, &plan).await,
     }
@@ -177,18 +201,7 @@ fn judge<'t>(conn: &Conn, scratch: &Scratch, request: &Request<'t>, place: Where
         index: &scratch.request,
         edits: &scratch.request_edits,
     };
-    let call = Call {
-        scheme: conn.link.scheme(),
-        method: request.method,
-        authority: request.authority,
-        path: request.path,
-        query: request.query,
-        headers: &view,
-        client: SocketAddr::new(request.client, conn.link.peer.port()),
-        peer: conn.link.peer,
-        local: conn.link.local,
-        sni: conn.link.sni(),
-    };
+    let call = request.call(conn, &view);
     let admitted = match admit(tables, &call) {
         Ok(admitted) => admitted,
         Err(reply) => return Judgement::Denied(reply),
