@@ -99,7 +99,12 @@ fn unknown(node: &Node, group: &str, kind: &str) -> Diagnostic {
     if group.ends_with("istio.io") && EXTENSIONS.contains(&kind) {
         return ignored(node, kind, group).level(Level::Warning);
     }
-    if let Some(near) = near_group.filter(|near| *near != group) {
+    // `networking.k8s.io` is near too, but not by mistake
+    let istios =
+        group.contains("istio") || Kind::ALL.iter().any(|k| k.is_istio() && k.as_str() == kind);
+    let near_group =
+        near_group.filter(|near| *near != group && istios && !group.ends_with(".k8s.io"));
+    if let Some(near) = near_group {
         let message = format!("unknown API group `{group}`");
         let at = at_group.map_or(node.span, |n| n.span);
         return Diagnostic::new(codes::SP0004, message)

@@ -203,6 +203,10 @@ fn documents_that_are_no_objects_say_why() {
             ],
         ),
         (
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\n",
+            &["SP0011 2:7 kind: kind `Ingress` of `networking.k8s.io` is not read here"],
+        ),
+        (
             "apiVersion: networking.istio.io/v2\nkind: VirtualService\n",
             &[
                 "SP0004 1:13 apiVersion: VirtualService has no version `v2` \

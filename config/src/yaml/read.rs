@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as RawSpan};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as RawSpan};
 
 use super::split::{Chunk, split};
 use super::{Entry, Node, Value};
@@ -59,7 +59,7 @@ pub(crate) fn read(file: FileId, text: &str) -> Documents {
     };
     for chunk in split(text) {
         let part = text.get(chunk.start..chunk.end).unwrap_or_default();
-        let mut builder = Builder::new(Places::new(file, chunk, part), &mut budget);
+        let mut builder = Builder::new(Places::new(file, chunk), &mut budget);
         match builder.run(part) {
             Ok(()) => {
                 let found = std::mem::take(&mut builder.found);
@@ -82,42 +82,26 @@ struct Budget {
     aliases: usize,
 }
 
-/// Turns the parser's places, in characters of one document, into ours, in bytes of the file.
+/// Turns the parser's places, in one document, into ours, in the file.
 struct Places {
     file: FileId,
     start: u32,
     line: u32,
-    /// Byte of each character; empty for ASCII, where they are the same.
-    bytes: Vec<u32>,
 }
 
 impl Places {
-    fn new(file: FileId, chunk: Chunk, part: &str) -> Self {
-        let bytes = if part.is_ascii() {
-            Vec::new()
-        } else {
-            let ends = std::iter::once(part.len());
-            part.char_indices()
-                .map(|(i, _)| i)
-                .chain(ends)
-                .map(|i| u32::try_from(i).unwrap_or(u32::MAX))
-                .collect()
-        };
+    fn new(file: FileId, chunk: Chunk) -> Self {
         Self {
             file,
             start: u32::try_from(chunk.start).unwrap_or(u32::MAX),
             line: chunk.line,
-            bytes,
         }
     }
 
     fn byte(&self, marker: &Marker) -> u32 {
-        let within = self
-            .bytes
-            .get(marker.index())
-            .or_else(|| self.bytes.last())
-            .copied();
-        self.start + within.unwrap_or_else(|| u32::try_from(marker.index()).unwrap_or(u32::MAX))
+        let within = marker.byte_offset().unwrap_or_else(|| marker.index());
+        self.start
+            .saturating_add(u32::try_from(within).unwrap_or(u32::MAX))
     }
 
     fn point(&self, marker: &Marker) -> Span {
@@ -202,7 +186,8 @@ impl<'b> Builder<'b> {
             match event {
                 Event::StreamEnd => break,
                 Event::Scalar(text, style, anchor, tag) => {
-                    let string = tag.is_some_and(|t| t.is_yaml_core_schema() && t.suffix == "str");
+                    let string =
+                        tag.is_some_and(|t| t.is_yaml_core_schema() && t.suffix() == "str");
                     let plain = style == ScalarStyle::Plain && !string;
                     let value = match &*text {
                         "" | "~" | "null" | "Null" | "NULL" if plain => Value::Null,
@@ -221,10 +206,10 @@ impl<'b> Builder<'b> {
                         anchor,
                     )?;
                 }
-                Event::SequenceStart(anchor, _) => {
+                Event::SequenceStart(_, anchor, _) => {
                     self.open(Frame::Seq { items: Vec::new() }, span, anchor)?
                 }
-                Event::MappingStart(anchor, _) => {
+                Event::MappingStart(_, anchor, _) => {
                     self.open(
                         Frame::Map {
                             entries: Vec::new(),
@@ -236,10 +221,8 @@ impl<'b> Builder<'b> {
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
                 Event::Alias(anchor) => self.alias(anchor, span)?,
-                Event::Nothing
-                | Event::StreamStart
-                | Event::DocumentStart(_)
-                | Event::DocumentEnd => {}
+                // stream and document boundaries; the rest is emitted on request only
+                _ => {}
             }
         }
         Ok(())
@@ -440,9 +423,9 @@ impl<'b> Builder<'b> {
                 first.insert(&entry.key, entry.key_span);
             }
         }
-        for i in twice.into_iter().rev() {
-            entries.remove(i);
-        }
+        let mut twice = twice.into_iter().peekable();
+        let mut index = 0..;
+        entries.retain(|_| twice.next_if_eq(&index.next().unwrap_or(0)).is_none());
     }
 }
 

@@ -80,11 +80,29 @@ fn every_key_and_value_knows_its_place() {
         ("é: ü\nb: 2\n", &["{é@1:1: ü@1:4, b@2:1: 2@2:4}@1:1"]),
         ("a: 1\r\nb: 2\r\n", &["{a@1:1: 1@1:4, b@2:1: 2@2:4}@1:1"]),
         ("a: !!str 1\n", &["{a@1:1: \"1\"@1:10}@1:1"]),
-        ("# only\n---\n# comments\n", &["null@4:1"]),
+        ("# only\n---\n# comments\n", &["null@2:4"]),
         (
             "x: 1\n---\ny: 2\n",
             &["{x@1:1: 1@1:4}@1:1", "{y@3:1: 2@3:4}@3:1"],
         ),
+    ];
+    for (text, want) in cases {
+        assert_eq!(shown(text), *want, "{text:?}");
+    }
+}
+
+/// What people write, Kubernetes' reader takes, and strict YAML 1.2 forbids.
+#[test]
+fn layouts_that_kubernetes_accepts_are_accepted() {
+    let cases: &[(&str, &[&str])] = &[
+        ("a: [\n  x\n]\n", &["{a@1:1: [x@2:3]@1:4}@1:1"]),
+        ("a: {\n  x: 1\n}\n", &["{a@1:1: {x@2:3: 1@2:6}@1:4}@1:1"]),
+        (
+            "a: [\n  x,\n]\nb: 1\n",
+            &["{a@1:1: [x@2:3]@1:4, b@4:1: 1@4:4}@1:1"],
+        ),
+        ("l:\n- a\n- b\n", &["{l@1:1: [a@2:3, b@3:3]@2:3}@1:1"]),
+        ("a: \"x\n  y\"\n", &["{a@1:1: \"x y\"@1:4}@1:1"]),
     ];
     for (text, want) in cases {
         assert_eq!(shown(text), *want, "{text:?}");
