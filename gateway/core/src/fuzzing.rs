@@ -4,6 +4,8 @@
 //! which is what a fuzzer looks for. Nothing in the gateway calls them.
 #![allow(clippy::panic, reason = "a panic is how a fuzz target reports")]
 
+mod exchange;
+
 use crate::authority;
 use crate::call::Scheme;
 use crate::h1::{
@@ -13,6 +15,8 @@ use crate::h1::{
 use crate::limits::{Http1Profile, MAX_TRAILER_BYTES};
 use crate::method::Method;
 use crate::path::{PathAction, PathPolicy, normalize};
+
+pub use exchange::fuzz_exchange_ops;
 
 /// Heads: the verdict is the same whole and cut; a request that is accepted and written again is
 /// accepted again, with the same meaning.
@@ -279,6 +283,7 @@ mod tests {
             fuzz_head(&data);
             fuzz_body(&data);
             fuzz_path_host(&data);
+            fuzz_exchange_ops(&data);
         }
     }
 }
