@@ -9,6 +9,8 @@ pub mod check;
 pub mod coverage;
 pub mod delta;
 pub mod diag;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ir;
 pub mod message;
 pub mod model;

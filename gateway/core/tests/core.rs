@@ -5,6 +5,8 @@
     reason = "a test reports by panicking"
 )]
 
+#[path = "core/corpora.rs"]
+mod corpora;
 #[path = "core/corpus.rs"]
 mod corpus;
 #[path = "core/deadlines.rs"]

@@ -1,0 +1,49 @@
+//! Every file of the fuzz corpora, through the entry points that the fuzz targets call: what a
+//! fuzzer once found stays found, on the stable toolchain.
+
+use std::path::PathBuf;
+
+/// Runs an entry point over the corpus of a target.
+#[allow(clippy::disallowed_methods, reason = "a test reads its own files")]
+fn replay(target: &str, entry: fn(&[u8])) {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let program = root.join("fuzz_targets").join(target).with_extension("rs");
+    assert!(program.exists(), "no fuzz target {target}");
+    let corpus = root.join("corpus").join(target);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&corpus)
+        .unwrap_or_else(|error| panic!("{}: {error}", corpus.display()))
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(files.len() >= 3, "{target} has hardly a corpus");
+    for file in files {
+        println!("{}", file.display());
+        entry(&std::fs::read(&file).unwrap());
+    }
+}
+
+macro_rules! corpora {
+    ($($target:ident => $entry:path,)*) => {
+        $(#[test] fn $target() { replay(stringify!($target), $entry); })*
+
+        /// A target without a line here would not be replayed.
+        #[test]
+        #[allow(clippy::disallowed_methods, reason = "a test reads its own files")]
+        fn every_target_is_replayed() {
+            let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/fuzz_targets");
+            for program in std::fs::read_dir(programs).unwrap() {
+                let name = program.unwrap().path();
+                let name = name.file_stem().unwrap().to_str().unwrap();
+                assert!([$(stringify!($target)),*].contains(&name), "{name}");
+            }
+        }
+    };
+}
+
+corpora! {
+    yaml => sallyport_config::fuzzing::fuzz_yaml,
+    h1_head => sallyport_core::fuzzing::fuzz_head,
+    h1_body => sallyport_core::fuzzing::fuzz_body,
+    path_host => sallyport_core::fuzzing::fuzz_path_host,
+    exchange_ops => sallyport_core::fuzzing::fuzz_exchange_ops,
+}
