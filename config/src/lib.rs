@@ -6,21 +6,30 @@
 pub mod analyze;
 pub mod api;
 pub mod check;
+pub mod compile;
 pub mod coverage;
 pub mod delta;
 pub mod diag;
 #[doc(hidden)]
 pub mod fuzzing;
+#[doc(hidden)]
+pub mod golden;
 pub mod ir;
 pub mod message;
 pub mod model;
 pub mod parse;
+pub mod pipeline;
 pub mod print;
 pub mod resource;
 pub mod retain;
 pub mod source;
 pub mod template;
+pub mod view;
+pub mod world;
 pub mod yaml;
 
+pub use compile::{Compiled, compile};
 pub use diag::{Diagnostic, Diagnostics};
 pub use parse::{Parsed, parse};
+pub use view::View;
+pub use world::World;

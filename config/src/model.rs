@@ -15,7 +15,7 @@ pub use call::*;
 
 use crate::ir::*;
 use edit::{edit_request, edit_response, location, rewrite_path};
-use filters::{aborted, allowed_origin, preflight};
+use filters::{aborted, cors_fields, preflight};
 use matching::applies;
 
 /// What should happen to `call` under `snapshot`.
@@ -231,20 +231,12 @@ fn forward_to(snapshot: &Snapshot, call: &Call, route: &Route, forward: &Forward
     }
     let mut response = edit_response(call, &target.headers.response);
     response.extend(edit_response(call, &route.headers.response));
-    if let Some(cors) = &route.cors
-        && let Some(origin) = allowed_origin(cors, call)
-    {
-        response.push(format!("access-control-allow-origin={origin}"));
-        if cors.allow_credentials {
-            response.push("access-control-allow-credentials=true".to_owned());
-        }
-        if !cors.expose_headers.is_empty() {
-            response.push(format!(
-                "access-control-expose-headers={}",
-                cors.expose_headers
-            ));
-        }
-    }
+    response.extend(
+        route
+            .cors
+            .as_ref()
+            .map_or_else(Vec::new, |c| cors_fields(c, call)),
+    );
     Verdict::Forward(Box::new(Forwarded {
         route: route.name.clone(),
         origin: route.origin.to_string(),

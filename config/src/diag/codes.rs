@@ -108,6 +108,10 @@ codes! {
     SP0306 Info DirectPeerAddress "%s is the address of the direct peer";
     SP0307 Info RegistryOnly "REGISTRY_ONLY is not a firewall, and gateways ignore it";
     SP0308 Warning PortLevelMtlsUnknownPort "no Service of the workload has target port %d";
+
+    SP0401 Warning ServedLater "%s is not served yet";
+    SP0402 Error RuleBroken "the rule is broken and answers 500: %s";
+    SP0403 Warning TlsNotHonoured "%s is not spoken here";
 }
 
 /// The row of a code; none for a code that is not in the table.

@@ -23,7 +23,7 @@ pub(super) fn aborted(route: &Route, call: &Call) -> Option<u16> {
 }
 
 /// Whether the policy lets this origin in; a condition that accepts `*` accepts every origin.
-pub(super) fn allowed_origin<'c>(cors: &Cors, call: &'c Call) -> Option<&'c str> {
+fn allowed_origin<'c>(cors: &Cors, call: &'c Call) -> Option<&'c str> {
     let (_, origin) = call
         .headers
         .iter()
@@ -60,4 +60,22 @@ pub(super) fn preflight(route: &Route, call: &Call) -> Option<Vec<(String, Strin
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
     )
+}
+
+/// What the response to an allowed origin gets.
+pub(super) fn cors_fields(cors: &Cors, call: &Call) -> Vec<String> {
+    let Some(origin) = allowed_origin(cors, call) else {
+        return Vec::new();
+    };
+    let mut fields = vec![format!("access-control-allow-origin={origin}")];
+    if cors.allow_credentials {
+        fields.push("access-control-allow-credentials=true".to_owned());
+    }
+    if !cors.expose_headers.is_empty() {
+        fields.push(format!(
+            "access-control-expose-headers={}",
+            cors.expose_headers
+        ));
+    }
+    fields
 }

@@ -1,0 +1,52 @@
+//! The one translation of Istio's semantics: a [`World`] seen by a [`View`] becomes a [`Snapshot`].
+//!
+//! Passes, one a file: `listeners` merges Gateway servers into sockets, `tls` and `tcp` fill
+//! filter chains, `hosts` intersects names, `delegates` flattens VirtualServices, `routes`,
+//! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` resolves
+//! destinations, `settings` reads the mesh's. Compiling never fails: what is broken disables
+//! itself and says so.
+
+mod actions;
+mod certificates;
+mod clusters;
+mod delegates;
+mod draft;
+mod headers;
+mod hosts;
+mod listeners;
+mod matches;
+mod retries;
+mod routes;
+mod settings;
+mod tables;
+mod tcp;
+mod tls;
+
+use crate::diag::Diagnostics;
+use crate::ir::{Millis, Snapshot};
+use crate::view::View;
+use crate::world::World;
+use draft::Draft;
+use std::time::Duration;
+
+/// What a proxy has to do, and what is wrong with what it was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compiled {
+    /// Everything that works.
+    pub snapshot: Snapshot,
+    /// What does not, sorted by place.
+    pub diagnostics: Diagnostics,
+}
+
+/// Compiles what the proxy of a view has to do.
+#[must_use]
+pub fn compile(world: &World, view: &View) -> Compiled {
+    let mut draft = Draft::new(world, view);
+    draft.settings = settings::settings(&world.mesh, view);
+    listeners::build(&mut draft);
+    draft.finish()
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

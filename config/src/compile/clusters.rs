@@ -1,0 +1,315 @@
+//! Destinations become clusters: the service, its subset, and what DestinationRules say.
+//!
+//! Istio `pilot/pkg/networking/core/route/route.go` (`GetDestinationCluster`) and
+//! `cluster_traffic_policy.go`. Only what routes refer to becomes a cluster.
+
+use super::draft::Draft;
+use super::millis;
+use crate::api::destination_rule::{
+    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy,
+    LoadBalancerSettings, SimpleLb, TrafficPolicy,
+};
+use crate::api::virtual_service::Destination;
+use crate::diag::codes;
+use crate::ir::{
+    Balance, Cluster, ClusterId, ClusterRef, Endpoint, Millis, UpstreamProtocol, UpstreamTls,
+};
+use crate::resource::Resource;
+use crate::world::{Resolution, Service, ServicePort, covers, full_name};
+use std::collections::HashMap;
+
+/// Istio's limit for connecting where nothing says otherwise.
+const CONNECT_TIMEOUT: Millis = Millis(10_000);
+/// Envoy's limit for idle connections where nothing says otherwise.
+const IDLE_TIMEOUT: Millis = Millis(3_600_000);
+/// Istio's default root namespace.
+const ROOT_NAMESPACE: &str = "istio-system";
+
+/// Clusters by name, in the order met.
+#[derive(Debug, Default)]
+pub(super) struct Clusters {
+    by_name: HashMap<String, ClusterId>,
+    all: Vec<Cluster>,
+}
+
+impl Clusters {
+    /// Clusters by name, and the new number of each.
+    pub(super) fn finish(self) -> (Vec<Cluster>, Vec<ClusterId>) {
+        let mut order: Vec<(usize, Cluster)> = self.all.into_iter().enumerate().collect();
+        order.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+        let mut renumber = vec![ClusterId(0); order.len()];
+        for (new, (old, _)) in order.iter().enumerate() {
+            if let Some(slot) = renumber.get_mut(*old) {
+                *slot = ClusterId(u32::try_from(new).unwrap_or(u32::MAX));
+            }
+        }
+        (
+            order.into_iter().map(|(_, cluster)| cluster).collect(),
+            renumber,
+        )
+    }
+
+    fn add(&mut self, cluster: Cluster) -> ClusterId {
+        let id = ClusterId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
+        self.by_name.insert(cluster.name.clone(), id);
+        self.all.push(cluster);
+        id
+    }
+}
+
+/// Who names a destination, and from where.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'w> {
+    /// The VirtualService.
+    pub resource: &'w Resource,
+    /// Namespace that short names belong to.
+    pub namespace: &'w str,
+    /// Declared port of the Gateway's server.
+    pub server_port: u16,
+}
+
+/// The cluster that a destination means.
+pub(super) fn resolve(
+    draft: &mut Draft<'_>,
+    asker: Asker<'_>,
+    destination: &Destination,
+    path: &str,
+) -> ClusterRef {
+    let host = full_name(
+        &destination.host,
+        asker.namespace,
+        &draft.world.domain_suffix,
+    );
+    let service = find_service(draft, &host, asker.namespace);
+    let number = match (&destination.port, service.map(|s| s.ports.as_slice())) {
+        (Some(port), _) => u16::try_from(port.number).unwrap_or(0),
+        (None, Some([only])) => only.number,
+        (None, _) => asker.server_port,
+    };
+    let subset = destination.subset.as_str();
+    let name = format!("outbound|{number}|{subset}|{host}");
+    if let Some(id) = draft.clusters.by_name.get(&name) {
+        return ClusterRef::Known(*id);
+    }
+    let missing = |draft: &mut Draft<'_>, field: &str, what: String| {
+        let path = format!("{path}.{field}");
+        draft.report(
+            codes::IST0101,
+            asker.resource,
+            &path,
+            format!("Referenced {what}"),
+        );
+        ClusterRef::Missing(name.clone())
+    };
+    let Some(service) = service else {
+        return missing(
+            draft,
+            "host",
+            format!("host not found: {:?}", destination.host),
+        );
+    };
+    let Some(port) = service.ports.iter().find(|p| p.number == number) else {
+        return missing(
+            draft,
+            "port",
+            format!("port of host not found: \"{host}:{number}\""),
+        );
+    };
+    match cluster(draft, service, port, subset, name.clone()) {
+        Some(cluster) => ClusterRef::Known(draft.clusters.add(cluster)),
+        None => {
+            let what = format!(
+                "host+subset in destinationrule not found: \"{}+{subset}\"",
+                destination.host
+            );
+            missing(draft, "subset", what)
+        }
+    }
+}
+
+/// The visible service of a host: that of the namespace, else the first.
+fn find_service<'w>(draft: &Draft<'w>, host: &str, namespace: &str) -> Option<&'w Service> {
+    let world = draft.world;
+    let default = &world.mesh.default_service_export_to;
+    let visible = |s: &&Service| {
+        draft
+            .view
+            .exported(&s.export_to, default, &s.namespace)
+            .is_some()
+    };
+    let mut visible = world.services_of(host).iter().filter(visible);
+    let first = visible.next()?;
+    if &*first.namespace == namespace {
+        return Some(first);
+    }
+    Some(
+        visible
+            .find(|s| &*s.namespace == namespace)
+            .unwrap_or(first),
+    )
+}
+
+/// Builds a cluster; none when the subset is not defined.
+fn cluster(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    port: &ServicePort,
+    subset: &str,
+    name: String,
+) -> Option<Cluster> {
+    let world = draft.world;
+    let root = match world.mesh.root_namespace.as_str() {
+        "" => ROOT_NAMESPACE,
+        root => root,
+    };
+    let export = &world.mesh.default_destination_rule_export_to;
+    let rules = world
+        .rules()
+        .lookup(draft.view, export, root, &service.host, &service.namespace);
+    let chosen = match subset {
+        "" => None,
+        name => Some(rules.subset(name)?),
+    };
+    let policy = Policy::of(
+        rules.policy(),
+        chosen.and_then(|s| s.traffic_policy.as_ref()),
+        port.number,
+    );
+    let mesh_policy = world.mesh.default_traffic_policy.as_ref();
+    let mesh_pool = mesh_policy.and_then(|p| p.connection_pool.as_ref());
+    let pool = policy.pool.or(mesh_pool);
+    let tcp = pool.and_then(|p| p.tcp.as_ref());
+    let http = pool.and_then(|p| p.http.as_ref());
+    let mesh_timeout = world.mesh.connect_timeout.map(millis).filter(|t| t.0 > 0);
+    let selected = port
+        .instances
+        .iter()
+        .filter(|i| chosen.is_none_or(|s| covers(&i.labels, &s.labels)));
+    let endpoint = |i: &crate::world::Instance| Endpoint {
+        address: i.address,
+        weight: i.weight,
+        locality: i.locality.to_string(),
+        workload: i.workload.to_string(),
+    };
+    let mut endpoints: Vec<Endpoint> = selected.map(endpoint).collect();
+    endpoints.sort_by_key(|e| e.address);
+    endpoints.dedup_by_key(|e| e.address);
+    let rule = rules.rules.first().map(|r| r.resource);
+    let tls = upstream_tls(draft, policy.tls, rule, &name);
+    later(draft, service);
+    Some(Cluster {
+        host: service.host.to_string(),
+        port: port.number,
+        subset: subset.to_owned(),
+        service_name: service.name.to_string(),
+        service_namespace: service.namespace.to_string(),
+        protocol: protocol(draft, port, http),
+        endpoints,
+        balance: balance(policy.balancer),
+        connect_timeout: tcp
+            .and_then(|t| t.connect_timeout)
+            .map(millis)
+            .filter(|t| t.0 > 0)
+            .or(mesh_timeout)
+            .unwrap_or(CONNECT_TIMEOUT),
+        idle_timeout: match http.and_then(|h| h.idle_timeout).map(millis) {
+            Some(Millis(0)) => None,
+            Some(given) => Some(given),
+            None => Some(IDLE_TIMEOUT),
+        },
+        max_requests_per_connection: http
+            .and_then(|h| u32::try_from(h.max_requests_per_connection).ok())
+            .unwrap_or(0),
+        tls,
+        name,
+    })
+}
+
+/// The policies of a port: its own in place of all, else the subset's over the host's by block.
+#[derive(Default)]
+struct Policy<'w> {
+    balancer: Option<&'w LoadBalancerSettings>,
+    pool: Option<&'w ConnectionPoolSettings>,
+    tls: Option<&'w ClientTlsSettings>,
+}
+
+impl<'w> Policy<'w> {
+    fn of(host: Option<&'w TrafficPolicy>, subset: Option<&'w TrafficPolicy>, port: u16) -> Self {
+        for policy in [subset, host].into_iter().flatten() {
+            let own = policy.port_level_settings.iter().find(|settings| {
+                settings
+                    .port
+                    .as_ref()
+                    .is_some_and(|p| p.number == u32::from(port))
+            });
+            if let Some(own) = own {
+                return Self {
+                    balancer: own.load_balancer.as_ref(),
+                    pool: own.connection_pool.as_ref(),
+                    tls: own.tls.as_ref(),
+                };
+            }
+        }
+        let policies = || [subset, host].into_iter().flatten();
+        Self {
+            balancer: policies().find_map(|p| p.load_balancer.as_ref()),
+            pool: policies().find_map(|p| p.connection_pool.as_ref()),
+            tls: policies().find_map(|p| p.tls.as_ref()),
+        }
+    }
+}
+
+fn balance(settings: Option<&LoadBalancerSettings>) -> Balance {
+    match settings.and_then(|s| s.simple) {
+        Some(SimpleLb::RoundRobin) => Balance::RoundRobin,
+        Some(SimpleLb::Random) => Balance::Random,
+        _ => Balance::LeastRequest,
+    }
+}
+
+fn protocol(
+    draft: &Draft<'_>,
+    port: &ServicePort,
+    http: Option<&crate::api::destination_rule::HttpSettings>,
+) -> UpstreamProtocol {
+    let said = http.map(|h| h.h2_upgrade_policy).unwrap_or_default();
+    let mesh = draft.world.mesh.h2_upgrade_policy == H2UpgradePolicy::Upgrade;
+    if http.is_some_and(|h| h.use_client_protocol) {
+        UpstreamProtocol::Client
+    } else if said == H2UpgradePolicy::Upgrade || mesh && said != H2UpgradePolicy::DoNotUpgrade {
+        UpstreamProtocol::Http2
+    } else {
+        port.protocol
+    }
+}
+
+fn upstream_tls(
+    draft: &mut Draft<'_>,
+    settings: Option<&ClientTlsSettings>,
+    rule: Option<&Resource>,
+    cluster: &str,
+) -> UpstreamTls {
+    let mode = settings.map(|s| s.mode).unwrap_or_default();
+    if mode == ClientTlsMode::Disable {
+        return UpstreamTls::Plain;
+    }
+    let why = format!("{} towards upstreams is not served yet", mode.as_str());
+    if let Some(rule) = rule {
+        let message = format!("{why}: requests to {cluster} are answered with 503");
+        draft.report(codes::SP0401, rule, "spec.trafficPolicy.tls", message);
+    }
+    UpstreamTls::Unserved(why)
+}
+
+fn later(draft: &mut Draft<'_>, service: &Service) {
+    if let Resolution::Later(why) = &service.resolution {
+        let path = if matches!(service.resource.spec, crate::resource::Spec::Service(_)) {
+            "spec.type"
+        } else {
+            "spec.resolution"
+        };
+        let message = format!("{}: {why}, so it has no endpoints yet", service.host);
+        let info = super::draft::finding(codes::SP0401, &service.resource, path, message);
+        draft.found.push(info.level(crate::diag::Level::Info));
+    }
+}

@@ -1,0 +1,515 @@
+//! Gateway servers become sockets: selection, ports, merging, conflicts.
+//!
+//! Istio `pilot/pkg/model/gateway.go` (`mergeGateways`, `resolvePorts`, `CheckDuplicates`) and
+//! `pilot/pkg/networking/core/gateway.go`. Gateways go from the oldest to the youngest; on every
+//! conflict the server that came first stays and the later one is skipped, with a diagnostic.
+
+use super::draft::Draft;
+use super::hosts::{ServerHosts, bare, sanitised};
+use super::routes::{self, At};
+use super::tables::Table;
+use super::tcp::{self, Bytes};
+use super::tls;
+use crate::api::gateway::{Server as Declared, ServerTlsMode, ServerTlsSettings};
+use crate::api::{Gateway, IntOrString, VirtualService};
+use crate::diag::codes;
+use crate::ir::{
+    Bind, FilterChain, HostPattern, HttpService, Listener, ListenerKind, Origin, RouteTableId,
+    Service,
+};
+use crate::view::View;
+use crate::world::{Named, Typed, World, name_of};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Label by which a Gateway opts out of port translation.
+const NO_TRANSLATION: &str = "experimental.istio.io/disable-gateway-port-translation";
+/// Annotation of a Gateway: status of `httpsRedirect`.
+const REDIRECT_CODE: &str = "sallyport.io/redirect-code";
+
+/// One server of one Gateway on one socket.
+#[derive(Debug, Clone)]
+struct Server<'w> {
+    gateway: Typed<'w, Gateway>,
+    name: Named,
+    declared: &'w Declared,
+    /// `port.number` as written.
+    number: u16,
+    hosts: Vec<String>,
+    path: String,
+}
+
+/// What shares a socket.
+#[derive(Debug)]
+enum Socket<'w> {
+    Http(Vec<Server<'w>>),
+    Tcp(Server<'w>),
+    Tls(Vec<Server<'w>>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Http,
+    Tcp,
+    Tls,
+}
+
+/// Builds every listener of the view's gateways.
+pub(super) fn build(draft: &mut Draft<'_>) {
+    let sockets = merge(draft);
+    let mut services = Services::default();
+    for ((port, bind), socket) in sockets {
+        let kind = match socket {
+            Socket::Http(servers) => {
+                let name = format!("http.{port}{}", suffix(&bind));
+                ListenerKind::Plain(http(draft, &mut services, &servers, name, false))
+            }
+            Socket::Tcp(server) => ListenerKind::Plain(tcp_service(draft, &mut services, &server)),
+            Socket::Tls(servers) => {
+                let chains = servers
+                    .iter()
+                    .flat_map(|s| chains(draft, &mut services, s, &bind));
+                ListenerKind::Tls(chains.collect())
+            }
+        };
+        let name = format!("{}_{port}", text_of(&bind));
+        draft.listeners.push(Listener {
+            name,
+            bind,
+            port,
+            kind,
+        });
+    }
+}
+
+/// Assigns servers to sockets, first come first served.
+fn merge<'w>(draft: &mut Draft<'w>) -> BTreeMap<(u16, Bind), Socket<'w>> {
+    let mut sockets: BTreeMap<(u16, Bind), Socket<'w>> = BTreeMap::new();
+    let mut names: HashSet<String> = HashSet::new();
+    let world = draft.world;
+    for gateway in world
+        .gateways()
+        .filter(|g| draft.view.selected_by(&g.spec.selector))
+    {
+        for (index, declared) in gateway.spec.servers.iter().enumerate() {
+            let path = format!("spec.servers[{index}]");
+            let Some(port) = &declared.port else { continue };
+            let (Some(transport), Ok(number)) = (transport(declared), u16::try_from(port.number))
+            else {
+                continue;
+            };
+            let name = name_of(gateway.resource);
+            let hosts = sanitised(&declared.hosts, &gateway.resource.meta.namespace);
+            let server = Server {
+                gateway,
+                name,
+                declared,
+                number,
+                hosts,
+                path,
+            };
+            let bind = bind(&declared.bind);
+            for resolved in resolve_ports(world, draft.view, gateway, number) {
+                let key = (resolved, bind.clone());
+                if let Err(why) = place(&mut sockets, &mut names, key, transport, server.clone()) {
+                    let text = format!("the server is not served: {why}");
+                    draft.report(codes::IST0145, gateway.resource, &server.path, text);
+                }
+            }
+        }
+    }
+    sockets
+}
+
+fn place<'w>(
+    sockets: &mut BTreeMap<(u16, Bind), Socket<'w>>,
+    names: &mut HashSet<String>,
+    key: (u16, Bind),
+    transport: Transport,
+    server: Server<'w>,
+) -> Result<(), String> {
+    let by = |s: &Server<'_>| {
+        format!(
+            "Conflict with gateways {}/{} (port {}, hosts {:?})",
+            s.name.0, s.name.1, s.number, s.declared.hosts
+        )
+    };
+    match (sockets.get_mut(&key), transport) {
+        (Some(Socket::Http(servers)), Transport::Http) => servers.push(server),
+        (Some(Socket::Tls(servers)), Transport::Tls) => {
+            let taken = servers
+                .iter()
+                .find(|s| s.hosts.iter().any(|h| server.hosts.contains(h)));
+            if let Some(other) = taken {
+                return Err(format!(
+                    "{}: a host belongs to one TLS server of a port",
+                    by(other)
+                ));
+            }
+            if !names.insert(chain_name(&server, &key.1)) {
+                return Err("two servers of one Gateway have the same port name".to_owned());
+            }
+            servers.push(server);
+        }
+        (Some(Socket::Http(servers) | Socket::Tls(servers)), _) => {
+            let other = servers.first().map(by).unwrap_or_default();
+            return Err(format!("{other}: the port speaks another protocol"));
+        }
+        (Some(Socket::Tcp(other)), _) => {
+            return Err(format!(
+                "{}: a TCP server has its port for itself",
+                by(other)
+            ));
+        }
+        (None, Transport::Http) => drop(sockets.insert(key, Socket::Http(vec![server]))),
+        (None, Transport::Tcp) => drop(sockets.insert(key, Socket::Tcp(server))),
+        (None, Transport::Tls) => {
+            names.insert(chain_name(&server, &key.1));
+            sockets.insert(key, Socket::Tls(vec![server]));
+        }
+    }
+    Ok(())
+}
+
+/// What a server speaks first; none for what validation refuses.
+fn transport(server: &Declared) -> Option<Transport> {
+    match server.port.as_ref()?.protocol.to_ascii_uppercase().as_str() {
+        "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" => Some(Transport::Http),
+        "HTTPS" | "TLS" => server.tls.as_ref().map(|_| Transport::Tls),
+        "TCP" | "MONGO" | "REDIS" | "MYSQL" => Some(match &server.tls {
+            Some(_) => Transport::Tls,
+            None => Transport::Tcp,
+        }),
+        _ => None,
+    }
+}
+
+fn bind(text: &str) -> Bind {
+    if let Some(path) = text.strip_prefix("unix://") {
+        return Bind::Unix(path.to_owned());
+    }
+    text.parse().map_or(Bind::Default, Bind::Ip)
+}
+
+fn text_of(bind: &Bind) -> String {
+    match bind {
+        Bind::Default => "0.0.0.0".to_owned(),
+        Bind::Ip(ip) => ip.to_string(),
+        Bind::Unix(path) => path.clone(),
+    }
+}
+
+fn suffix(bind: &Bind) -> String {
+    match bind {
+        Bind::Default => String::new(),
+        other => format!(".{}", text_of(other)),
+    }
+}
+
+/// The port that a declared port is bound as: what the user said, else the `targetPort` of the
+/// gateway's own Services, else itself.
+fn resolve_ports(world: &World, view: &View, gateway: Typed<'_, Gateway>, number: u16) -> Vec<u16> {
+    if let Some(mapped) = view.mapped_port(number) {
+        return vec![mapped];
+    }
+    if gateway
+        .resource
+        .meta
+        .labels
+        .get(NO_TRANSLATION)
+        .is_some_and(|v| v == "true")
+    {
+        return vec![number];
+    }
+    let mut found = Vec::new();
+    for service in world.kube_services(&view.namespace) {
+        let Some(spec) = &service.spec.spec else {
+            continue;
+        };
+        if spec.selector.is_empty() || !view.selected_by(&spec.selector) {
+            continue;
+        }
+        let ports = spec.ports.iter().filter(|p| p.port == u32::from(number));
+        found.extend(ports.filter_map(|port| match &port.target_port {
+            None => Some(number),
+            Some(IntOrString::Int(target)) => u16::try_from(*target).ok(),
+            Some(IntOrString::Name(name)) => {
+                world.container_port(&view.namespace, &spec.selector, name)
+            }
+        }));
+    }
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() {
+        vec![number]
+    } else {
+        found
+    }
+}
+
+/// VirtualServices of each Gateway as the view sees them: private ones first, then those exported
+/// by name, then public ones; each group by age.
+#[derive(Debug, Default)]
+struct Services<'w> {
+    of: HashMap<Named, Vec<Typed<'w, VirtualService>>>,
+    lists: HashMap<(usize, Named, u16, bool), usize>,
+}
+
+impl<'w> Services<'w> {
+    fn of(&mut self, draft: &Draft<'w>, server: &Server<'w>) -> Vec<Typed<'w, VirtualService>> {
+        let default = &draft.world.mesh.default_virtual_service_export_to;
+        let all = || {
+            let all = draft.world.virtual_services_of(server.gateway.resource);
+            let seen = all.filter_map(|s| {
+                Some((
+                    draft
+                        .view
+                        .exported(&s.spec.export_to, default, &s.resource.meta.namespace)?,
+                    s,
+                ))
+            });
+            let mut seen: Vec<_> = seen.collect();
+            seen.sort_by_key(|(how, _)| *how);
+            seen.into_iter().map(|(_, service)| service).collect()
+        };
+        self.of
+            .entry(server.name.clone())
+            .or_insert_with(all)
+            .clone()
+    }
+
+    /// The list of routes of a VirtualService on a server, made once.
+    fn list(
+        &mut self,
+        draft: &mut Draft<'w>,
+        service: Typed<'w, VirtualService>,
+        at: At<'_>,
+    ) -> usize {
+        let address = std::ptr::from_ref(service.spec).addr();
+        let key = (address, at.gateway.clone(), at.port, at.tls);
+        if let Some(known) = self.lists.get(&key) {
+            return *known;
+        }
+        let routes = routes::routes(draft, service, at);
+        let list = draft.tables.list(routes);
+        self.lists.insert(key, list);
+        list
+    }
+}
+
+fn http<'w>(
+    draft: &mut Draft<'w>,
+    services: &mut Services<'w>,
+    servers: &[Server<'w>],
+    name: String,
+    tls: bool,
+) -> Service {
+    let table = table(draft, services, servers, name, tls);
+    let first = servers.first();
+    let web = |s: &Server<'_>| {
+        s.declared
+            .port
+            .as_ref()
+            .is_some_and(|p| p.protocol.eq_ignore_ascii_case("grpc-web"))
+    };
+    Service::Http(HttpService {
+        routes: table,
+        server_port: first.map_or(0, |s| s.number),
+        grpc_web: servers.iter().any(web),
+    })
+}
+
+fn table<'w>(
+    draft: &mut Draft<'w>,
+    services: &mut Services<'w>,
+    servers: &[Server<'w>],
+    name: String,
+    tls: bool,
+) -> RouteTableId {
+    let mut table = Table::new(name);
+    for server in servers {
+        let redirect = redirect_code(server);
+        let index = ServerHosts::new(&server.hosts);
+        let at = At {
+            gateway: &server.name,
+            port: server.number,
+            tls,
+        };
+        for service in services.of(draft, server) {
+            if service.spec.http.is_empty() {
+                continue;
+            }
+            let namespace = &service.resource.meta.namespace;
+            let common = index.intersect(namespace, service.spec.hosts.iter());
+            if common.is_empty() {
+                continue;
+            }
+            let list = services.list(draft, service, at);
+            for pattern in common {
+                let host = table.host(pattern);
+                host.lists.push(list);
+                host.https_redirect = host.https_redirect.or(redirect);
+            }
+        }
+        if redirect.is_some() {
+            for host in &server.hosts {
+                let host = table.host(HostPattern::parse(bare(host)));
+                host.https_redirect = host.https_redirect.or(redirect);
+            }
+        }
+    }
+    draft.tables.add(table)
+}
+
+/// Status of the server's `httpsRedirect`, if it has one.
+fn redirect_code(server: &Server<'_>) -> Option<u16> {
+    server
+        .declared
+        .tls
+        .as_ref()
+        .filter(|tls| tls.https_redirect)?;
+    let annotation = server.gateway.resource.meta.annotations.get(REDIRECT_CODE);
+    let code = annotation
+        .and_then(|text| text.parse().ok())
+        .filter(|code| matches!(code, 301 | 302 | 303 | 307 | 308));
+    Some(code.unwrap_or(301))
+}
+
+fn chain_name(server: &Server<'_>, bind: &Bind) -> String {
+    let port = server
+        .declared
+        .port
+        .as_ref()
+        .map_or("", |p| p.name.as_str());
+    format!(
+        "https.{}.{port}.{}.{}{}",
+        server.number,
+        server.name.1,
+        server.name.0,
+        suffix(bind)
+    )
+}
+
+fn tcp_service<'w>(
+    draft: &mut Draft<'w>,
+    services: &mut Services<'w>,
+    server: &Server<'w>,
+) -> Service {
+    let hosts = ServerHosts::new(&server.hosts);
+    let at = Bytes {
+        gateway: &server.name,
+        port: server.number,
+        hosts: &hosts,
+    };
+    let services = services.of(draft, server);
+    tcp::route(draft, &services, at).map_or(Service::Close, Service::Tcp)
+}
+
+/// Server names of a chain; none when any will do.
+fn sni(hosts: &[String]) -> Vec<HostPattern> {
+    let patterns: Vec<HostPattern> = hosts.iter().map(|h| HostPattern::parse(bare(h))).collect();
+    if patterns.contains(&HostPattern::Any) {
+        Vec::new()
+    } else {
+        patterns
+    }
+}
+
+/// Filter chains of a TLS server: one when it terminates, one per server name match else.
+fn chains<'w>(
+    draft: &mut Draft<'w>,
+    services: &mut Services<'w>,
+    server: &Server<'w>,
+    bind: &Bind,
+) -> Vec<FilterChain> {
+    let Some(settings) = &server.declared.tls else {
+        return Vec::new();
+    };
+    let name = chain_name(server, bind);
+    let gateway = server.gateway.resource;
+    let origin = draft.world.origin(gateway, server.path.clone());
+    let path = format!("{}.tls", server.path);
+    match settings.mode {
+        ServerTlsMode::AutoPassthrough => {
+            let message = "AUTO_PASSTHROUGH is not served yet: the server is left out".to_owned();
+            draft.report(codes::SP0401, gateway, &format!("{path}.mode"), message);
+            return Vec::new();
+        }
+        ServerTlsMode::Passthrough => {
+            let hosts = ServerHosts::new(&server.hosts);
+            let at = Bytes {
+                gateway: &server.name,
+                port: server.number,
+                hosts: &hosts,
+            };
+            let services = services.of(draft, server);
+            let found = tcp::passthrough(draft, &services, at).into_iter();
+            return found
+                .map(|(sni, bytes)| {
+                    let (name, origin) = (name.clone(), origin.clone());
+                    FilterChain {
+                        name,
+                        sni,
+                        tls: None,
+                        service: Service::Tcp(bytes),
+                        origin,
+                    }
+                })
+                .collect();
+        }
+        _ => {}
+    }
+    terminated(draft, services, server, settings, (name, origin))
+        .into_iter()
+        .collect()
+}
+
+/// The chain of a server that terminates TLS; none when it cannot be served.
+fn terminated<'w>(
+    draft: &mut Draft<'w>,
+    services: &mut Services<'w>,
+    server: &Server<'w>,
+    settings: &ServerTlsSettings,
+    (name, origin): (String, Origin),
+) -> Option<FilterChain> {
+    let gateway = server.gateway.resource;
+    let path = format!("{}.tls", server.path);
+    let tls = match tls::server(draft, gateway, settings, &path) {
+        Ok(tls) => tls,
+        Err(why) => {
+            draft.report(
+                codes::SP0403,
+                gateway,
+                &path,
+                format!("the server is not served: {why}"),
+            );
+            return None;
+        }
+    };
+    let protocol = server
+        .declared
+        .port
+        .as_ref()
+        .map_or("", |p| p.protocol.as_str());
+    let service = if protocol.eq_ignore_ascii_case("https") {
+        http(
+            draft,
+            services,
+            std::slice::from_ref(server),
+            name.clone(),
+            true,
+        )
+    } else {
+        match tcp_service(draft, services, server) {
+            // as in Istio, a server without a route has no chain
+            Service::Close => return None,
+            service => service,
+        }
+    };
+    Some(FilterChain {
+        name,
+        sni: sni(&server.hosts),
+        tls: Some(tls),
+        service,
+        origin,
+    })
+}

@@ -1,0 +1,182 @@
+//! `tcp` and `tls` rules: bytes to destinations by weight.
+//!
+//! Istio `pilot/pkg/networking/core/gateway.go` (`buildGatewayNetworkFiltersFromTCPRoutes`,
+//! `…FromTLSRoutes`): of `tcp` rules the first that concerns the server counts; every `tls` match
+//! is a chain of its own by its server names.
+
+use super::clusters::{self, Asker};
+use super::draft::Draft;
+use super::hosts::ServerHosts;
+use super::millis;
+use crate::api::VirtualService;
+use crate::api::virtual_service::RouteDestination;
+use crate::ir::{ClusterRef, HostPattern, Millis, TcpService, TcpTarget};
+use crate::resource::Resource;
+use crate::world::{Named, Typed, gateway_name};
+
+/// Envoy's default for idle TCP connections.
+const IDLE_TIMEOUT: Millis = Millis(3_600_000);
+
+/// A server that carries bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bytes<'a> {
+    /// Its Gateway.
+    pub gateway: &'a Named,
+    /// Declared port.
+    pub port: u16,
+    /// Its hosts.
+    pub hosts: &'a ServerHosts,
+}
+
+impl Bytes<'_> {
+    fn shares_a_host(&self, service: Typed<'_, VirtualService>) -> bool {
+        let namespace = &service.resource.meta.namespace;
+        !self
+            .hosts
+            .intersect(namespace, service.spec.hosts.iter())
+            .is_empty()
+    }
+
+    fn concerns(
+        &self,
+        draft: &Draft<'_>,
+        root: &Resource,
+        gateways: &[String],
+        port: u32,
+        labels: &crate::api::Map<String>,
+        namespace: &str,
+    ) -> bool {
+        if port != 0 && port != u32::from(self.port) {
+            return false;
+        }
+        if !gateways.is_empty() {
+            return gateways
+                .iter()
+                .any(|g| gateway_name(g, &root.meta.namespace) == *self.gateway);
+        }
+        draft.view.selected_by(labels)
+            && (namespace.is_empty() || namespace == draft.view.namespace)
+    }
+}
+
+/// The first `tcp` rule that concerns the server.
+pub(super) fn route<'w>(
+    draft: &mut Draft<'w>,
+    services: &[Typed<'w, VirtualService>],
+    at: Bytes<'_>,
+) -> Option<TcpService> {
+    for service in services.iter().filter(|s| at.shares_a_host(**s)) {
+        for (index, rule) in service.spec.tcp.iter().enumerate() {
+            let applies = rule.match_.is_empty()
+                || rule.match_.iter().any(|m| {
+                    at.concerns(
+                        draft,
+                        service.resource,
+                        &m.gateways,
+                        m.port,
+                        &m.source_labels,
+                        &m.source_namespace,
+                    )
+                });
+            if applies {
+                let path = format!("spec.tcp[{index}]");
+                return bytes(draft, service.resource, &rule.route, at.port, &path);
+            }
+        }
+    }
+    None
+}
+
+/// Chains of passed-through TLS: server names and where their bytes go.
+pub(super) fn passthrough<'w>(
+    draft: &mut Draft<'w>,
+    services: &[Typed<'w, VirtualService>],
+    at: Bytes<'_>,
+) -> Vec<(Vec<HostPattern>, TcpService)> {
+    let mut out = Vec::new();
+    for service in services.iter().filter(|s| at.shares_a_host(**s)) {
+        for (index, rule) in service.spec.tls.iter().enumerate() {
+            for (number, m) in rule.match_.iter().enumerate() {
+                if !at.concerns(
+                    draft,
+                    service.resource,
+                    &m.gateways,
+                    m.port,
+                    &m.source_labels,
+                    &m.source_namespace,
+                ) {
+                    continue;
+                }
+                let path = format!("spec.tls[{index}]");
+                let Some(mut found) = bytes(draft, service.resource, &rule.route, at.port, &path)
+                else {
+                    continue;
+                };
+                found.origin = draft
+                    .world
+                    .origin(service.resource, format!("{path}.match[{number}]"));
+                out.push((names(&m.sni_hosts), found));
+            }
+        }
+    }
+    out
+}
+
+fn names(hosts: &[String]) -> Vec<HostPattern> {
+    let patterns: Vec<HostPattern> = hosts.iter().map(|h| HostPattern::parse(h)).collect();
+    if patterns.contains(&HostPattern::Any) {
+        Vec::new()
+    } else {
+        patterns
+    }
+}
+
+fn bytes(
+    draft: &mut Draft<'_>,
+    resource: &Resource,
+    route: &[RouteDestination],
+    server_port: u16,
+    path: &str,
+) -> Option<TcpService> {
+    let asker = Asker {
+        resource,
+        namespace: &resource.meta.namespace,
+        server_port,
+    };
+    let several = route.len() > 1;
+    let mut targets = Vec::new();
+    for (index, to) in route.iter().enumerate() {
+        let weight = u32::try_from(to.weight).unwrap_or(0);
+        let weight = if several { weight } else { weight.max(1) };
+        let Some(destination) = to.destination.as_ref().filter(|_| weight > 0) else {
+            continue;
+        };
+        let path = format!("{path}.route[{index}].destination");
+        let target = match clusters::resolve(draft, asker, destination, &path) {
+            ClusterRef::Known(id) => TcpTarget::Cluster(id),
+            ClusterRef::Missing(name) => TcpTarget::Missing(name),
+        };
+        targets.push((target, weight));
+    }
+    let pool = draft
+        .world
+        .mesh
+        .default_traffic_policy
+        .as_ref()
+        .and_then(|p| p.connection_pool.as_ref());
+    let idle = pool
+        .and_then(|p| p.tcp.as_ref())
+        .and_then(|t| t.idle_timeout)
+        .map(millis);
+    let idle_timeout = match idle {
+        Some(Millis(0)) => None,
+        Some(given) => Some(given),
+        None => Some(IDLE_TIMEOUT),
+    };
+    let origin = draft.world.origin(resource, path.to_owned());
+    (!targets.is_empty()).then_some(TcpService {
+        targets,
+        idle_timeout,
+        origin,
+    })
+}

@@ -1,0 +1,170 @@
+//! TLS of a Gateway server towards clients. Istio `pilot/pkg/networking/core/listener.go`
+//! (`buildGatewayListenerTLSContext`), `pkg/config/security` for the names of cipher suites.
+//!
+//! What this program cannot do is compiled truthfully all the same: the shell knows its limits
+//! and refuses, never weakens.
+
+use super::certificates;
+use super::draft::Draft;
+use crate::api::gateway::{ServerTlsMode as Declared, ServerTlsSettings, TlsProtocol};
+use crate::diag::codes;
+use crate::ir::{ServerTls, ServerTlsMode, TlsVersion};
+use crate::resource::Resource;
+
+/// Protocols offered, in order.
+const ALPN: [&str; 2] = ["h2", "http/1.1"];
+/// Cipher suites of TLS 1.2 that exist here: ECDHE with an AEAD.
+const SUITES: [&str; 6] = [
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+];
+
+/// TLS settings of a terminating server; the error says why it cannot be served at all.
+pub(super) fn server(
+    draft: &mut Draft<'_>,
+    gateway: &Resource,
+    tls: &ServerTlsSettings,
+    path: &str,
+) -> Result<ServerTls, String> {
+    let mode = match tls.mode {
+        Declared::Simple => ServerTlsMode::Simple,
+        Declared::Mutual => ServerTlsMode::Mutual,
+        Declared::OptionalMutual => ServerTlsMode::OptionalMutual,
+        Declared::IstioMutual => ServerTlsMode::IstioMutual,
+        Declared::Passthrough | Declared::AutoPassthrough => {
+            return Err("the server does not terminate TLS".to_owned());
+        }
+    };
+    let mutual = matches!(mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual);
+    let own = mode == ServerTlsMode::IstioMutual;
+    let certificates = if own {
+        Vec::new()
+    } else {
+        certificates::of_server(draft, gateway, tls, path)
+    };
+    let client_ca = if mutual {
+        certificates::client_ca(draft, gateway, tls, path)
+    } else {
+        None
+    };
+    let (min_version, max_version) = versions(draft, gateway, tls, path)?;
+    let cipher_suites = if own {
+        Vec::new()
+    } else {
+        suites(draft, gateway, tls, path, min_version)?
+    };
+    Ok(ServerTls {
+        mode,
+        certificates,
+        client_ca,
+        subject_alt_names: tls.subject_alt_names.clone(),
+        min_version,
+        max_version,
+        cipher_suites,
+        alpn: ALPN.map(str::to_owned).to_vec(),
+    })
+}
+
+fn versions(
+    draft: &mut Draft<'_>,
+    gateway: &Resource,
+    tls: &ServerTlsSettings,
+    path: &str,
+) -> Result<(TlsVersion, TlsVersion), String> {
+    let mesh = draft
+        .world
+        .mesh
+        .tls_defaults
+        .as_ref()
+        .map(|d| d.min_protocol_version)
+        .unwrap_or_default();
+    let min = match (tls.min_protocol_version, mesh) {
+        (TlsProtocol::TlsAuto, mesh) => mesh,
+        (given, _) => given,
+    };
+    if matches!(
+        tls.min_protocol_version,
+        TlsProtocol::Tlsv1_0 | TlsProtocol::Tlsv1_1
+    ) {
+        let message = format!(
+            "{} is not spoken here: TLS 1.2 is the lowest version",
+            min.as_str()
+        );
+        draft.report(
+            codes::SP0403,
+            gateway,
+            &format!("{path}.minProtocolVersion"),
+            message,
+        );
+    }
+    let min = if min == TlsProtocol::Tlsv1_3 {
+        TlsVersion::V1_3
+    } else {
+        TlsVersion::V1_2
+    };
+    let max = match tls.max_protocol_version {
+        TlsProtocol::TlsAuto | TlsProtocol::Tlsv1_3 => TlsVersion::V1_3,
+        TlsProtocol::Tlsv1_2 => TlsVersion::V1_2,
+        old => {
+            return Err(format!(
+                "maxProtocolVersion {} is not spoken here",
+                old.as_str()
+            ));
+        }
+    };
+    if min > max {
+        return Err("minProtocolVersion is above maxProtocolVersion".to_owned());
+    }
+    Ok((min, max))
+}
+
+/// The suites that can be honoured; the others are named and dropped.
+fn suites(
+    draft: &mut Draft<'_>,
+    gateway: &Resource,
+    tls: &ServerTlsSettings,
+    path: &str,
+    min: TlsVersion,
+) -> Result<Vec<String>, String> {
+    let mesh = draft
+        .world
+        .mesh
+        .tls_defaults
+        .as_ref()
+        .map(|d| d.cipher_suites.clone());
+    let said = if tls.cipher_suites.is_empty() {
+        mesh.unwrap_or_default()
+    } else {
+        tls.cipher_suites.clone()
+    };
+    let mut kept: Vec<String> = Vec::new();
+    let mut dropped: Vec<&str> = Vec::new();
+    for name in &said {
+        match SUITES.contains(&name.as_str()) {
+            true if !kept.contains(name) => kept.push(name.clone()),
+            true => {}
+            false => dropped.push(name),
+        }
+    }
+    if !dropped.is_empty() && !tls.cipher_suites.is_empty() {
+        let message = format!(
+            "cipher suites that do not exist here are left out: {}",
+            dropped.join(", ")
+        );
+        draft.report(
+            codes::SP0403,
+            gateway,
+            &format!("{path}.cipherSuites"),
+            message,
+        );
+    }
+    // suites concern TLS 1.2 only
+    if kept.is_empty() && !said.is_empty() && min < TlsVersion::V1_3 {
+        return Err("none of its cipher suites exists here".to_owned());
+    }
+    Ok(kept)
+}

@@ -1,0 +1,73 @@
+//! The whole way on one page: parse, check, keep the last good state of what is broken,
+//! analyze, index, compile.
+//!
+//! Callers that add objects of their own (key pairs from a directory) use [`accept`] and
+//! [`finish`], and add them in between.
+
+use crate::analyze::analyze;
+use crate::check;
+use crate::compile::compile;
+use crate::diag::{Diagnostics, Level};
+use crate::ir::Snapshot;
+use crate::parse::parse;
+use crate::resource::{Key, ResourceSet};
+use crate::retain::{LastGood, Merged, Retained};
+use crate::source::SourceMap;
+use crate::view::View;
+use crate::world::World;
+use std::collections::BTreeSet;
+
+/// What became of the files.
+#[derive(Debug, Clone, Default)]
+pub struct Built {
+    /// What the proxy has to do.
+    pub snapshot: Snapshot,
+    /// Everything found on the way, sorted by place.
+    pub diagnostics: Diagnostics,
+    /// Texts that the diagnostics point into.
+    pub sources: SourceMap,
+    /// The objects that were compiled.
+    pub set: ResourceSet,
+    /// Those of them that are older than their file.
+    pub retained: Vec<Retained>,
+}
+
+/// Files, given as name and text, to a snapshot. Never fails: what is broken is left out, or is
+/// served as it was accepted last, and is reported.
+pub fn build(files: &[(String, String)], view: &View, last_good: &mut LastGood) -> Built {
+    finish(accept(files, last_good), view)
+}
+
+/// Reads and judges every object by itself. An object with an error keeps its last good version.
+pub fn accept(files: &[(String, String)], last_good: &mut LastGood) -> Merged {
+    let parsed = parse(files);
+    let checked = check::check(&parsed.set);
+    let errors = checked.iter().filter(|d| d.level == Level::Error);
+    let refused: BTreeSet<Key> = errors.filter_map(|d| d.resource.clone()).collect();
+    let refused: Vec<Key> = refused.into_iter().collect();
+    let mut merged = last_good.merge(parsed, &refused);
+    merged.diagnostics.extend(checked);
+    merged
+}
+
+/// Compiles the accepted objects for a view.
+#[must_use]
+pub fn finish(accepted: Merged, view: &View) -> Built {
+    let Merged {
+        set,
+        retained,
+        mut diagnostics,
+        sources,
+    } = accepted;
+    let world = World::build(&set, &sources, &view.domain_suffix);
+    let compiled = compile(&world, view);
+    diagnostics.extend(analyze(&set));
+    diagnostics.extend(compiled.diagnostics);
+    Built {
+        snapshot: compiled.snapshot,
+        diagnostics: diagnostics.sorted(),
+        sources,
+        set,
+        retained,
+    }
+}

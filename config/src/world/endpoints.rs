@@ -1,0 +1,336 @@
+//! Endpoints of services: EndpointSlices, Endpoints, pods, WorkloadEntries.
+
+use super::covers;
+use super::services::Instance;
+use crate::api;
+use crate::api::kube::{EndpointPort, ServicePort, ServiceSpec};
+use crate::api::{IntOrString, Map, WorkloadEntry};
+use crate::resource::{Kind, Meta, Resource, ResourceSet, Spec};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Label by which an EndpointSlice names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// EndpointSlices and Endpoints by namespace and name of their Service.
+pub(super) type Slices<'s> = HashMap<(&'s str, &'s str), Vec<&'s Resource>>;
+
+/// Finds the slices of every service.
+pub(super) fn slices(set: &ResourceSet) -> Slices<'_> {
+    let mut slices: Slices<'_> = HashMap::new();
+    for resource in set.of_kind(Kind::EndpointSlice) {
+        if let Some(name) = resource.meta.labels.get(SERVICE_NAME) {
+            slices
+                .entry((&resource.meta.namespace, name))
+                .or_default()
+                .push(resource);
+        }
+    }
+    for resource in set.of_kind(Kind::Endpoints) {
+        let list = slices
+            .entry((&resource.meta.namespace, &resource.meta.name))
+            .or_default();
+        // Kubernetes mirrors Endpoints into slices: both say the same
+        if list.is_empty() {
+            list.push(resource);
+        }
+    }
+    slices
+}
+
+/// Pods by name and by address.
+#[derive(Default)]
+pub(super) struct Pods<'s> {
+    by_name: HashMap<(&'s str, &'s str), &'s Resource>,
+    by_ip: HashMap<&'s str, &'s Resource>,
+    all: Vec<&'s Resource>,
+}
+
+impl<'s> Pods<'s> {
+    pub(super) fn of(set: &'s ResourceSet) -> Self {
+        let mut pods = Self::default();
+        for resource in set.of_kind(Kind::Pod) {
+            pods.by_name
+                .insert((&resource.meta.namespace, &resource.meta.name), resource);
+            if let Some(ip) = ip_of(resource) {
+                pods.by_ip.insert(ip, resource);
+            }
+            pods.all.push(resource);
+        }
+        pods
+    }
+
+    fn behind(
+        &self,
+        namespace: &str,
+        target: Option<&api::kube::ObjectReference>,
+        ip: &str,
+    ) -> Option<&'s Resource> {
+        let named = target.filter(|t| t.kind == "Pod").and_then(|t| {
+            let namespace = if t.namespace.is_empty() {
+                namespace
+            } else {
+                &t.namespace
+            };
+            self.by_name.get(&(namespace, t.name.as_str()))
+        });
+        named.or_else(|| self.by_ip.get(ip)).copied()
+    }
+}
+
+fn ip_of(pod: &Resource) -> Option<&str> {
+    match &pod.spec {
+        Spec::Pod(spec) => spec
+            .status
+            .as_ref()
+            .map(|s| s.pod_ip.as_str())
+            .filter(|ip| !ip.is_empty()),
+        _ => None,
+    }
+}
+
+/// Port of a pod's container by name.
+pub(super) fn container_port(pod: &Resource, name: &str) -> Option<u16> {
+    let Spec::Pod(pod) = &pod.spec else {
+        return None;
+    };
+    let mut ports = pod
+        .spec
+        .iter()
+        .flat_map(|s| &s.containers)
+        .flat_map(|c| &c.ports);
+    ports
+        .find(|p| p.name == name)
+        .and_then(|p| u16::try_from(p.container_port).ok())
+}
+
+/// Name of the workload that made a pod: without the hash of its ReplicaSet and its own suffix.
+fn workload_of(pod: &Resource) -> Arc<str> {
+    let name = &pod.meta.name;
+    let hash = pod.meta.labels.get("pod-template-hash");
+    let cut = hash.and_then(|hash| name.find(&format!("-{hash}-")));
+    cut.and_then(|at| name.get(..at))
+        .map_or_else(|| Arc::clone(name), Arc::from)
+}
+
+fn instance(
+    pods: &Pods<'_>,
+    namespace: &str,
+    target: Option<&api::kube::ObjectReference>,
+    ip: &str,
+    port: u16,
+    zone: &str,
+) -> Option<Instance> {
+    let address = SocketAddr::new(ip.parse::<IpAddr>().ok()?, port);
+    let pod = pods.behind(namespace, target, ip);
+    let labels = pod
+        .map(|p| Arc::new(p.meta.labels.clone()))
+        .unwrap_or_default();
+    let locality = match labels.get("istio-locality") {
+        Some(locality) => Arc::from(locality.replace('.', "/")),
+        None if zone.is_empty() => Arc::from(""),
+        None => Arc::from(format!("/{zone}")),
+    };
+    let workload = pod.map_or_else(|| Arc::from("unknown"), workload_of);
+    Some(Instance {
+        address,
+        labels,
+        weight: 1,
+        locality,
+        workload,
+    })
+}
+
+/// Number of the endpoints' port that stands for a service port: by name, or the only one.
+fn matching_port(ports: &[EndpointPort], port: &ServicePort, only: bool) -> Option<u16> {
+    let named = ports.iter().find(|p| p.name == port.name);
+    let found = named.or_else(|| ports.first().filter(|_| only && ports.len() == 1));
+    u16::try_from(found?.port).ok()
+}
+
+/// Endpoints of a port of a Kubernetes Service.
+pub(super) fn of_port(
+    meta: &Meta,
+    spec: &ServiceSpec,
+    port: &ServicePort,
+    slices: &Slices<'_>,
+    pods: &Pods<'_>,
+) -> Vec<Instance> {
+    let only = spec.ports.len() == 1;
+    let unready = spec.publish_not_ready_addresses;
+    let mut found = Vec::new();
+    let Some(slices) = slices.get(&(&*meta.namespace, &*meta.name)) else {
+        return of_pods(meta, spec, port, pods);
+    };
+    for slice in slices {
+        match &slice.spec {
+            Spec::EndpointSlice(slice) => {
+                let Some(number) = matching_port(&slice.ports, port, only) else {
+                    continue;
+                };
+                // one address stands for the endpoint; the others are other families of it
+                for endpoint in &slice.endpoints {
+                    let ready = endpoint
+                        .conditions
+                        .as_ref()
+                        .and_then(|c| c.ready)
+                        .unwrap_or(true);
+                    let Some(ip) = endpoint.addresses.first().filter(|_| ready || unready) else {
+                        continue;
+                    };
+                    found.extend(instance(
+                        pods,
+                        &meta.namespace,
+                        endpoint.target_ref.as_ref(),
+                        ip,
+                        number,
+                        &endpoint.zone,
+                    ));
+                }
+            }
+            Spec::Endpoints(endpoints) => {
+                for subset in &endpoints.subsets {
+                    let Some(number) = matching_port(&subset.ports, port, only) else {
+                        continue;
+                    };
+                    let not_ready = subset.not_ready_addresses.iter().filter(|_| unready);
+                    for address in subset.addresses.iter().chain(not_ready) {
+                        found.extend(instance(
+                            pods,
+                            &meta.namespace,
+                            address.target_ref.as_ref(),
+                            &address.ip,
+                            number,
+                            "",
+                        ));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Without any slice, what Kubernetes' own controller would find: the ready pods of the selector.
+fn of_pods(meta: &Meta, spec: &ServiceSpec, port: &ServicePort, pods: &Pods<'_>) -> Vec<Instance> {
+    if spec.selector.is_empty() {
+        return Vec::new();
+    }
+    let selected = pods.all.iter().filter(|pod| {
+        pod.meta.namespace == meta.namespace && covers(&pod.meta.labels, &spec.selector)
+    });
+    let ready = |pod: &Resource| match &pod.spec {
+        Spec::Pod(pod) => pod.status.as_ref().is_some_and(|status| {
+            let not = status
+                .conditions
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status != "True");
+            !not && !matches!(status.phase.as_str(), "Failed" | "Succeeded")
+        }),
+        _ => false,
+    };
+    selected
+        .filter(|pod| spec.publish_not_ready_addresses || ready(pod))
+        .filter_map(|pod| {
+            let number = match &port.target_port {
+                None => u16::try_from(port.port).ok(),
+                Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
+                Some(IntOrString::Name(name)) => container_port(pod, name),
+            };
+            instance(pods, &meta.namespace, None, ip_of(pod)?, number?, "")
+        })
+        .collect()
+}
+
+/// A WorkloadEntry with its labels, of which the object's win.
+pub(super) struct Workload<'s> {
+    resource: &'s Resource,
+    spec: &'s WorkloadEntry,
+    labels: Arc<Map<String>>,
+}
+
+/// Every WorkloadEntry.
+pub(super) fn workloads(set: &ResourceSet) -> Vec<Workload<'_>> {
+    let all = set
+        .of_kind(Kind::WorkloadEntry)
+        .filter_map(|resource| match &resource.spec {
+            Spec::WorkloadEntry(spec) => {
+                let mut labels = spec.labels.clone();
+                for (key, value) in resource.meta.labels.iter() {
+                    labels.insert(key, value.clone());
+                }
+                Some(Workload {
+                    resource,
+                    spec,
+                    labels: Arc::new(labels),
+                })
+            }
+            _ => None,
+        });
+    all.collect()
+}
+
+fn of_workload(
+    entry: &WorkloadEntry,
+    labels: Arc<Map<String>>,
+    port: &api::service_entry::ServicePort,
+    name: &str,
+) -> Option<Instance> {
+    let number = match (entry.ports.get(&port.name), port.target_port) {
+        (Some(number), _) => *number,
+        (None, 0) => port.number,
+        (None, target) => target,
+    };
+    Some(Instance {
+        address: SocketAddr::new(
+            entry.address.parse::<IpAddr>().ok()?,
+            u16::try_from(number).ok()?,
+        ),
+        labels,
+        weight: entry.weight.max(1),
+        locality: Arc::from(entry.locality.as_str()),
+        workload: Arc::from(name),
+    })
+}
+
+/// Endpoints of a port of a ServiceEntry: its own, or the workloads that it selects.
+pub(super) fn of_entry_port(
+    resource: &Resource,
+    spec: &api::ServiceEntry,
+    port: &api::service_entry::ServicePort,
+    workloads: &[Workload<'_>],
+    pods: &Pods<'_>,
+) -> Vec<Instance> {
+    let Some(selector) = spec
+        .workload_selector
+        .as_ref()
+        .filter(|s| !s.labels.is_empty())
+    else {
+        let inline = spec.endpoints.iter();
+        return inline
+            .filter_map(|e| of_workload(e, Arc::new(e.labels.clone()), port, "unknown"))
+            .collect();
+    };
+    let namespace = &resource.meta.namespace;
+    let mut found: Vec<Instance> = workloads
+        .iter()
+        .filter(|w| w.resource.meta.namespace == *namespace && covers(&w.labels, &selector.labels))
+        .filter_map(|w| of_workload(w.spec, Arc::clone(&w.labels), port, &w.resource.meta.name))
+        .collect();
+    let pods_here = pods.all.iter();
+    let selected = pods_here
+        .filter(|p| p.meta.namespace == *namespace && covers(&p.meta.labels, &selector.labels));
+    let number = if port.target_port == 0 {
+        port.number
+    } else {
+        port.target_port
+    };
+    if let Ok(number) = u16::try_from(number) {
+        found.extend(
+            selected.filter_map(|p| instance(pods, namespace, None, ip_of(p)?, number, "")),
+        );
+    }
+    found
+}
