@@ -76,7 +76,11 @@ fn snapshots_and_diagnostics_are_as_written() {
             &print::snapshot(&built.snapshot),
             &mut wrong,
         );
-        let diagnostics = render(&built.diagnostics, &built.sources, Format::Human { color: false });
+        let diagnostics = render(
+            &built.diagnostics,
+            &built.sources,
+            Format::Human { color: false },
+        );
         compare(&case.join("diag.txt"), &diagnostics, &mut wrong);
     }
     assert!(
