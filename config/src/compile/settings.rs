@@ -8,7 +8,8 @@ use super::millis;
 use crate::api::MeshConfig;
 use crate::api::mesh_config::{
     AccessLogEncoding, ConnectionProfile, ConnectionSettings as Declared, ForwardClientCertDetails,
-    MeshProxyConfig, NormalizationType, ProxyHeaders,
+    HeadersWithUnderscoresAction, MeshProxyConfig, NormalizationType, PathWithEscapedSlashesAction,
+    ProxyHeaders,
 };
 use crate::ir::{
     AccessLog, ConnectionSettings, EscapedSlashes, ForwardClientCert, LogFormat, Millis,
@@ -170,21 +171,21 @@ fn time(said: Option<Duration>, profile: Option<Millis>) -> Option<Millis> {
 
 fn connection(said: &Declared) -> ConnectionSettings {
     let profile = match said.profile {
-        ConnectionProfile::Sidecar => ConnectionSettings::sidecar(),
-        ConnectionProfile::Unspecified | ConnectionProfile::Edge => ConnectionSettings::edge(),
+        Some(ConnectionProfile::Sidecar) => ConnectionSettings::sidecar(),
+        Some(ConnectionProfile::Edge) | None => ConnectionSettings::edge(),
     };
-    let escaped = match said.http_path_with_escaped_slashes_action.as_deref() {
-        Some("KEEP_UNCHANGED") => EscapedSlashes::Keep,
-        Some("REJECT_REQUEST") => EscapedSlashes::Reject,
-        Some("UNESCAPE_AND_REDIRECT") => EscapedSlashes::UnescapeAndRedirect,
-        Some("UNESCAPE_AND_FORWARD") => EscapedSlashes::UnescapeAndForward,
-        _ => profile.escaped_slashes,
+    let escaped = match said.http_path_with_escaped_slashes_action {
+        PathWithEscapedSlashesAction::Unspecified => profile.escaped_slashes,
+        PathWithEscapedSlashesAction::KeepUnchanged => EscapedSlashes::Keep,
+        PathWithEscapedSlashesAction::RejectRequest => EscapedSlashes::Reject,
+        PathWithEscapedSlashesAction::UnescapeAndRedirect => EscapedSlashes::UnescapeAndRedirect,
+        PathWithEscapedSlashesAction::UnescapeAndForward => EscapedSlashes::UnescapeAndForward,
     };
-    let underscores = match said.http_headers_with_underscores_action.as_deref() {
-        Some("ALLOW") => UnderscoreAction::Allow,
-        Some("REJECT_REQUEST") => UnderscoreAction::Reject,
-        Some("DROP_HEADER") => UnderscoreAction::Drop,
-        _ => profile.underscores,
+    let underscores = match said.http_headers_with_underscores_action {
+        HeadersWithUnderscoresAction::Unspecified => profile.underscores,
+        HeadersWithUnderscoresAction::Allow => UnderscoreAction::Allow,
+        HeadersWithUnderscoresAction::RejectRequest => UnderscoreAction::Reject,
+        HeadersWithUnderscoresAction::DropHeader => UnderscoreAction::Drop,
     };
     let global = said
         .global_downstream_connection_limit
