@@ -3,13 +3,13 @@
 
 mod h1;
 mod link;
+mod secure;
 
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sallyport_core::call::Scheme;
+use sallyport_config::ir::{ListenerKind, Service};
 
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
@@ -69,19 +69,33 @@ fn local_address(door: &BoundAddress, arrival: &Arrival) -> SocketAddr {
 }
 
 async fn serve(worker: Rc<Worker>, guest: Guest, socket: Socket, link: Link) {
-    let active = worker.active();
-    let tables = &active.generation.tables;
-    let Some(index) = tables.listener_named(&link.listener) else {
-        return;
+    let is_tls = {
+        let active = worker.active();
+        let tables = &active.generation.tables;
+        let listener = tables.listener_named(&link.listener);
+        let listener = listener.and_then(|index| tables.listener(index));
+        listener.map(|listener| matches!(listener.kind, ListenerKind::Tls(_)))
     };
-    let is_tls = matches!(
-        tables.listener(index).map(|listener| &listener.kind),
-        Some(sallyport_config::ir::ListenerKind::Tls(_))
-    );
-    drop(active);
-    if is_tls {
-        return;
+    match is_tls {
+        Some(true) => secure::serve(worker, guest, socket, link).await,
+        Some(false) => {
+            let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
+            speak(worker, guest, stream, link, Vec::new()).await;
+        }
+        // The listener is on its way out.
+        None => {}
     }
-    let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
-    h1::serve(worker, guest, stream, link).await;
+}
+
+/// Speaks what is spoken there. `early` came with the handshake.
+async fn speak(worker: Rc<Worker>, guest: Guest, stream: Stream, link: Link, early: Vec<u8>) {
+    let is_http = {
+        let active = worker.active();
+        let place = link.place(&active.generation);
+        let service = place.and_then(|place| active.generation.tables.service(place));
+        matches!(service, Some(Service::Http(_)))
+    };
+    if is_http {
+        h1::serve(worker, guest, stream, link, early).await;
+    }
 }

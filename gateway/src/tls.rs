@@ -1,12 +1,26 @@
-//! TLS towards clients: from certificates to handshake configurations.
+//! TLS towards clients: from certificates to handshake configurations, one per filter chain, built
+//! on the side thread and shared by all workers.
+//!
+//! What cannot be built refuses handshakes and is reported; a mode that is not served is never
+//! replaced by a weaker one.
 
+mod build;
+pub(crate) mod handshake;
 pub(crate) mod session;
+mod suites;
 
-use sallyport_config::ir::Snapshot;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use sallyport_config::ir::{ListenerKind, Snapshot};
+use sallyport_core::tables::{ChainIdx, ListenerIdx};
 
 /// Handshake configurations of all filter chains of one generation.
 #[derive(Debug, Default)]
-pub(crate) struct TlsConfigs {}
+pub(crate) struct TlsConfigs {
+    chains: HashMap<(ListenerIdx, ChainIdx), Arc<ServerConfig>>,
+}
 
 /// A chain that refuses handshakes, or a certificate of it that is not used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +36,42 @@ pub(crate) struct TlsProblem {
 }
 
 impl TlsConfigs {
-    /// Builds what can be built; the rest is reported.
-    pub(crate) fn build(_snapshot: &Snapshot) -> (Self, Vec<TlsProblem>) {
-        (Self::default(), Vec::new())
+    /// Builds what can be built; the rest is reported. Reads certificate files.
+    pub(crate) fn build(snapshot: &Snapshot) -> (Self, Vec<TlsProblem>) {
+        let mut configs = Self::default();
+        let mut problems = Vec::new();
+        let mut builder = build::Builder::new(snapshot);
+        for (listener, index) in snapshot.listeners.iter().zip(0_u32..) {
+            let ListenerKind::Tls(chains) = &listener.kind else {
+                continue;
+            };
+            for (chain, chain_index) in chains.iter().zip(0_u32..) {
+                let Some(tls) = &chain.tls else { continue };
+                let mut report = |certificate: &str, reason: String| {
+                    problems.push(TlsProblem {
+                        listener: listener.name.clone(),
+                        chain: chain.name.clone(),
+                        certificate: certificate.to_owned(),
+                        reason,
+                    });
+                };
+                match builder.chain(tls, &mut report) {
+                    Ok(config) => {
+                        let at = (ListenerIdx(index), ChainIdx(chain_index));
+                        configs.chains.insert(at, config);
+                    }
+                    Err(reason) => report("", reason),
+                }
+            }
+        }
+        (configs, problems)
+    }
+
+    /// The configuration of a chain; `None` when it refuses handshakes.
+    pub(crate) fn of(&self, listener: ListenerIdx, chain: ChainIdx) -> Option<&Arc<ServerConfig>> {
+        self.chains.get(&(listener, chain))
     }
 }
+
+#[cfg(test)]
+mod tests;

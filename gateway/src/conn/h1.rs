@@ -60,7 +60,13 @@ enum Fate {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, guest: Guest, stream: Stream, link: Link) {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    guest: Guest,
+    stream: Stream,
+    link: Link,
+    early: Vec<u8>,
+) {
     let now = worker.timers.now();
     let mut conn = Conn {
         alarm: worker.timers.alarm(),
@@ -68,7 +74,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, guest: Guest, stream: Stream, link
         stream,
         link,
         guest,
-        input: Vec::new(),
+        input: early,
         begun: now,
         opened: now,
     };

@@ -1,0 +1,78 @@
+//! A connection that begins with a TLS handshake.
+
+use std::rc::Rc;
+
+use rustls::{CipherSuite, ProtocolVersion};
+use sallyport_config::ir::Millis;
+
+use super::link::TlsFacts;
+use super::{Link, speak};
+use crate::io::socket::Socket;
+use crate::io::stream::Stream;
+use crate::tls::handshake::{self, Refused};
+use crate::worker::{Guest, Worker};
+
+/// A handshake must be complete within this.
+const HANDSHAKE_TIME: Millis = Millis(10_000);
+
+/// Shakes hands, then speaks what the chain says.
+pub(super) async fn serve(worker: Rc<Worker>, guest: Guest, mut socket: Socket, mut link: Link) {
+    let mut early = Vec::new();
+    let shaken = shake(&worker, &mut socket, &mut link, &mut early).await;
+    worker.stats.borrow_mut().handshake(shaken.is_ok());
+    let Ok(session) = shaken else { return };
+    let stream = Stream::tls(socket, session, Rc::clone(&worker.buffers));
+    speak(worker, guest, stream, link, early).await;
+}
+
+async fn shake(
+    worker: &Rc<Worker>,
+    socket: &mut Socket,
+    link: &mut Link,
+    early: &mut Vec<u8>,
+) -> Result<crate::tls::session::Session, Refused> {
+    let alarm = worker.timers.alarm();
+    alarm.set(Some(worker.timers.now() + HANDSHAKE_TIME));
+    let hello = handshake::hello(socket, &alarm).await?;
+    let active = worker.active();
+    let generation = &active.generation;
+    let sni = hello.sni.clone();
+    let listener = generation.tables.listener_named(&link.listener);
+    let listener = listener.ok_or(Refused::NoChain)?;
+    let chain = generation.tables.chain(listener, sni.as_deref());
+    let chain = chain.ok_or(Refused::NoChain)?;
+    let config = generation.tls.of(listener, chain).ok_or(Refused::NoChain)?;
+    let session =
+        handshake::complete(socket, &alarm, &worker.buffers, hello, config, early).await?;
+    let connection = session.connection();
+    link.tls = Some(Box::new(TlsFacts {
+        sni,
+        version: match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "",
+        },
+        cipher: connection
+            .negotiated_cipher_suite()
+            .map_or("", |suite| cipher_name(suite.suite())),
+    }));
+    Ok(session)
+}
+
+/// As OpenSSL, and so Envoy, writes it.
+fn cipher_name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            "ECDHE-ECDSA-CHACHA20-POLY1305"
+        }
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        _ => "",
+    }
+}

@@ -1,0 +1,143 @@
+//! The handshake with a client: server name first, then the chain that it belongs to, then the rest.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+
+use rustls::ServerConfig;
+use rustls::server::{Acceptor, UnbufferedServerConnection};
+
+use super::session::Session;
+use crate::buffer::Buffers;
+use crate::io::socket::{ReadDone, Socket};
+use crate::rt::Alarm;
+
+/// Bytes of a first flight: more is not a ClientHello.
+const HELLO_BYTES_MAX: usize = 64 * 1024;
+
+/// How a handshake ended before its end.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The client left, took too long, or broke the protocol.
+    Failed,
+    /// There is nothing for this server name.
+    NoChain,
+}
+
+/// What the client says first.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    /// Server name, in lower case.
+    pub(crate) sni: Option<Box<str>>,
+    /// Everything received so far, for the handshake proper.
+    received: Vec<u8>,
+}
+
+/// Reads a ClientHello. The alarm bounds the time.
+///
+/// # Errors
+/// It did not come, or is none; an alert has been sent then.
+pub(crate) async fn hello(socket: &mut Socket, alarm: &Alarm) -> Result<Hello, Refused> {
+    let mut acceptor = Acceptor::default();
+    let mut received = Vec::new();
+    let mut seen = 0;
+    loop {
+        received = more(socket, alarm, received).await?;
+        let mut fresh = received.get(seen..).unwrap_or_default();
+        while !fresh.is_empty() {
+            match acceptor.read_tls(&mut fresh) {
+                Ok(count) if count > 0 => {}
+                _ => return Err(Refused::Failed),
+            }
+        }
+        seen = received.len();
+        match acceptor.accept() {
+            Ok(Some(accepted)) => {
+                let name = accepted
+                    .client_hello()
+                    .server_name()
+                    .map(str::to_ascii_lowercase);
+                let sni = name.map(Into::into);
+                return Ok(Hello { sni, received });
+            }
+            Ok(None) if seen < HELLO_BYTES_MAX => {}
+            Ok(None) => return Err(Refused::Failed),
+            Err((_, mut alert)) => {
+                let mut out = Vec::new();
+                if alert.write_all(&mut out).is_ok() {
+                    send(socket, alarm, out).await?;
+                }
+                return Err(Refused::Failed);
+            }
+        }
+    }
+}
+
+/// Completes the handshake; payload that came with it is appended to `early`.
+///
+/// # Errors
+/// It failed; an alert has been sent then.
+pub(crate) async fn complete(
+    socket: &mut Socket,
+    alarm: &Alarm,
+    buffers: &Buffers,
+    hello: Hello,
+    config: &Arc<ServerConfig>,
+    early: &mut Vec<u8>,
+) -> Result<Session, Refused> {
+    let connection =
+        UnbufferedServerConnection::new(Arc::clone(config)).map_err(|_| Refused::Failed)?;
+    let mut session = Session::new(connection, hello.received);
+    loop {
+        let result = session.open(early);
+        let queued = session.take_queued();
+        if !queued.is_empty() {
+            send(socket, alarm, queued).await?;
+        }
+        if result.is_err() || session.is_finished() {
+            return Err(Refused::Failed);
+        }
+        if !session.connection().is_handshaking() {
+            session.release(buffers);
+            return Ok(session);
+        }
+        let buffer = session.receive_buffer(buffers);
+        let buffer = more(socket, alarm, buffer).await?;
+        session.received(buffer);
+    }
+}
+
+/// Reads once, behind what is there.
+async fn more(socket: &mut Socket, alarm: &Alarm, mut buffer: Vec<u8>) -> Result<Vec<u8>, Refused> {
+    if buffer.len() == buffer.capacity() {
+        buffer.reserve_exact(4 * 1024);
+    }
+    socket.start_read(buffer);
+    let done: Option<ReadDone> = poll_fn(|context| {
+        if let Poll::Ready(done) = socket.poll_read(context) {
+            return Poll::Ready(Some(done));
+        }
+        alarm.poll(context).map(|()| None)
+    })
+    .await;
+    match done {
+        Some((Ok(count), buffer)) if count > 0 => Ok(buffer),
+        _ => Err(Refused::Failed),
+    }
+}
+
+async fn send(socket: &mut Socket, alarm: &Alarm, out: Vec<u8>) -> Result<(), Refused> {
+    socket.start_write(out);
+    let done: Option<io::Result<()>> = poll_fn(|context| {
+        if let Poll::Ready((result, _)) = socket.poll_write(context) {
+            return Poll::Ready(Some(result));
+        }
+        alarm.poll(context).map(|()| None)
+    })
+    .await;
+    match done {
+        Some(Ok(())) => Ok(()),
+        _ => Err(Refused::Failed),
+    }
+}
