@@ -59,8 +59,8 @@ pub(crate) fn read(file: FileId, text: &str) -> Documents {
     };
     for chunk in split(text) {
         let part = text.get(chunk.start..chunk.end).unwrap_or_default();
-        let mut builder = Builder::new(Places::new(file, chunk), &mut budget);
-        match builder.run(part) {
+        let mut builder = Builder::new(Places::new(file, chunk), part, &mut budget);
+        match builder.run() {
             Ok(()) => {
                 let found = std::mem::take(&mut builder.found);
                 out.list.extend(
@@ -157,6 +157,7 @@ struct Done {
 
 struct Builder<'b> {
     places: Places,
+    part: &'b str,
     budget: &'b mut Budget,
     stack: Vec<Open>,
     anchors: HashMap<usize, Done>,
@@ -167,9 +168,10 @@ struct Builder<'b> {
 type Failure = Box<Diagnostic>;
 
 impl<'b> Builder<'b> {
-    fn new(places: Places, budget: &'b mut Budget) -> Self {
+    fn new(places: Places, part: &'b str, budget: &'b mut Budget) -> Self {
         Self {
             places,
+            part,
             budget,
             stack: Vec::new(),
             anchors: HashMap::new(),
@@ -178,8 +180,8 @@ impl<'b> Builder<'b> {
         }
     }
 
-    fn run(&mut self, part: &str) -> Result<(), Failure> {
-        let mut parser = Parser::new_from_str(part);
+    fn run(&mut self) -> Result<(), Failure> {
+        let mut parser = Parser::new_from_str(self.part);
         while let Some(event) = parser.next_event() {
             let (event, raw) = event.map_err(|e| self.syntax(&e))?;
             let span = self.places.span(&raw);
@@ -351,7 +353,11 @@ impl<'b> Builder<'b> {
             }
             Frame::Map { entries, .. } => {
                 let last = entries.last().map(|e| e.key_span.to(e.value.span));
-                (Value::Map(self.merged(entries)), last)
+                let value = match self.colon_scalar(&entries) {
+                    Some(scalar) => scalar,
+                    None => Value::Map(self.merged(entries)),
+                };
+                (value, last)
             }
         };
         let span = match last {
@@ -368,6 +374,25 @@ impl<'b> Builder<'b> {
             },
             open.anchor,
         )
+    }
+
+    /// In `[2001:db8::, x]` YAML 1.2 sees a pair with an empty value. Kubernetes' reader, like all
+    /// that descend from libyaml, sees an address: a colon ends a word only before a blank.
+    fn colon_scalar(&self, entries: &[Entry]) -> Option<Value> {
+        let [entry] = entries else { return None };
+        let within = |at: u32| usize::try_from(at.checked_sub(self.places.start)?).ok();
+        let from_key = self.part.get(within(entry.key_span.start)?..)?;
+        let after = self
+            .part
+            .get(within(entry.key_span.end)?..)?
+            .strip_prefix(':')?;
+        let implicit = after.starts_with([',', ']'])
+            && !from_key.starts_with(['"', '\''])
+            && entry.value.is_null();
+        implicit.then(|| Value::Scalar {
+            text: format!("{}:", entry.key).into(),
+            plain: true,
+        })
     }
 
     /// Reports duplicate keys and applies merge keys (`<<`), whose entries yield to explicit ones.
