@@ -53,6 +53,7 @@ fn handshake(snapshot: &Snapshot, call: &Call, chains: &[FilterChain], sni: &str
     // would have shaken hands in the same way
     match chain_for(chains, &host_of(&call.authority)) {
         Some(other) if other.tls != chain.tls => Verdict::Misdirected,
+        Some(other) if !matches!(other.service, Service::Http(_)) => Verdict::Misdirected,
         Some(other) => serve(snapshot, call, &other.service, true),
         None => serve(snapshot, call, &chain.service, true),
     }

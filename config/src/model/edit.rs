@@ -57,9 +57,10 @@ fn render(template: &Template, call: &Call, headers: &[(String, String)]) -> Str
                 ..call.clone()
             };
             let names = argument.as_deref().unwrap_or_default().split('?');
+            // Envoy looks at the first line only, and takes it even if it is empty
             let found = names.map(str::to_ascii_lowercase).find_map(|n| {
-                let all = lines(&seen, &n, "").join(",");
-                (!all.is_empty()).then_some(all)
+                let first = lines(&seen, &n, "").first().map(|line| (*line).to_owned());
+                first.filter(|line| !line.is_empty() || !n.starts_with(':'))
             });
             let limit = max_length.map_or(usize::MAX, |m| usize::try_from(m).unwrap_or(usize::MAX));
             found.unwrap_or_default().chars().take(limit).collect()
@@ -123,7 +124,9 @@ pub(super) fn rewrite_path(rewrite: &PathRewrite, whole: &str) -> String {
             Err(_) => path.to_owned(),
         },
     };
-    format!("{new}{query}")
+    // what does not begin with a slash would not be a request
+    let slash = if new.starts_with('/') { "" } else { "/" };
+    format!("{slash}{new}{query}")
 }
 
 /// RE2's rewrite syntax: `\0`..`\9` are groups, `\\` is a backslash.

@@ -14,7 +14,8 @@ pub(super) fn aborted(route: &Route, call: &Call) -> Option<u16> {
         .filter(|a| a.share.hit(call.dice.abort))?;
     let grpc = edit::lines(call, "content-type", "")
         .iter()
-        .any(|t| t.starts_with("application/grpc"));
+        .filter_map(|t| t.strip_prefix("application/grpc"))
+        .any(|rest| rest.is_empty() || rest.starts_with('+'));
     Some(match abort.status {
         AbortStatus::Http(status) => status,
         AbortStatus::Grpc(_) if grpc => 200,

@@ -77,7 +77,8 @@ fn header_matches(matcher: &HeaderMatch, call: &Call, scheme: &str) -> bool {
 }
 
 fn query_matches(matcher: &QueryMatch, path: &str) -> bool {
-    let query = edit::split_query(path).1.trim_start_matches('?');
+    let query = edit::split_query(path).1;
+    let query = query.strip_prefix('?').unwrap_or(query);
     let mut pairs = query
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")));

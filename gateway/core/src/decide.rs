@@ -6,9 +6,10 @@
 use crate::admit::Admitted;
 use crate::call::{Call, Scheme};
 use crate::cors::CorsFields;
+use crate::failure::FailureKind;
 use crate::flags::Flags;
 use crate::plan::{EditSink, Edits, Plan};
-use crate::reply::Reply;
+use crate::reply::{Reply, failed};
 use crate::rewrite::Path;
 use crate::tables::{ChainIdx, Found, ListenerIdx, Reached, Rule, Tables, TargetRule};
 use crate::template::Facts;
@@ -71,8 +72,8 @@ pub fn decide<'t>(
 ) -> Decision<'t> {
     let host = match tables.host(at, call.authority) {
         Reached::Host(host) => host,
-        Reached::Misdirected => return bare(421, Flags::NONE, "misdirected_request"),
-        Reached::Nothing => return bare(404, Flags::NR, "route_not_found"),
+        Reached::Misdirected => return bare(FailureKind::Misdirected),
+        Reached::Nothing => return bare(FailureKind::NoRoute),
     };
     if let Some(status) = host.https_redirect
         && call.scheme != Scheme::Https
@@ -81,7 +82,7 @@ pub fn decide<'t>(
     }
     match tables.rule(host, call, admitted.claims()) {
         Some(found) => act(found, call, dice),
-        None => bare(404, Flags::NR, "route_not_found"),
+        None => bare(FailureKind::NoRoute),
     }
 }
 
@@ -179,11 +180,11 @@ fn path<'t>(rule: &'t Rule, call: &Call<'_>) -> Path<'t> {
 
 /// A rule that the compiler could not make sense of: itself only, never its neighbours.
 fn broken<'t>(status: u16) -> Reply<'t> {
-    Reply::empty(status, Flags::NONE, "route_broken")
+    failed(FailureKind::BrokenRoute(status))
 }
 
-fn bare<'t>(status: u16, flags: Flags, details: &'static str) -> Decision<'t> {
-    Decision::Reply(Answer::bare(Reply::empty(status, flags, details)))
+fn bare<'t>(kind: FailureKind) -> Decision<'t> {
+    Decision::Reply(Answer::bare(failed(kind)))
 }
 
 impl<'t> Answer<'t> {

@@ -1,14 +1,11 @@
 //! Injected faults: a delay, then an abort, on dice that do not know each other.
 
 use crate::call::Call;
-use crate::flags::Flags;
-use crate::reply::Reply;
+use crate::failure::FailureKind;
+use crate::reply::{Reply, failed};
 use sallyport_config::ir::{AbortStatus, Fault, Millis};
 use sallyport_config::model::Dice;
 use std::borrow::Cow;
-
-/// Envoy's words, in the body and in `grpc-message`.
-const WORDS: &str = "fault filter abort";
 
 /// How long to wait, if the die falls on it.
 pub(crate) fn delay(fault: Option<&Fault>, dice: &Dice) -> Option<Millis> {
@@ -27,14 +24,15 @@ pub(crate) fn abort<'t>(fault: Option<&Fault>, call: &Call<'_>, dice: &Dice) -> 
         AbortStatus::Grpc(code) if is_grpc(call) => (200, Some(code)),
         AbortStatus::Grpc(code) => (http_of_grpc(code), None),
     };
-    let mut reply = Reply::empty(status, Flags::FI, "fault_filter_abort");
-    match grpc {
-        None => reply.body = Cow::Borrowed(WORDS.as_bytes()),
-        Some(code) => reply.headers.extend([
+    let mut reply = failed(FailureKind::FaultAbort(status));
+    if let Some(code) = grpc {
+        let words = String::from_utf8_lossy(&reply.body).into_owned();
+        reply.body = Cow::Borrowed(b"");
+        reply.headers.extend([
             ("content-type".into(), "application/grpc".into()),
             ("grpc-status".into(), Cow::Owned(code.to_string())),
-            ("grpc-message".into(), WORDS.into()),
-        ]),
+            ("grpc-message".into(), Cow::Owned(words)),
+        ]);
     }
     Some(reply)
 }

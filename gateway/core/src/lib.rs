@@ -6,6 +6,7 @@
 //! response, retries included).
 
 pub mod admit;
+pub mod agreement;
 pub mod authority;
 pub mod balance;
 pub mod call;

@@ -5,7 +5,7 @@ use crate::cors::CorsFields;
 use crate::rewrite::Path;
 use crate::template::{Facts, Format};
 use sallyport_config::ir::{
-    ClusterId, ClusterRef, HeaderEdits, Millis, Piece, Retry, Route, Template,
+    ClusterId, ClusterRef, HeaderEdits, HeaderWrite, Millis, Piece, Retry, Route, Template,
 };
 use smallvec::SmallVec;
 
@@ -131,24 +131,32 @@ pub enum Edit {
 }
 
 impl Edit {
-    /// Compiles the edits of one level in Envoy's order: remove, set, add. Values see the head
-    /// without what this level removes, and with what the level `before` did to it.
-    pub(crate) fn compile(edits: &HeaderEdits, before: Option<&HeaderEdits>) -> Box<[Self]> {
+    /// Compiles the request edits of one level. Values see the head without what this level
+    /// removes, and with what the level `before` did to it.
+    pub(crate) fn request(edits: &HeaderEdits, before: &HeaderEdits) -> Box<[Self]> {
+        let seen = |name: &str| seen(name, edits, before);
+        Self::compile(edits, |value| Format::new(&settle(value, &seen)))
+    }
+
+    /// Compiles the response edits of one level. Request fields in their values are the client's.
+    pub(crate) fn response(edits: &HeaderEdits) -> Box<[Self]> {
+        Self::compile(edits, Format::new)
+    }
+
+    /// In Envoy's order: remove, set, add.
+    fn compile(edits: &HeaderEdits, format: impl Fn(&Template) -> Format) -> Box<[Self]> {
         let removes = edits.remove.iter();
         let removes = removes.map(|name| Self::Remove(name.as_str().into()));
-        let seen = |name: &str| seen(name, edits, before);
-        let writes = |append: bool| {
-            let writes = edits.write.iter();
-            writes
-                .filter(move |write| write.append == append)
-                .map(|write| {
-                    let value = Format::new(&settle(&write.value, &seen));
-                    (write.name.as_str().into(), value)
-                })
-        };
-        let sets = writes(false).map(|(name, value)| Self::Set(name, value));
-        let adds = writes(true).map(|(name, value)| Self::Add(name, value));
-        removes.chain(sets).chain(adds).collect()
+        let (adds, sets): (Vec<_>, Vec<_>) = edits.write.iter().partition(|write| write.append);
+        let writes = sets.into_iter().chain(adds).map(|write| {
+            let (name, value) = (write.name.as_str().into(), format(&write.value));
+            if write.append {
+                Self::Add(name, value)
+            } else {
+                Self::Set(name, value)
+            }
+        });
+        removes.chain(writes).collect()
     }
 }
 
@@ -162,24 +170,27 @@ enum Seen<'e> {
     Written(&'e str),
 }
 
-fn seen<'e>(name: &str, edits: &HeaderEdits, before: Option<&'e HeaderEdits>) -> Seen<'e> {
-    let named = |removed: &String| removed == name;
-    if edits.remove.iter().any(named) {
+/// What one level's writes leave of a field is only known here if they are literal; else a value
+/// sees the client's field.
+fn seen<'e>(name: &str, edits: &HeaderEdits, before: &'e HeaderEdits) -> Seen<'e> {
+    let removed = |edits: &HeaderEdits| edits.remove.iter().any(|removed| removed == name);
+    if removed(edits) {
         return Seen::Gone;
     }
-    let Some(before) = before else {
-        return Seen::Client;
+    let literal = |write: &'e HeaderWrite| match write.value.0.as_slice() {
+        [Piece::Literal(text)] if write.name == name && !text.is_empty() => Some(text.as_str()),
+        _ => None,
     };
-    let gone = before.remove.iter().any(named);
-    let mut writes = before.write.iter().filter(|write| write.name == name);
-    match writes.rfind(|write| !write.append || gone) {
-        Some(write) => match write.value.0.as_slice() {
-            [Piece::Literal(text)] => Seen::Written(text),
-            _ => Seen::Client,
-        },
-        None if gone => Seen::Gone,
-        None => Seen::Client,
+    let (adds, sets): (Vec<_>, Vec<_>) = before.write.iter().partition(|write| write.append);
+    if let Some(text) = sets.into_iter().rev().find_map(literal) {
+        return Seen::Written(text);
     }
+    if !removed(before) {
+        return Seen::Client;
+    }
+    adds.into_iter()
+        .find_map(literal)
+        .map_or(Seen::Gone, Seen::Written)
 }
 
 /// Replaces request operators whose value the rules themselves decide.

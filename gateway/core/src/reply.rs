@@ -132,6 +132,27 @@ pub fn reply(failure: &Failure, attempts: &Attempts) -> Reply<'static> {
     reply
 }
 
+/// The answer to a failure before anything was tried.
+pub(crate) fn failed<'t>(kind: FailureKind) -> Reply<'t> {
+    let Reply {
+        status,
+        flags,
+        details,
+        body,
+        headers,
+        close,
+    } = reply(&Failure::from(kind), &Attempts::default());
+    Reply {
+        status,
+        flags,
+        details,
+        body,
+        // not covariant in its items, so they are moved one by one
+        headers: headers.into_iter().map(|field| field).collect(),
+        close,
+    }
+}
+
 /// 408 blames the client, 504 the upstream.
 fn late(request_complete: bool) -> u16 {
     if request_complete { 504 } else { 408 }

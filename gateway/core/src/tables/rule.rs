@@ -48,7 +48,7 @@ impl Rule {
         };
         Self {
             conditions: Conditions::new(&route.matcher, patterns),
-            response: Edit::compile(&route.headers.response, None),
+            response: Edit::response(&route.headers.response),
             cors: route
                 .cors
                 .as_ref()
@@ -81,10 +81,10 @@ fn targets(forward: &Forward, rule: &HeaderEdits) -> Box<[TargetRule]> {
         TargetRule {
             until,
             request: [
-                Edit::compile(&own.request, None),
-                Edit::compile(rule, Some(&own.request)),
+                Edit::request(&own.request, &HeaderEdits::default()),
+                Edit::request(rule, &own.request),
             ],
-            response: Edit::compile(&own.response, None),
+            response: Edit::response(&own.response),
         }
     });
     targets.collect()

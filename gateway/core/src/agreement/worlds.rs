@@ -1,0 +1,192 @@
+//! Snapshots in which everything overlaps with everything.
+
+use super::dice::Bytes;
+use sallyport_config::ir::*;
+use std::sync::Arc;
+
+mod actions;
+mod matchers;
+
+/// Port of the TLS listener; the cleartext one is 80.
+pub(super) const TLS_PORT: u16 = 443;
+
+pub(super) const HOSTS: &[&str] = &[
+    "a.com",
+    "b.a.com",
+    "*.a.com",
+    "*.b.a.com",
+    "*",
+    "c.com",
+    "*.com",
+    "x.b.a.com",
+    "[::1]",
+    "*a.com",
+];
+
+pub(super) const PATHS: &[&str] = &[
+    "/", "/a", "/a/", "/a/b", "/ab", "/A", "/a/b/c", "//", "/a//b", "/%2F", "/1", "*", "/abc",
+];
+
+pub(super) const VALUES: &[&str] = &["", "x", "xy", "y", "X", "x y", "1", "é"];
+
+/// Clusters that exist; a route may name one more.
+const CLUSTERS: u8 = 3;
+
+pub(super) fn snapshot(bytes: &mut Bytes<'_>) -> Snapshot {
+    let lists: Vec<Arc<[Route]>> = (0..=bytes.below(3)).map(|_| routes(bytes)).collect();
+    let route_tables: Vec<_> = (0..=bytes.below(3))
+        .map(|number| table(number, &lists, bytes))
+        .collect();
+    let tables = u8::try_from(route_tables.len()).unwrap_or(1);
+    Snapshot {
+        settings: Settings {
+            trusted_hops: bytes.below(2).into(),
+            ..Settings::default()
+        },
+        listeners: vec![
+            listener(80, ListenerKind::Plain(service(tables, bytes))),
+            listener(TLS_PORT, ListenerKind::Tls(chains(tables, bytes))),
+        ],
+        route_tables,
+        clusters: (0..CLUSTERS).map(cluster).collect(),
+        certificates: (0..2).map(|number| certificate(number, bytes)).collect(),
+    }
+}
+
+fn routes(bytes: &mut Bytes<'_>) -> Arc<[Route]> {
+    let count = if bytes.chance(5) { 30 } else { bytes.below(9) };
+    (0..count).map(|number| route(number, bytes)).collect()
+}
+
+fn route(number: u8, bytes: &mut Bytes<'_>) -> Route {
+    let matcher = matchers::matcher(bytes);
+    Route {
+        name: bytes
+            .maybe(70, |_| format!("r{number}"))
+            .unwrap_or_default(),
+        origin: origin(format!("spec.http[{number}]")),
+        action: actions::action(&matcher.path, bytes),
+        matcher,
+        headers: actions::header_ops(&["x-a", "x-b", "x-new"], bytes),
+        fault: bytes.maybe(20, actions::fault),
+        cors: bytes.maybe(25, actions::cors),
+    }
+}
+
+fn table(number: u8, lists: &[Arc<[Route]>], bytes: &mut Bytes<'_>) -> RouteTable {
+    let mut left: Vec<HostPattern> = HOSTS.iter().map(|host| HostPattern::parse(host)).collect();
+    let hosts = bytes.some(4, |bytes| {
+        let domains = (0..=bytes.below(2)).filter_map(|_| {
+            let n = u8::try_from(left.len()).unwrap_or(u8::MAX);
+            let at = usize::from(bytes.below(n));
+            (at < left.len()).then(|| left.remove(at))
+        });
+        let domains = domains.collect();
+        let list = usize::from(bytes.below(u8::try_from(lists.len()).unwrap_or(1)));
+        VirtualHost {
+            domains,
+            https_redirect: bytes.maybe(15, |bytes| bytes.pick(&[301, 308])),
+            routes: lists.get(list).cloned().unwrap_or_default(),
+        }
+    });
+    RouteTable {
+        name: format!("table.{number}"),
+        hosts,
+    }
+}
+
+fn listener(port: u16, kind: ListenerKind) -> Listener {
+    Listener {
+        name: format!("0.0.0.0_{port}"),
+        bind: Bind::Default,
+        port,
+        kind,
+    }
+}
+
+fn chains(tables: u8, bytes: &mut Bytes<'_>) -> Vec<FilterChain> {
+    bytes.some(4, |bytes| FilterChain {
+        name: "https".to_owned(),
+        sni: bytes.some(2, |bytes| HostPattern::parse(bytes.pick(HOSTS))),
+        tls: bytes.maybe(95, server_tls),
+        service: service(tables, bytes),
+        origin: origin("spec.servers[0]".to_owned()),
+    })
+}
+
+fn server_tls(bytes: &mut Bytes<'_>) -> ServerTls {
+    ServerTls {
+        mode: bytes
+            .maybe(15, |_| ServerTlsMode::Mutual)
+            .unwrap_or(ServerTlsMode::Simple),
+        certificates: bytes.some(2, |bytes| CertificateId(bytes.below(3).into())),
+        client_ca: None,
+        subject_alt_names: Vec::new(),
+        min_version: TlsVersion::V1_2,
+        max_version: TlsVersion::V1_3,
+        cipher_suites: Vec::new(),
+        alpn: Vec::new(),
+    }
+}
+
+fn service(tables: u8, bytes: &mut Bytes<'_>) -> Service {
+    match bytes.below(20) {
+        19 => Service::Close,
+        18 => Service::Tcp(TcpService {
+            targets: vec![
+                (TcpTarget::Cluster(ClusterId(0)), 1),
+                (TcpTarget::Missing("none".to_owned()), 1),
+            ],
+            idle_timeout: None,
+            origin: origin("spec.tcp[0]".to_owned()),
+        }),
+        _ => Service::Http(HttpService {
+            routes: RouteTableId(bytes.below(tables.saturating_add(1)).into()),
+            server_port: 443,
+            grpc_web: false,
+        }),
+    }
+}
+
+fn certificate(number: u8, bytes: &mut Bytes<'_>) -> Certificate {
+    let source = CertificateSource::Files {
+        chain: "c".to_owned(),
+        key: "k".to_owned(),
+    };
+    Certificate {
+        name: format!("kubernetes://{number}"),
+        source: bytes
+            .maybe(10, |_| CertificateSource::Missing)
+            .unwrap_or(source),
+        origin: origin("spec.servers[0].tls".to_owned()),
+    }
+}
+
+fn cluster(number: u8) -> Cluster {
+    let host = format!("s{number}.default.svc.cluster.local");
+    Cluster {
+        name: format!("outbound|80||{host}"),
+        host,
+        port: 80,
+        subset: String::new(),
+        service_name: String::new(),
+        service_namespace: String::new(),
+        protocol: UpstreamProtocol::Http1,
+        endpoints: Vec::new(),
+        balance: Balance::LeastRequest,
+        connect_timeout: Millis(10_000),
+        idle_timeout: None,
+        max_requests_per_connection: 0,
+        tls: UpstreamTls::Plain,
+    }
+}
+
+fn origin(path: String) -> Origin {
+    Origin {
+        kind: "VirtualService",
+        namespace: Arc::from("ns"),
+        name: Arc::from("vs"),
+        path,
+        location: String::new(),
+    }
+}
