@@ -20,6 +20,7 @@ pub mod model;
 pub mod parse;
 pub mod pipeline;
 pub mod print;
+pub mod re2;
 pub mod resource;
 pub mod retain;
 pub mod source;

@@ -5,7 +5,8 @@
 
 use super::Call;
 use crate::ir::*;
-use regex::{Captures, Regex};
+use crate::re2;
+use regex::bytes::Captures;
 
 /// Path and query; the query keeps its `?`.
 pub(super) fn split_query(path: &str) -> (&str, &str) {
@@ -63,7 +64,9 @@ fn render(template: &Template, call: &Call, headers: &[(String, String)]) -> Str
                 first.filter(|line| !line.is_empty() || !n.starts_with(':'))
             });
             let limit = max_length.map_or(usize::MAX, |m| usize::try_from(m).unwrap_or(usize::MAX));
-            found.unwrap_or_default().chars().take(limit).collect()
+            let mut found = found.unwrap_or_default();
+            found.truncate(found.floor_char_boundary(limit));
+            found
         }
         Piece::Operator { .. } => String::new(),
     };
@@ -117,10 +120,11 @@ pub(super) fn rewrite_path(rewrite: &PathRewrite, whole: &str) -> String {
             }
         }
         PathRewrite::Full(to) => to.clone(),
-        PathRewrite::Regex { pattern, to } => match Regex::new(pattern) {
-            Ok(regex) => regex
-                .replace_all(path, |c: &Captures<'_>| expand(to, c))
-                .into_owned(),
+        PathRewrite::Regex { pattern, to } => match re2::part(pattern) {
+            Ok(regex) => {
+                let new = regex.replace_all(path.as_bytes(), |c: &Captures<'_>| expand(to, c));
+                String::from_utf8_lossy(&new).into_owned()
+            }
             Err(_) => path.to_owned(),
         },
     };
@@ -130,8 +134,8 @@ pub(super) fn rewrite_path(rewrite: &PathRewrite, whole: &str) -> String {
 }
 
 /// RE2's rewrite syntax: `\0`..`\9` are groups, `\\` is a backslash.
-fn expand(to: &str, groups: &Captures<'_>) -> String {
-    let mut out = String::new();
+fn expand(to: &str, groups: &Captures<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
     let mut chars = to.chars();
     while let Some(c) = chars.next() {
         match (c, c == '\\') {
@@ -140,12 +144,12 @@ fn expand(to: &str, groups: &Captures<'_>) -> String {
                     let group = d
                         .to_digit(10)
                         .and_then(|d| groups.get(usize::try_from(d).ok()?));
-                    out.push_str(group.map_or("", |g| g.as_str()));
+                    out.extend_from_slice(group.map_or(b"", |g| g.as_bytes()));
                 }
-                Some(other) => out.push(other),
+                Some(other) => out.extend_from_slice(other.to_string().as_bytes()),
                 None => {}
             },
-            (c, false) => out.push(c),
+            (c, false) => out.extend_from_slice(c.to_string().as_bytes()),
         }
     }
     out

@@ -2,7 +2,7 @@
 
 use super::{Call, edit};
 use crate::ir::*;
-use regex::Regex;
+use crate::re2;
 
 /// Whether all conditions hold.
 pub(super) fn applies(matcher: &Matcher, call: &Call, scheme: &str) -> bool {
@@ -62,7 +62,7 @@ pub(super) fn value_matches(condition: &ValueMatch, value: &str) -> bool {
 }
 
 fn full_match(pattern: &str, text: &str) -> bool {
-    Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|r| r.is_match(text))
+    re2::whole(pattern).is_ok_and(|r| r.is_match(text.as_bytes()))
 }
 
 fn header_matches(matcher: &HeaderMatch, call: &Call, scheme: &str) -> bool {

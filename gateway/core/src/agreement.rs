@@ -11,32 +11,42 @@ pub use verdict::verdict;
 
 use crate::tables::Tables;
 use dice::Bytes;
-use sallyport_config::model;
+use sallyport_config::model::{self, Verdict};
 use std::sync::Arc;
 
 /// Calls made into one world.
-const CALLS_MAX: usize = 8;
+const CALLS_MAX: usize = 16;
 
-/// Makes a world and calls out of bytes, and compares what the tables and the model say. Says how
-/// many calls were compared.
+/// Makes a world and calls out of bytes, and compares what the tables and the model say.
 ///
 /// # Panics
-/// When they disagree; the message has the call, both verdicts and the snapshot.
+/// When they disagree; the message has the snapshot, the call and both verdicts.
 #[doc(hidden)]
-pub fn fuzz_decide_vs_model(data: &[u8]) -> usize {
+pub fn fuzz_decide_vs_model(data: &[u8]) {
+    agree(data, &mut |_| ());
+}
+
+/// As [`fuzz_decide_vs_model`]; shows every verdict that both agreed on.
+///
+/// # Panics
+/// When they disagree.
+#[doc(hidden)]
+pub fn agree(data: &[u8], agreed: &mut dyn FnMut(&Verdict)) {
     let mut bytes = Bytes::new(data);
     let snapshot = Arc::new(worlds::snapshot(&mut bytes));
     let tables = Tables::build(Arc::clone(&snapshot));
-    let mut compared = 0;
-    while compared < CALLS_MAX && !bytes.is_empty() {
+    for _ in 0..CALLS_MAX {
+        if bytes.is_empty() {
+            return;
+        }
         let call = calls::call(&mut bytes);
         let want = model::decide(&snapshot, &call);
         let have = verdict(&tables, &call);
         assert!(
             have == want,
-            "tables and model disagree on {call:#?}\nmodel: {want:#?}\ntables: {have:#?}\n{snapshot:#?}"
+            "{}\ntables and model disagree on {call:#?}\nmodel: {want:#?}\ntables: {have:#?}",
+            sallyport_config::print::snapshot(&snapshot)
         );
-        compared += 1;
+        agreed(&want);
     }
-    compared
 }

@@ -213,8 +213,11 @@ fn settle<'e>(template: &Template, seen: &dyn Fn(&str) -> Seen<'e>) -> Template 
                     Seen::Gone => {}
                     Seen::Written(text) => return Some(Piece::Literal(cut(text, *max_length))),
                     Seen::Client => {
-                        let rest = names.map(|name| format!("?{name}"));
-                        return Some(operator(first.to_owned() + &rest.collect::<String>()));
+                        let mut argument = first.to_owned();
+                        let lower = |or: &&str| or.to_ascii_lowercase();
+                        let or = names.find(|or| !matches!(seen(&lower(or)), Seen::Gone));
+                        argument.extend(or.into_iter().flat_map(|or| ["?", or]));
+                        return Some(operator(argument));
                     }
                 }
             }
@@ -226,7 +229,8 @@ fn settle<'e>(template: &Template, seen: &dyn Fn(&str) -> Seen<'e>) -> Template 
 
 fn cut(text: &str, max_length: Option<u32>) -> String {
     let max = max_length.and_then(|max| usize::try_from(max).ok());
-    text.chars().take(max.unwrap_or(usize::MAX)).collect()
+    let end = text.floor_char_boundary(max.unwrap_or(usize::MAX));
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 impl Format {

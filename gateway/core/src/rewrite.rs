@@ -99,7 +99,7 @@ impl PathRule {
                     regex.replace_all(path.as_bytes(), |groups: &Captures<'_>| expand(to, groups));
                 Path::Owned(absolute(String::from_utf8_lossy(&new).into_owned()))
             }
-            Self::Nothing => Path::Owned(path.to_owned()),
+            Self::Nothing => Path::Owned(absolute(path.to_owned())),
         }
     }
 

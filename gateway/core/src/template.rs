@@ -239,12 +239,27 @@ impl Format {
                         value => value.write(out),
                     }
                     if let Some(max) = max {
-                        out.truncate(start.saturating_add(*max));
+                        cut(out, start, *max);
                     }
                     escape_tail(out, start, escape);
                 }
             }
         }
+    }
+}
+
+/// Keeps at most `max` bytes of what was appended since `start`, and no half of a character.
+fn cut(out: &mut Vec<u8>, start: usize, max: usize) {
+    let end = start.saturating_add(max);
+    if out.len() <= end {
+        return;
+    }
+    out.truncate(end);
+    let tail = out.get(start..).unwrap_or_default();
+    if let Err(error) = std::str::from_utf8(tail)
+        && error.error_len().is_none()
+    {
+        out.truncate(start + error.valid_up_to());
     }
 }
 

@@ -11,6 +11,8 @@ mod corpora;
 mod corpus;
 #[path = "core/deadlines.rs"]
 mod deadlines;
+#[path = "core/model.rs"]
+mod model;
 #[path = "core/server.rs"]
 mod server;
 #[path = "core/sim.rs"]

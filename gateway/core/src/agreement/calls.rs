@@ -18,7 +18,7 @@ const QUERIES: &[&str] = &[
     "?b=x=y&",
 ];
 
-const METHODS: &[&str] = &["GET", "GET", "POST", "OPTIONS", "OPTIONS", "get"];
+const METHODS: &[&str] = &["GET", "GET", "POST", "OPTIONS", "get"];
 
 const PORTS: &[&str] = &["", "", "", ":80", ":443", ":8080", ":"];
 
@@ -36,22 +36,28 @@ pub(super) fn call(bytes: &mut Bytes<'_>) -> Call {
         let name = bytes.text(&["x-a", "x-b", "x-c", "x-a", "x-d"]);
         (name, bytes.text(VALUES))
     });
+    let preflight = bytes.chance(15);
+    let percent = if preflight { 95 } else { 25 };
     for (name, values) in [
         ("origin", ORIGINS),
-        ("access-control-request-method", &["GET", ""]),
+        ("access-control-request-method", &["GET", "GET", "PUT", ""]),
         ("x-forwarded-proto", &["http", "https", "ftp"]),
         (
             "content-type",
             &["application/grpc", "application/grpc-web", "text/plain"],
         ),
     ] {
-        headers.extend(bytes.maybe(30, |bytes| (name.to_owned(), bytes.text(values))));
+        headers.extend(bytes.maybe(percent, |bytes| (name.to_owned(), bytes.text(values))));
     }
     Call {
         port: if tls { TLS_PORT } else { 80 },
         // now and then TLS on the cleartext port and the other way round
         sni: (tls != bytes.chance(2)).then_some(sni),
-        method: bytes.text(METHODS),
+        method: if preflight {
+            "OPTIONS".to_owned()
+        } else {
+            bytes.text(METHODS)
+        },
         authority,
         path: bytes.text(PATHS) + &bytes.text(&["", "", "b", "/b", "/é"]) + bytes.pick(QUERIES),
         headers,

@@ -54,7 +54,11 @@ pub(super) fn snapshot(bytes: &mut Bytes<'_>) -> Snapshot {
 }
 
 fn routes(bytes: &mut Bytes<'_>) -> Arc<[Route]> {
-    let count = if bytes.chance(5) { 30 } else { bytes.below(9) };
+    let count = if bytes.chance(5) {
+        30
+    } else {
+        1 + bytes.below(8)
+    };
     (0..count).map(|number| route(number, bytes)).collect()
 }
 
@@ -69,13 +73,13 @@ fn route(number: u8, bytes: &mut Bytes<'_>) -> Route {
         matcher,
         headers: actions::header_ops(&["x-a", "x-b", "x-new"], bytes),
         fault: bytes.maybe(20, actions::fault),
-        cors: bytes.maybe(25, actions::cors),
+        cors: bytes.maybe(40, actions::cors),
     }
 }
 
 fn table(number: u8, lists: &[Arc<[Route]>], bytes: &mut Bytes<'_>) -> RouteTable {
     let mut left: Vec<HostPattern> = HOSTS.iter().map(|host| HostPattern::parse(host)).collect();
-    let hosts = bytes.some(4, |bytes| {
+    let hosts = (0..=bytes.below(4)).map(|_| {
         let domains = (0..=bytes.below(2)).filter_map(|_| {
             let n = u8::try_from(left.len()).unwrap_or(u8::MAX);
             let at = usize::from(bytes.below(n));
@@ -91,7 +95,7 @@ fn table(number: u8, lists: &[Arc<[Route]>], bytes: &mut Bytes<'_>) -> RouteTabl
     });
     RouteTable {
         name: format!("table.{number}"),
-        hosts,
+        hosts: hosts.collect(),
     }
 }
 
@@ -105,13 +109,26 @@ fn listener(port: u16, kind: ListenerKind) -> Listener {
 }
 
 fn chains(tables: u8, bytes: &mut Bytes<'_>) -> Vec<FilterChain> {
-    bytes.some(4, |bytes| FilterChain {
-        name: "https".to_owned(),
-        sni: bytes.some(2, |bytes| HostPattern::parse(bytes.pick(HOSTS))),
-        tls: bytes.maybe(95, server_tls),
-        service: service(tables, bytes),
-        origin: origin("spec.servers[0]".to_owned()),
-    })
+    let count = if bytes.chance(3) {
+        0
+    } else {
+        1 + bytes.below(4)
+    };
+    let chain = |_| {
+        let tls = bytes.maybe(95, server_tls);
+        FilterChain {
+            name: "https".to_owned(),
+            sni: bytes.some(2, |bytes| HostPattern::parse(bytes.pick(HOSTS))),
+            // bytes that stay encrypted cannot be HTTP
+            service: match &tls {
+                Some(_) => service(tables, bytes),
+                None => tcp(),
+            },
+            tls,
+            origin: origin("spec.servers[0]".to_owned()),
+        }
+    };
+    (0..count).map(chain).collect()
 }
 
 fn server_tls(bytes: &mut Bytes<'_>) -> ServerTls {
@@ -119,7 +136,11 @@ fn server_tls(bytes: &mut Bytes<'_>) -> ServerTls {
         mode: bytes
             .maybe(15, |_| ServerTlsMode::Mutual)
             .unwrap_or(ServerTlsMode::Simple),
-        certificates: bytes.some(2, |bytes| CertificateId(bytes.below(3).into())),
+        certificates: if bytes.chance(3) {
+            Vec::new()
+        } else {
+            vec![CertificateId(bytes.pick(&[0, 0, 0, 1, 1, 2]))]
+        },
         client_ca: None,
         subject_alt_names: Vec::new(),
         min_version: TlsVersion::V1_2,
@@ -132,20 +153,30 @@ fn server_tls(bytes: &mut Bytes<'_>) -> ServerTls {
 fn service(tables: u8, bytes: &mut Bytes<'_>) -> Service {
     match bytes.below(20) {
         19 => Service::Close,
-        18 => Service::Tcp(TcpService {
-            targets: vec![
-                (TcpTarget::Cluster(ClusterId(0)), 1),
-                (TcpTarget::Missing("none".to_owned()), 1),
-            ],
-            idle_timeout: None,
-            origin: origin("spec.tcp[0]".to_owned()),
-        }),
+        18 => tcp(),
         _ => Service::Http(HttpService {
-            routes: RouteTableId(bytes.below(tables.saturating_add(1)).into()),
+            // now and then a table that does not exist
+            routes: RouteTableId(
+                bytes
+                    .maybe(97, |b| b.below(tables))
+                    .unwrap_or(tables)
+                    .into(),
+            ),
             server_port: 443,
             grpc_web: false,
         }),
     }
+}
+
+fn tcp() -> Service {
+    Service::Tcp(TcpService {
+        targets: vec![
+            (TcpTarget::Cluster(ClusterId(0)), 1),
+            (TcpTarget::Missing("none".to_owned()), 1),
+        ],
+        idle_timeout: None,
+        origin: origin("spec.tcp[0]".to_owned()),
+    })
 }
 
 fn certificate(number: u8, bytes: &mut Bytes<'_>) -> Certificate {
@@ -156,7 +187,7 @@ fn certificate(number: u8, bytes: &mut Bytes<'_>) -> Certificate {
     Certificate {
         name: format!("kubernetes://{number}"),
         source: bytes
-            .maybe(10, |_| CertificateSource::Missing)
+            .maybe(4, |_| CertificateSource::Missing)
             .unwrap_or(source),
         origin: origin("spec.servers[0].tls".to_owned()),
     }

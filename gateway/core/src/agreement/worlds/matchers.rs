@@ -25,14 +25,14 @@ pub(super) fn matcher(bytes: &mut Bytes<'_>) -> Matcher {
 
 fn rarely<T>(bytes: &mut Bytes<'_>, make: fn(&mut Bytes<'_>) -> T) -> Vec<T> {
     bytes
-        .maybe(20, |bytes| bytes.some(2, make))
+        .maybe(15, |bytes| bytes.some(2, make))
         .unwrap_or_default()
 }
 
 fn path(bytes: &mut Bytes<'_>) -> PathMatch {
     match bytes.below(10) {
-        0 | 1 => PathMatch::Any,
-        2..=4 => PathMatch::Exact {
+        0..=2 => PathMatch::Any,
+        3 | 4 => PathMatch::Exact {
             path: bytes.text(PATHS),
             ignore_case: bytes.chance(20),
         },
