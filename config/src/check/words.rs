@@ -213,14 +213,14 @@ pub(crate) fn duration(value: Duration) -> Judgement {
     }
 }
 
-/// A regular expression in RE2's syntax, which is the syntax of Rust's `regex` as well.
+/// A regular expression in RE2's syntax.
 pub(crate) fn regex(text: &str) -> Judgement {
     if text.len() > MAX_REGEX {
         return Err(format!(
             "the regular expression is longer than {MAX_REGEX} characters"
         ));
     }
-    match regex::Regex::new(text) {
+    match crate::re2::whole(text) {
         Ok(_) => Ok(()),
         Err(regex::Error::CompiledTooBig(limit)) => Err(format!(
             "the regular expression needs more than {limit} bytes when compiled"
