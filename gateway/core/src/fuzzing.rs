@@ -10,7 +10,8 @@ use crate::authority;
 use crate::call::Scheme;
 use crate::h1::{
     Asked, BodyKind, BodyReader, ChunkHead, H1Error, HeaderEdits, HeaderIndex, LAST_CHUNK, Parse,
-    RequestHead, RequestLine, encode_request, parse_request, parse_response,
+    RequestHead, RequestLine, ResponseLine, Upgrade, Version, encode_request, encode_response,
+    parse_request, parse_response,
 };
 use crate::limits::{Http1Profile, MAX_TRAILER_BYTES};
 use crate::method::Method;
@@ -31,13 +32,75 @@ pub fn fuzz_head(data: &[u8]) {
         check(len <= data.len(), "a head longer than its input");
         round_trip(&head, &buf, &index, &profile);
     }
-    for upgrade in [false, true] {
-        let asked = Asked {
-            method: Method::Get,
-            upgrade,
-        };
-        let _ = parse_response(&mut data.to_vec(), &mut HeaderIndex::new(), asked);
+    for (method, upgrade) in [
+        (Method::Get, false),
+        (Method::Get, true),
+        (Method::Head, false),
+    ] {
+        fuzz_response(data, Asked { method, upgrade });
     }
+}
+
+/// The same for a response to `asked`.
+fn fuzz_response(data: &[u8], asked: Asked) {
+    let mut index = HeaderIndex::new();
+    let mut buf = data.to_vec();
+    let whole = parse_response(&mut buf, &mut index, asked);
+    let mut cut_index = HeaderIndex::new();
+    let mut cut = Ok(Parse::Partial);
+    for end in (0..=data.len())
+        .step_by(data.len() / 7 + 1)
+        .chain([data.len()])
+    {
+        let mut part = data.get(..end).unwrap_or_default().to_vec();
+        cut = parse_response(&mut part, &mut cut_index, asked);
+        if cut != Ok(Parse::Partial) {
+            break;
+        }
+    }
+    check(whole == cut, "a response head depends on how it was cut");
+    let Ok(Parse::Complete { head, .. }) = whole else {
+        return;
+    };
+    let mut edits = HeaderEdits::new();
+    edits.begin(head.drop, &index);
+    let switches = head.tunnel && asked.upgrade;
+    let line = ResponseLine {
+        status: head.status,
+        reason: head.reason.of(&buf),
+        body: head.body,
+        declared_length: if head.tunnel {
+            None
+        } else {
+            head.declared_length
+        },
+        client: Version::Http11,
+        keep_alive: head.keep_alive,
+        upgrade: switches.then_some(Upgrade::WebSocket),
+    };
+    let mut out = Vec::new();
+    encode_response(&mut out, &line, &buf, &index, &edits);
+    match parse_response(&mut out, &mut HeaderIndex::new(), asked) {
+        Ok(Parse::Complete { head: again, len }) => {
+            check(len == out.len(), "our own response head ends elsewhere");
+            check(again.status == head.status, "the status changed");
+            check(again.body == head.body, "framing changed");
+            check(
+                again.interim == head.interim,
+                "an interim response became final",
+            );
+        }
+        Err(error) if is_bound(error.0) => {}
+        _ => panic!("our own response head is refused"),
+    }
+}
+
+/// What we add (host, framing) may push a head that fills its bounds over them.
+fn is_bound(error: H1Error) -> bool {
+    matches!(
+        error,
+        H1Error::HeadTooLarge | H1Error::TooManyFields | H1Error::RequestLineTooLong
+    )
 }
 
 fn parse_in_pieces(data: &[u8], profile: &Http1Profile) -> Result<Parse<RequestHead>, H1Error> {
@@ -72,8 +135,7 @@ fn round_trip(head: &RequestHead, buf: &[u8], index: &HeaderIndex, profile: &Htt
     let mut again_index = HeaderIndex::new();
     let again = match parse_request(&mut out, &mut again_index, profile) {
         Ok(Parse::Complete { head, len }) if len == out.len() => head,
-        // what we add (host, framing) may push a head that fills its bounds over them
-        Err(H1Error::HeadTooLarge | H1Error::TooManyFields | H1Error::RequestLineTooLong) => return,
+        Err(error) if is_bound(error) => return,
         _ => panic!("our own request head is refused"),
     };
     check(
@@ -214,15 +276,18 @@ mod tests {
         let piece = prop::sample::select(PIECES.to_vec()).prop_map(<[u8]>::to_vec);
         let noise = prop::collection::vec(any::<u8>(), 0..4);
         let pieces = prop::collection::vec(prop_oneof![30 => piece, 1 => noise], 0..14);
-        (any::<bool>(), pieces).prop_map(|(prefix, pieces)| {
-            let start: &[u8] = if prefix {
-                b"POST /a HTTP/1.1\r\nhost: a\r\n"
-            } else {
-                b""
-            };
-            [start, &pieces.concat()].concat()
-        })
+        let start = prop::sample::select(STARTS.to_vec());
+        (start, pieces).prop_map(|(start, pieces)| [start, &pieces.concat()].concat())
     }
+
+    const STARTS: &[&[u8]] = &[
+        b"",
+        b"POST /a HTTP/1.1\r\nhost: a\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 204\r\n",
+        b"HTTP/1.1 101 x\r\nconnection: upgrade\r\n",
+        b"HTTP/1.1 103 x\r\n",
+    ];
 
     const PIECES: &[&[u8]] = &[
         b"\r\n",

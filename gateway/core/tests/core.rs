@@ -2,6 +2,8 @@
 #![allow(
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
     reason = "a test reports by panicking"
 )]
 

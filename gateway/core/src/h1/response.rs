@@ -107,7 +107,13 @@ fn parse_lines(
 /// one meaning only, so it passes.
 fn parse_status_line(view: &[u8], cursor: &mut usize) -> Result<Option<StatusLine>, H1Error> {
     let (Some(prefix), Some(after)) = (view.get(..12), view.get(12)) else {
-        return Ok(None);
+        // no line this short is a status line
+        let ended = view.contains(&b'\n');
+        return if ended {
+            Err(H1Error::BadStatusLine)
+        } else {
+            Ok(None)
+        };
     };
     let version = match prefix.get(..9) {
         Some(b"HTTP/1.1 ") => Version::Http11,

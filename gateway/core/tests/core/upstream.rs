@@ -199,6 +199,7 @@ const BAD_STATUS_LINES: &[(&str, H1Error)] = &[
     ("HTTP/1.1 200 a\rb", H1Error::BareCr),
     ("HTTP/1.1 200 OK\nX: y", H1Error::BareLf),
     ("garbage", H1Error::BadStatusLine),
+    ("H\nof more than a status line", H1Error::BadStatusLine),
     ("\r\nHTTP/1.1 200 OK", H1Error::BadStatusLine),
 ];
 
@@ -246,7 +247,7 @@ fn everything_else_is_a_502() {
             "{field}"
         );
     }
-    for (line, error) in BAD_STATUS_LINES.iter().copied() {
+    for &(line, error) in BAD_STATUS_LINES {
         let text = format!("{line}\r\n\r\n");
         assert_eq!(
             parse(text.as_bytes(), GET),

@@ -46,7 +46,7 @@ const BAD_LENGTHS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn content_length(cases: &mut Vec<Case>) {
-    for (trick, fields) in BAD_LENGTHS.iter().copied() {
+    for (trick, fields) in BAD_LENGTHS {
         reject(
             cases,
             &format!("content-length/{trick}"),
@@ -197,7 +197,7 @@ const BAD_CODINGS: &[(&str, &str, u16)] = &[
 ];
 
 pub(super) fn transfer_encoding(cases: &mut Vec<Case>) {
-    for (trick, fields, status) in BAD_CODINGS.iter().copied() {
+    for &(trick, fields, status) in BAD_CODINGS {
         let bytes = post(fields, "0\r\n\r\n");
         reject(cases, &format!("transfer-encoding/{trick}"), bytes, status);
     }
@@ -275,7 +275,7 @@ const BAD_CHUNKS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn chunked_rejects(cases: &mut Vec<Case>) {
-    for (trick, body) in BAD_CHUNKS.iter().copied() {
+    for (trick, body) in BAD_CHUNKS {
         reject(cases, &format!("chunked/{trick}"), post(CHUNKED, body), 400);
     }
     let long = "x".repeat(5000);

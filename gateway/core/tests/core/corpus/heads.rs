@@ -212,7 +212,7 @@ const BAD_TARGETS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn targets(cases: &mut Vec<Case>) {
-    for (trick, line) in BAD_TARGETS.iter().copied() {
+    for (trick, line) in BAD_TARGETS {
         let bytes = format!("{line}\r\nHost: a\r\n\r\n");
         reject(cases, &format!("target/{trick}"), bytes, 400);
     }
@@ -333,7 +333,7 @@ const BAD_HOSTS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn hosts(cases: &mut Vec<Case>) {
-    for (trick, fields) in BAD_HOSTS.iter().copied() {
+    for (trick, fields) in BAD_HOSTS {
         let bytes = format!("GET / HTTP/1.1\r\n{fields}\r\n");
         reject(cases, &format!("host/{trick}"), bytes, 400);
     }
