@@ -28,7 +28,7 @@ flags=(
     -Ccodegen-units=1
 )
 # an explicit --target keeps the flags away from build scripts
-RUSTFLAGS="${flags[*]}" cargo "+$toolchain" build --quiet --release --locked --target "$host" \
+RUSTFLAGS="${flags[*]}" cargo "+$toolchain" build --quiet --release --target "$host" \
     "${targets[@]/#/--bin=}"
 
 failed=()

@@ -36,7 +36,7 @@ pub struct Exchange<'p> {
     pub(super) complete_at: Option<Now>,
     /// Begin of the current try.
     pub(super) try_at: Now,
-    /// Last event.
+    /// Last event or deadline.
     pub(super) moved_at: Now,
     /// [`Exchange::deadline`], computed once an event.
     due: Option<Now>,
@@ -257,6 +257,8 @@ impl<'p> Exchange<'p> {
     }
 
     fn expire(&mut self, expiry: Expiry, now: Now) {
+        // what comes next has all its time: an answer after a minute's wait too
+        self.moved_at = now;
         match expiry {
             Expiry::Whole(kind) => self.fail(kind.into()),
             Expiry::Try => self.fail_try(FailureKind::PerTryTimeout.into(), now),
@@ -293,7 +295,7 @@ impl<'p> Exchange<'p> {
             self.attempts.exhausted = self.policy.retry.attempts > 0;
             return false;
         };
-        if let Some(endpoint) = self.endpoint.take() {
+        if let Some(endpoint) = self.endpoint {
             self.avoid.push(endpoint);
         }
         self.retries_left = left;

@@ -170,6 +170,22 @@ fn the_routes_timeout_covers_retries_and_the_response() {
 }
 
 #[test]
+fn an_answer_has_all_its_time_after_a_long_wait() {
+    let retry = retry(0);
+    let policy = Policy {
+        timeout: Some(Millis(60_000)),
+        ..policy(&retry, BodyKind::Empty)
+    };
+    let mut exchange = Exchange::new(policy, 0, T0);
+    exchange.on(Event::Connected { reused: false }, T0);
+    exchange.on(Event::Sent, T0);
+    let late = T0 + Millis(60_000);
+    exchange.on(Event::Deadline, late);
+    assert_eq!(exchange.next(), Step::Reply(K::RouteTimeout.into()));
+    assert_eq!(exchange.deadline(), Some(late + REPLY_TIME));
+}
+
+#[test]
 fn an_upgraded_connection_has_no_route_timeout() {
     let retry = Retry::default();
     let policy = Policy {

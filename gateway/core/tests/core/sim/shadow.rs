@@ -1,7 +1,9 @@
 //! What must never happen, restated plainly and apart from the machine.
 
 use sallyport_config::ir::{Millis, Retry, RetryOn};
-use sallyport_core::exchange::{BodyKind, Event, Head, Outcome, Policy, REPLAY_BYTES_MAX, Step};
+use sallyport_core::exchange::{
+    BodyKind, Event, Head, Outcome, Policy, REPLAY_BYTES_MAX, REPLY_TIME, Step,
+};
 use sallyport_core::failure::FailureKind as K;
 use sallyport_core::flags::Flags;
 use sallyport_core::limits::MAX_INTERIM_RESPONSES;
@@ -27,6 +29,7 @@ pub(super) struct Shadow {
     free_tries: u32,
     relayed: bool,
     replied: bool,
+    replied_at: u64,
     over: bool,
     mirrored: bool,
     tunnel: bool,
@@ -58,6 +61,7 @@ impl Shadow {
             free_tries: 0,
             relayed: false,
             replied: false,
+            replied_at: 0,
             over: false,
             mirrored: false,
             tunnel: false,
@@ -178,12 +182,17 @@ impl Shadow {
                     return Err("a second response".to_owned());
                 }
                 self.replied = true;
+                self.replied_at = now;
                 if failure.kind.retriable() != sallyport_core::failure::Retriable::Never {
                     self.must_be_final()?;
                 }
             }
             Step::Abort(failure) => {
                 self.over = true;
+                let hasty = now < self.replied_at + REPLY_TIME.0 * 1_000;
+                if self.replied && hasty && failure.kind != K::ClientGone {
+                    return Err("no time to answer".to_owned());
+                }
                 if failure.relayed != self.relayed {
                     return Err("relayed flag is wrong".to_owned());
                 }

@@ -92,6 +92,8 @@ fn chance(rng: &mut Rng, percent: u64) -> bool {
 }
 
 fn maybe(rng: &mut Rng, percent: u64, most: u64) -> Option<Millis> {
+    // now and then much longer than it takes to write an answer
+    let most = if chance(rng, 10) { most * 200 } else { most };
     chance(rng, percent).then(|| Millis(1 + rng.below(most)))
 }
 
