@@ -12,6 +12,7 @@ mod log;
 mod rt;
 mod signals;
 mod source;
+mod state;
 mod stats;
 mod systemd;
 mod tls;
