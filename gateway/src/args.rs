@@ -234,6 +234,10 @@ pub(crate) struct Node {
     pub(crate) labels: BTreeMap<String, String>,
     /// Cluster, in metrics.
     pub(crate) cluster: String,
+    /// Network, empty when unknown.
+    pub(crate) network: String,
+    /// `region/zone/subzone`, empty when unknown.
+    pub(crate) locality: String,
 }
 
 impl Options {
@@ -297,6 +301,8 @@ impl Options {
                 namespace: flags.namespace,
                 labels: flags.labels.into_iter().collect(),
                 cluster: flags.cluster,
+                network: flags.network,
+                locality: flags.locality,
             },
             workers: flags.workers,
             driver: flags.driver,

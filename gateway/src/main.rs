@@ -9,6 +9,7 @@ mod generation;
 mod io;
 mod listen;
 mod log;
+mod process;
 mod rt;
 mod signals;
 mod source;
@@ -19,7 +20,11 @@ mod tls;
 mod upstream;
 mod worker;
 
+use std::process::ExitCode;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    process::run(args::Options::parse())
+}

@@ -1,4 +1,4 @@
-//! What the operator's signals mean.
+//! What operators can ask for, and the signals that ask for it.
 //!
 //! `SIGPIPE` is ignored from the start by the standard library: a closed pipe is an error of the
 //! write, not the end of the process.
@@ -7,7 +7,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a signal asks for.
+/// What the process is asked to do, by a signal, by the admin server or by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// `SIGTERM`, `SIGINT`: drain, then end; the second time, end at once.
@@ -19,6 +19,12 @@ pub(crate) enum Wish {
     /// `SIGUSR2`: hand over to a new process; it comes with a later release, and a gateway that
     /// gets the signal says so and stays.
     Upgrade,
+    /// Stop accepting on all listeners.
+    CloseListeners,
+    /// Let connections end after their current request for the time of a drain, then stop accepting.
+    Shed,
+    /// Try again to bind what could not be bound.
+    Bind,
 }
 
 /// Waits for signals.

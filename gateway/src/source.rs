@@ -1,52 +1,271 @@
 //! From files to a snapshot: read, parse, check, keep the last good state of what is broken, index,
 //! compile.
+//!
+//! Broken input is reported, never fatal: an object with errors keeps its last good state, all else
+//! goes on. Only what would leave nothing at all to serve is refused as a whole.
 
 pub(crate) mod certificates;
 pub(crate) mod files;
+mod findings;
 
-use std::fmt;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use sallyport_config::api::kube;
+use sallyport_config::compile::{Compiled, compile};
 use sallyport_config::diag::Level;
+use sallyport_config::ir::Snapshot;
+use sallyport_config::message::SecretText;
+use sallyport_config::resource::{Key, Kind, Meta, Resource, ResourceSet, Spec};
+use sallyport_config::retain::{LastGood, Merged};
+use sallyport_config::source::{SourceMap, Span};
+use sallyport_config::view::View;
+use sallyport_config::world::World;
+use sallyport_config::yaml::{Node, Value};
+use sallyport_config::{Diagnostics, check, parse};
 
-/// Something wrong that has no place inside a file: a file that cannot be read, a port that is
-/// taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
-    /// How bad it is.
-    pub(crate) level: Level,
-    /// The file, listener or certificate.
-    pub(crate) about: String,
-    /// One sentence.
-    pub(crate) message: String,
+use crate::args::Options;
+use crate::log;
+use crate::state::State;
+use certificates::{Credential, KeyPairs};
+use files::Files;
+
+pub(crate) use findings::{Findings, Problem, problem_json};
+
+/// Suffix of Kubernetes' service names.
+const DOMAIN_SUFFIX: &str = "cluster.local";
+
+/// What one run over the files gave.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// What to serve; `None` when it was refused as a whole and the last good one stays.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// What is wrong.
+    pub(crate) findings: Arc<Findings>,
+    /// Directories in which a change of the input would show.
+    pub(crate) directories: BTreeSet<PathBuf>,
 }
 
-impl Problem {
-    /// An error with a file.
-    pub(crate) fn error(path: &Path, message: &dyn fmt::Display) -> Self {
+/// The way from files to a snapshot, with the memory of what was good last.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    paths: Vec<PathBuf>,
+    credentials: Option<PathBuf>,
+    view: View,
+    files: Files,
+    key_pairs: KeyPairs,
+    last_good: LastGood,
+    state: Option<State>,
+}
+
+impl Pipeline {
+    /// Prepares to read; remembers what was good before a restart. A state directory that cannot
+    /// be used costs that memory only.
+    pub(crate) fn new(options: &Options) -> Self {
+        let usable = |directory: &PathBuf| {
+            let mut state = State::open(directory)?;
+            let last_good = state.load().unwrap_or_else(|error| {
+                log::warn("state", error);
+                LastGood::default()
+            });
+            Ok((state, last_good))
+        };
+        let opened = options.state_dir.as_ref().map(usable).transpose();
+        let opened = opened.unwrap_or_else(|error: std::io::Error| {
+            log::warn("state", format_args!("--state-dir cannot be used: {error}"));
+            None
+        });
+        let (state, last_good) = opened.unzip();
         Self {
-            level: Level::Error,
-            about: path.display().to_string(),
-            message: message.to_string(),
+            paths: options.config.clone(),
+            credentials: options.credentials.clone(),
+            view: view(options),
+            files: Files::default(),
+            key_pairs: KeyPairs::default(),
+            last_good: last_good.unwrap_or_default(),
+            state,
         }
     }
 
-    /// A warning about a file.
-    pub(crate) fn warning(path: &Path, message: &str) -> Self {
-        Self {
-            level: Level::Warning,
-            ..Self::error(path, &message)
+    /// Reads everything and compiles it.
+    pub(crate) fn load(&mut self) -> Loaded {
+        let mut problems = Vec::new();
+        let texts = self.files.read(&self.paths);
+        problems.extend(texts.problems);
+        let mut directories = texts.directories;
+        let credentials = match &self.credentials {
+            Some(directory) => {
+                let found = self.key_pairs.read_directory(directory);
+                problems.extend(found.problems);
+                directories.extend(found.directories);
+                found.credentials
+            }
+            None => Vec::new(),
+        };
+        // A defect in the compiler must not end a gateway that serves.
+        let build = || self.build(&texts.files, credentials);
+        let Ok(mut built) = catch_unwind(AssertUnwindSafe(build)) else {
+            let message = "reading the configuration failed: this is a defect of the gateway";
+            problems.push(Problem::of(Level::Error, "configuration", message));
+            return refused(problems, directories);
+        };
+        if built.set_is_empty && !self.last_good.is_empty() {
+            let message = "nothing is left to serve; what was served stays";
+            problems.push(Problem::of(Level::Error, "configuration", message));
+            return refused(problems, directories);
+        }
+        let found = self.key_pairs.read_into(&mut built.snapshot);
+        problems.extend(found.problems);
+        directories.extend(found.directories);
+        self.last_good = built.last_good;
+        Loaded {
+            snapshot: Some(Arc::new(built.snapshot)),
+            findings: Arc::new(Findings {
+                diagnostics: built.diagnostics,
+                sources: built.sources,
+                problems,
+                retained: built.retained,
+            }),
+            directories,
+        }
+    }
+
+    /// Puts what is good on disk, once it is served.
+    pub(crate) fn save(&mut self) {
+        if let Some(state) = &mut self.state
+            && let Err(error) = state.save(&self.last_good)
+        {
+            log::warn(
+                "state",
+                format_args!("cannot keep the last good configuration: {error}"),
+            );
+        }
+    }
+
+    fn build(&self, files: &[(String, String)], credentials: Vec<Credential>) -> Built {
+        let parsed = parse(files);
+        let checked = check::check(&parsed.set);
+        let errors = checked
+            .iter()
+            .filter(|finding| finding.level == Level::Error);
+        let rejected: BTreeSet<Key> = errors
+            .filter_map(|finding| finding.resource.clone())
+            .collect();
+        let rejected: Vec<Key> = rejected.into_iter().collect();
+        let mut last_good = self.last_good.clone();
+        let Merged {
+            mut set,
+            retained,
+            diagnostics,
+            mut sources,
+        } = last_good.merge(parsed, &rejected);
+        let set_is_empty = set.is_empty();
+        for credential in credentials {
+            add_secret(&mut set, &mut sources, &self.view.namespace, credential);
+        }
+        let world = World::build(&set, &sources, DOMAIN_SUFFIX);
+        let compiled: Compiled = compile(&world, &self.view);
+        let mut all: Diagnostics = diagnostics;
+        all.extend(checked);
+        all.extend(compiled.diagnostics);
+        Built {
+            snapshot: compiled.snapshot,
+            diagnostics: all.sorted(),
+            sources,
+            retained: retained
+                .into_iter()
+                .map(|retained| retained.key.to_string())
+                .collect(),
+            last_good,
+            set_is_empty,
         }
     }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            level,
-            about,
-            message,
-        } = self;
-        write!(f, "{level}: {about}: {message}")
+/// What compiling gave.
+struct Built {
+    snapshot: Snapshot,
+    diagnostics: Diagnostics,
+    sources: SourceMap,
+    retained: Vec<String>,
+    last_good: LastGood,
+    set_is_empty: bool,
+}
+
+fn refused(problems: Vec<Problem>, directories: BTreeSet<PathBuf>) -> Loaded {
+    Loaded {
+        snapshot: None,
+        findings: Arc::new(Findings {
+            problems,
+            ..Findings::default()
+        }),
+        directories,
     }
+}
+
+/// Who this gateway is, to the compiler. Ports that the system is to choose keep their declared
+/// number there.
+fn view(options: &Options) -> View {
+    let ports = options.port_map.iter().filter(|(_, to)| **to != 0);
+    View {
+        namespace: options.node.namespace.clone(),
+        labels: options.node.labels.clone(),
+        name: options.node.name.clone(),
+        cluster: options.node.cluster.clone(),
+        network: options.node.network.clone(),
+        locality: options.node.locality.clone(),
+        domain_suffix: DOMAIN_SUFFIX.to_owned(),
+        port_map: ports.map(|(from, to)| (*from, *to)).collect(),
+        credentials: BTreeMap::new(),
+        http10: false,
+    }
+}
+
+/// A directory of key files as the Secret that it stands for. A Secret object of the same name in
+/// the configuration comes first.
+fn add_secret(
+    set: &mut ResourceSet,
+    sources: &mut SourceMap,
+    namespace: &str,
+    credential: Credential,
+) {
+    let key = Key {
+        kind: Kind::Secret,
+        namespace: namespace.into(),
+        name: credential.name.as_str().into(),
+    };
+    if set.get(&key).is_some() {
+        return;
+    }
+    // Without the text, so that no diagnostic can show it.
+    let file = sources.add(credential.directory.display().to_string(), "");
+    let span = Span {
+        file,
+        ..Span::default()
+    };
+    let members = credential.members.into_iter();
+    let secret = kube::Secret {
+        string_data: members
+            .map(|(name, text)| (name, SecretText(text)))
+            .collect(),
+        ..kube::Secret::default()
+    };
+    set.insert(Resource {
+        meta: Meta {
+            name: key.name,
+            namespace: key.namespace,
+            labels: Default::default(),
+            annotations: Default::default(),
+            creation: None,
+            order: u64::MAX,
+        },
+        spec: Spec::Secret(Box::new(secret)),
+        node: Arc::new(Node {
+            value: Value::Null,
+            span,
+        }),
+        file,
+    });
 }

@@ -1,38 +1,26 @@
 //! The last good configuration on disk, so that a restart with broken files serves what was served
 //! before.
 //!
-//! One file: a line with version, checksum and length, then the texts as JSON. It may hold secrets,
-//! so only its owner reads it; it is replaced by a rename, so it is whole or it is the old one.
+//! It may hold secrets, so only its owner reads the file; it is replaced by a rename, so it is
+//! whole or it is the old one. The text carries a checksum of its own.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sallyport_config::retain::LastGood;
 
 /// Name of the file in the state directory.
 const NAME: &str = "last-good";
-/// First word of the file and its version: one that is not understood is not read.
-const MAGIC: &str = "sallyport-last-good 1";
-/// Largest file that is read back.
+/// Largest file that is read back, in bytes.
 const BYTES_MAX: u64 = 1024 * 1024 * 1024;
-
-/// One text with the name it had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Text {
-    /// File name.
-    pub(crate) name: String,
-    /// Content.
-    pub(crate) text: String,
-}
 
 /// The state directory.
 #[derive(Debug)]
 pub(crate) struct State {
     directory: PathBuf,
-    saved: Option<String>,
+    saved: LastGood,
 }
 
 impl State {
@@ -41,88 +29,62 @@ impl State {
     /// # Errors
     /// It cannot be made or is not a directory.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)?;
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
-            saved: None,
+            saved: LastGood::default(),
         })
     }
 
-    /// Reads the texts; `None` when there are none yet.
+    /// Reads what was saved; empty when nothing was yet.
     ///
     /// # Errors
     /// The file cannot be read, or is not what was written.
-    pub(crate) fn load(&mut self) -> io::Result<Option<Vec<Text>>> {
+    pub(crate) fn load(&mut self) -> io::Result<LastGood> {
         let path = self.directory.join(NAME);
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let text = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(LastGood::default());
+            }
             Err(error) => return Err(error),
-            Ok(metadata) if metadata.len() > BYTES_MAX => return Err(damaged("too large")),
-            Ok(_) => {}
-        }
-        let content = fs::read_to_string(&path)?;
-        let (head, body) = content.split_once('\n').ok_or_else(|| damaged("no head"))?;
-        if head != self::head(body) {
-            let known = head.starts_with(MAGIC);
-            let reason = if known {
-                "wrong checksum"
-            } else {
-                "unknown version"
-            };
-            return Err(damaged(reason));
-        }
-        let texts = serde_json::from_str(body).map_err(|_| damaged("not JSON"))?;
-        self.saved = Some(head.to_owned());
-        Ok(Some(texts))
+            Ok(metadata) if metadata.len() > BYTES_MAX => {
+                return Err(io::Error::other("the last-good file is too large"));
+            }
+            Ok(_) => fs::read_to_string(&path)?,
+        };
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        self.saved = LastGood::from_text(&text).map_err(invalid)?;
+        Ok(self.saved.clone())
     }
 
-    /// Replaces the texts; does nothing when they are the same.
+    /// Replaces what is saved; does nothing when it is the same.
     ///
     /// # Errors
     /// The file cannot be written; the old one is still there.
-    pub(crate) fn save(&mut self, texts: &[Text]) -> io::Result<()> {
-        let body = serde_json::to_string(texts).map_err(io::Error::other)?;
-        let head = head(&body);
-        if self.saved.as_ref() == Some(&head) {
+    pub(crate) fn save(&mut self, last_good: &LastGood) -> io::Result<()> {
+        if self.saved == *last_good {
             return Ok(());
         }
-        let (new, path) = (
-            self.directory.join(".last-good.new"),
-            self.directory.join(NAME),
-        );
+        let new = self.directory.join(".last-good.new");
         // Left over from a crash, perhaps with other permissions.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new()
+        let mut options = OpenOptions::new();
+        let mut file = options
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&new)?;
-        file.write_all(format!("{head}\n{body}").as_bytes())?;
+        file.write_all(last_good.to_text().as_bytes())?;
         file.sync_all()?;
-        fs::rename(&new, &path)?;
+        fs::rename(&new, self.directory.join(NAME))?;
         File::open(&self.directory)?.sync_all()?;
-        self.saved = Some(head);
+        self.saved = last_good.clone();
         Ok(())
     }
-}
-
-fn head(body: &str) -> String {
-    let digest = Sha256::digest(body.as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{MAGIC} {digest} {}", body.len())
-}
-
-fn damaged(reason: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the last good configuration is damaged: {reason}"),
-    )
 }
 
 #[cfg(test)]
@@ -131,11 +93,15 @@ mod tests {
     use crate::source::files::tests::Scratch;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn texts(text: &str) -> Vec<Text> {
-        vec![Text {
-            name: "a.yaml".to_owned(),
-            text: text.to_owned(),
-        }]
+    fn last_good(port: u16) -> LastGood {
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec:\n  ports: [{{port: {port}}}]\n"
+        );
+        let mut last_good = LastGood::default();
+        let parsed = sallyport_config::parse(&[("a.yaml".to_owned(), text)]);
+        last_good.merge(parsed, &[]);
+        assert_eq!(last_good.len(), 1);
+        last_good
     }
 
     #[test]
@@ -143,38 +109,24 @@ mod tests {
         let scratch = Scratch::new("state");
         let directory = scratch.0.join("new/state");
         let mut state = State::open(&directory).unwrap();
-        assert_eq!(state.load().unwrap(), None);
-        state.save(&texts("one\n")).unwrap();
-        state.save(&texts("two\n")).unwrap();
-        assert_eq!(
-            State::open(&directory).unwrap().load().unwrap(),
-            Some(texts("two\n"))
-        );
-        let mode = fs::metadata(directory.join(NAME))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(
-            fs::metadata(&directory).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert!(state.load().unwrap().is_empty());
+        state.save(&last_good(80)).unwrap();
+        state.save(&last_good(81)).unwrap();
+        let loaded = State::open(&directory).unwrap().load().unwrap();
+        assert_eq!(loaded.to_text(), last_good(81).to_text());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory.join(NAME)), 0o600);
+        assert_eq!(mode(&directory), 0o700);
     }
 
     #[test]
-    fn damage_is_noticed_wherever_it_is() {
+    fn damage_is_noticed() {
         let scratch = Scratch::new("damage");
         let mut state = State::open(&scratch.0).unwrap();
-        state.save(&texts("one\n")).unwrap();
+        state.save(&last_good(80)).unwrap();
         let path = scratch.0.join(NAME);
         let good = fs::read(&path).unwrap();
-        for index in 0..good.len() {
-            let mut bad = good.clone();
-            bad[index] ^= 1;
-            fs::write(&path, &bad).unwrap();
-            assert!(state.load().is_err(), "byte {index}");
-            fs::write(&path, &good[..index]).unwrap();
-            assert!(state.load().is_err(), "cut at {index}");
-        }
+        fs::write(&path, &good[..good.len() / 2]).unwrap();
+        assert_eq!(state.load().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -1,11 +1,18 @@
 //! Key pairs in files: the `--credentials` directory, and paths that Gateways name.
+//!
+//! A rotation writes two files, one after the other. A pair that does not fit together is therefore
+//! never used while an earlier one is known: the last good pair stays until the new one is whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sallyport_config::ir::{CertificateSource, Secret, Snapshot};
 
 use super::Problem;
@@ -21,15 +28,25 @@ const OTHERS_READ: u32 = 0o004;
 pub(crate) struct Credential {
     /// Name of its directory: `credentialName`.
     pub(crate) name: String,
+    /// The directory.
+    pub(crate) directory: PathBuf,
     /// Name of the member and its text: `tls.crt`, `tls.key`, `ca.crt`.
-    pub(crate) members: Vec<(&'static str, String)>,
+    pub(crate) members: Vec<(String, String)>,
 }
 
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        let mut text = f.debug_struct("Credential");
+        text.field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Credential {
+    fn member(&self, name: &str) -> Option<&str> {
+        let mut members = self.members.iter();
+        members
+            .find(|(n, _)| n == name)
+            .map(|(_, text)| text.as_str())
     }
 }
 
@@ -44,77 +61,139 @@ pub(crate) struct Found {
     pub(crate) directories: BTreeSet<PathBuf>,
 }
 
-/// Reads `directory/<credentialName>/{tls.crt,tls.key,ca.crt}`. Hidden names are left out.
-pub(crate) fn read_directory(directory: &Path) -> Found {
-    let mut found = Found::default();
-    watch_path(&mut found.directories, directory);
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            found.problems.push(Problem::error(directory, &error));
-            return found;
-        }
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    paths.sort();
-    if let Some(path) = paths.get(CREDENTIALS_MAX) {
-        let message = format!("only {CREDENTIALS_MAX} credentials are read");
-        found.problems.push(Problem::error(path, &message));
-        paths.truncate(CREDENTIALS_MAX);
-    }
-    for path in paths.into_iter().filter(|path| path.is_dir()) {
-        let name = path.file_name().and_then(|name| name.to_str());
-        let Some(name) = name.filter(|name| !name.starts_with('.')) else {
-            continue;
-        };
-        watch_path(&mut found.directories, &path);
-        let mut members = Vec::new();
-        for member in ["tls.crt", "tls.key", "ca.crt"] {
-            let file = path.join(member);
-            match read_bounded(&file) {
-                Ok(text) => members.push((member, text)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => found.problems.push(Problem::error(&file, &error)),
-            }
-            if member == "tls.key" {
-                found.problems.extend(exposed(&file));
-            }
-        }
-        let name = name.to_owned();
-        found.credentials.push(Credential { name, members });
-    }
-    found
+/// Reads key pairs and remembers the last good one of each place.
+#[derive(Debug, Default)]
+pub(crate) struct KeyPairs {
+    credentials: BTreeMap<PathBuf, Credential>,
+    pairs: BTreeMap<(String, String), CertificateSource>,
 }
 
-/// Puts the content of certificate files into a snapshot in place of their paths, so that a change
-/// of content is a change of the snapshot. A pair that cannot be read is `Missing`: its handshakes
-/// are refused, all else is served.
-pub(crate) fn read_into(snapshot: &mut Snapshot) -> Found {
-    let mut found = Found::default();
-    for certificate in &mut snapshot.certificates {
-        let CertificateSource::Files { chain, key } = &certificate.source else {
-            continue;
+impl KeyPairs {
+    /// Reads `directory/<credentialName>/{tls.crt,tls.key,ca.crt}`. Hidden names are left out.
+    pub(crate) fn read_directory(&mut self, directory: &Path) -> Found {
+        let mut found = Found::default();
+        watch_path(&mut found.directories, directory);
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                found.problems.push(Problem::error(directory, error));
+                found.credentials = self.credentials.values().cloned().collect();
+                return found;
+            }
         };
-        let (chain, key) = (Path::new(chain), Path::new(key));
-        let mut read = |path: &Path| {
-            watch_path(&mut found.directories, path);
-            read_bounded(path)
-                .map_err(|error| found.problems.push(Problem::error(path, &error)))
-                .ok()
-        };
-        let pair = read(chain).zip(read(key));
-        found.problems.extend(exposed(key));
-        certificate.source = match pair {
-            Some((chain, key)) => CertificateSource::Inline {
-                chain: Arc::from(chain.into_bytes()),
-                key: Secret(Arc::from(key.into_bytes())),
-            },
-            None => CertificateSource::Missing,
-        };
+        let entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut paths: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+        paths.sort();
+        if let Some(path) = paths.get(CREDENTIALS_MAX) {
+            let message = format!("only {CREDENTIALS_MAX} credentials are read");
+            found.problems.push(Problem::error(path, message));
+            paths.truncate(CREDENTIALS_MAX);
+        }
+        let before = std::mem::take(&mut self.credentials);
+        for path in paths {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(name) = name.filter(|name| !name.starts_with('.')) else {
+                continue;
+            };
+            watch_path(&mut found.directories, &path);
+            let mut credential = read_credential(name, &path, &mut found);
+            if let Err(error) = fits(&credential) {
+                let message = match before.get(&path) {
+                    Some(good) => {
+                        credential = good.clone();
+                        format!("{error}; the last good pair stays")
+                    }
+                    None => error,
+                };
+                found.problems.push(Problem::error(&path, message));
+            }
+            self.credentials.insert(path, credential.clone());
+            found.credentials.push(credential);
+        }
+        found
     }
-    found
+
+    /// Puts the content of certificate files into a snapshot in place of their paths, so that a
+    /// change of content is a change of the snapshot. A pair that was never whole is `Missing`: its
+    /// handshakes are refused, all else is served.
+    pub(crate) fn read_into(&mut self, snapshot: &mut Snapshot) -> Found {
+        let mut found = Found::default();
+        let mut now = BTreeMap::new();
+        for certificate in &mut snapshot.certificates {
+            let CertificateSource::Files { chain, key } = &certificate.source else {
+                continue;
+            };
+            let place = (chain.clone(), key.clone());
+            let (chain, key) = (Path::new(chain), Path::new(key));
+            watch_path(&mut found.directories, chain);
+            watch_path(&mut found.directories, key);
+            found.problems.extend(exposed(key));
+            let source = read_pair(chain, key).unwrap_or_else(|problem| {
+                found.problems.push(problem);
+                let good = self.pairs.get(&place).cloned();
+                good.unwrap_or(CertificateSource::Missing)
+            });
+            now.insert(place, source.clone());
+            certificate.source = source;
+        }
+        self.pairs = now;
+        found
+    }
+}
+
+fn read_credential(name: &str, path: &Path, found: &mut Found) -> Credential {
+    let mut members = Vec::new();
+    for member in ["tls.crt", "tls.key", "ca.crt"] {
+        let file = path.join(member);
+        match read_bounded(&file) {
+            Ok(text) => members.push((member.to_owned(), text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => found.problems.push(Problem::error(&file, error)),
+        }
+    }
+    found.problems.extend(exposed(&path.join("tls.key")));
+    Credential {
+        name: name.to_owned(),
+        directory: path.to_owned(),
+        members,
+    }
+}
+
+fn read_pair(chain: &Path, key: &Path) -> Result<CertificateSource, Problem> {
+    let read = |path: &Path| read_bounded(path).map_err(|error| Problem::error(path, error));
+    let (chain_text, key_text) = (read(chain)?, read(key)?);
+    pair_fits(&chain_text, &key_text).map_err(|error| Problem::error(chain, error))?;
+    Ok(CertificateSource::Inline {
+        chain: Arc::from(chain_text.into_bytes()),
+        key: Secret(Arc::from(key_text.into_bytes())),
+    })
+}
+
+/// Whether a credential is whole: a directory with only a CA is.
+fn fits(credential: &Credential) -> Result<(), String> {
+    match (credential.member("tls.crt"), credential.member("tls.key")) {
+        (Some(chain), Some(key)) => pair_fits(chain, key),
+        (None, Some(_)) => Err("there is a tls.key without a tls.crt".to_owned()),
+        (Some(_), None) => Err("there is a tls.crt without a tls.key".to_owned()),
+        (None, None) if credential.member("ca.crt").is_some() => Ok(()),
+        (None, None) => Err("there is neither tls.crt nor ca.crt".to_owned()),
+    }
+}
+
+/// Whether a certificate and a key belong together.
+fn pair_fits(chain: &str, key: &str) -> Result<(), String> {
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+    let certificates =
+        certificates.map_err(|error| format!("the certificate is not PEM: {error}"))?;
+    if certificates.is_empty() {
+        return Err("there is no certificate in the file".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+        .map_err(|error| format!("the private key is not PEM: {error}"))?;
+    CertifiedKey::from_der(certificates, key, &aws_lc_rs::default_provider())
+        .map_err(|error| format!("certificate and key cannot be used: {error}"))?;
+    Ok(())
 }
 
 /// A warning when everybody can read a key.
@@ -136,42 +215,63 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// Certificate and key as PEM.
+    fn pair(name: &str) -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
     #[test]
     fn credentials_are_directories_with_known_members() {
         let scratch = Scratch::new("credentials");
-        write(&scratch.0.join("api/tls.crt"), "chain", 0o644);
-        write(&scratch.0.join("api/tls.key"), "key", 0o600);
-        write(&scratch.0.join("web/tls.key"), "key", 0o644);
-        write(&scratch.0.join(".hidden/tls.key"), "key", 0o644);
-        let found = read_directory(&scratch.0);
-        assert_eq!(found.credentials.len(), 2);
-        assert_eq!(
-            found.credentials[0].members,
-            [
-                ("tls.crt", "chain".to_owned()),
-                ("tls.key", "key".to_owned())
-            ]
-        );
-        assert_eq!(
-            found.problems.len(),
-            1,
-            "web's key is exposed: {:?}",
-            found.problems
-        );
+        let (chain, key) = pair("a.example.com");
+        write(&scratch.0.join("api/tls.crt"), &chain, 0o644);
+        write(&scratch.0.join("api/tls.key"), &key, 0o600);
+        write(&scratch.0.join("ca/ca.crt"), &chain, 0o644);
+        write(&scratch.0.join("web/tls.key"), &key, 0o644);
+        write(&scratch.0.join(".hidden/tls.key"), &key, 0o644);
+        let found = KeyPairs::default().read_directory(&scratch.0);
+        let names: Vec<_> = found.credentials.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["api", "ca", "web"]);
+        assert_eq!(found.credentials[0].member("tls.key"), Some(key.as_str()));
+        let said: Vec<_> = found.problems.iter().map(|p| p.message.as_str()).collect();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("chmod 600") && said[1].contains("without a tls.crt"));
         assert!(found.directories.contains(&scratch.0.join("web")));
-        assert!(!format!("{found:?}").contains("\"key\""));
+        assert!(!format!("{found:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn half_a_rotation_keeps_the_last_good_pair() {
+        let scratch = Scratch::new("rotation");
+        let (old, new) = (pair("old.example.com"), pair("new.example.com"));
+        let (chain, key) = (scratch.0.join("api/tls.crt"), scratch.0.join("api/tls.key"));
+        let mut pairs = KeyPairs::default();
+        let mut chain_now = || {
+            let found = pairs.read_directory(&scratch.0);
+            let chain = found.credentials[0].member("tls.crt").unwrap().to_owned();
+            (chain, found.problems.len())
+        };
+        write(&chain, &old.0, 0o600);
+        write(&key, &old.1, 0o600);
+        assert_eq!(chain_now(), (old.0.clone(), 0));
+        write(&chain, &new.0, 0o600);
+        assert_eq!(chain_now(), (old.0.clone(), 1));
+        write(&key, &new.1, 0o600);
+        assert_eq!(chain_now(), (new.0, 0));
     }
 
     #[test]
     fn files_become_content_and_unreadable_ones_missing() {
         let scratch = Scratch::new("certificates");
         let path = |name: &str| scratch.0.join(name).display().to_string();
-        write(&scratch.0.join("a.crt"), "chain", 0o644);
-        write(&scratch.0.join("a.key"), "key", 0o600);
-        let certificate = |chain: &str, key: &str| Certificate {
-            name: format!("file://{chain}"),
+        let (chain, key) = pair("a.example.com");
+        write(&scratch.0.join("a.crt"), &chain, 0o644);
+        write(&scratch.0.join("a.key"), &key, 0o600);
+        let certificate = |key: &str| Certificate {
+            name: "file://a.crt".to_owned(),
             source: CertificateSource::Files {
-                chain: path(chain),
+                chain: path("a.crt"),
                 key: path(key),
             },
             origin: Origin {
@@ -182,15 +282,24 @@ mod tests {
                 location: String::new(),
             },
         };
-        let mut snapshot = Snapshot {
-            certificates: vec![certificate("a.crt", "a.key"), certificate("a.crt", "b.key")],
-            ..Snapshot::default()
+        let mut pairs = KeyPairs::default();
+        let mut read = || {
+            let mut snapshot = Snapshot {
+                certificates: vec![certificate("a.key"), certificate("b.key")],
+                ..Snapshot::default()
+            };
+            let found = pairs.read_into(&mut snapshot);
+            assert!(found.directories.contains(&scratch.0));
+            let sources = snapshot.certificates.into_iter().map(|c| c.source);
+            (sources.collect::<Vec<_>>(), found.problems.len())
         };
-        let found = read_into(&mut snapshot);
-        assert!(matches!(&snapshot.certificates[0].source,
-            CertificateSource::Inline { chain, .. } if **chain == *b"chain"));
-        assert_eq!(snapshot.certificates[1].source, CertificateSource::Missing);
-        assert_eq!(found.problems.len(), 1);
-        assert!(found.directories.contains(&scratch.0));
+        let (sources, problems) = read();
+        assert!(
+            matches!(&sources[0], CertificateSource::Inline { chain: bytes, .. }
+            if **bytes == *chain.as_bytes())
+        );
+        assert_eq!((&sources[1], problems), (&CertificateSource::Missing, 1));
+        fs::remove_file(scratch.0.join("a.key")).unwrap();
+        assert_eq!(read(), (sources, 2), "what was read before stays");
     }
 }

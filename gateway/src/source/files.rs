@@ -54,7 +54,7 @@ impl Files {
             match list(path) {
                 Ok(files) => wanted.extend(files),
                 Err(error) => {
-                    texts.problems.push(Problem::error(path, &error));
+                    texts.problems.push(Problem::error(path, error));
                     let known = self.last.keys().filter(|known| known.starts_with(path));
                     wanted.extend(known.cloned());
                 }
@@ -63,7 +63,7 @@ impl Files {
         if let Some(path) = wanted.iter().nth(FILES_MAX) {
             let message =
                 format!("only {FILES_MAX} files are read; this one and those after it are not");
-            texts.problems.push(Problem::error(path, &message));
+            texts.problems.push(Problem::error(path, message));
         }
         let mut now = BTreeMap::new();
         for path in wanted.into_iter().take(FILES_MAX) {
@@ -71,7 +71,7 @@ impl Files {
             let text = match read_bounded(&path) {
                 Ok(text) => Some(Arc::from(text)),
                 Err(error) => {
-                    texts.problems.push(Problem::error(&path, &error));
+                    texts.problems.push(Problem::error(&path, error));
                     self.last.get(&path).map(Arc::clone)
                 }
             };

@@ -46,6 +46,8 @@ fn facts() -> Facts {
         namespace: "istio-system".to_owned(),
         labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
         cluster: "Kubernetes".to_owned(),
+        network: String::new(),
+        locality: String::new(),
     };
     Facts {
         source: Source::of(&node),

@@ -1,0 +1,63 @@
+//! Everything that is exported at one moment: the workers' counters and the process's own facts.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sallyport_config::diag::Level;
+use sallyport_config::ir::{CertificateSource, Snapshot};
+
+use crate::certificate;
+use crate::process::Gateway;
+use crate::stats::Report;
+use crate::stats::prometheus::{Facts, Source};
+
+/// Collects from the workers and adds what the side thread knows.
+pub(super) async fn scrape(gateway: &Gateway) -> (Report, Facts) {
+    let (report, silent) = gateway.collect().await;
+    let status = gateway.status();
+    let (findings, problems) = gateway.findings();
+    let count = |level: Level| {
+        let problems = problems.iter().filter(|problem| problem.level == level);
+        findings.count(level) + problems.count()
+    };
+    let facts = Facts {
+        source: Source::of(&gateway.options.node),
+        generation: status.id,
+        generation_age: status.age.as_secs(),
+        rejected: status.rejected,
+        objects_rejected: findings.retained.len(),
+        diagnostics: vec![
+            ("error", count(Level::Error)),
+            ("warning", count(Level::Warning)),
+            ("info", count(Level::Info)),
+        ],
+        certificates: expiries(&gateway.generation().snapshot),
+        driver: gateway.driver.to_string(),
+        workers: gateway.workers(),
+        silent,
+        uptime: gateway.started.elapsed().as_secs(),
+        draining: gateway.draining.get(),
+        log_failed: gateway.log_writer.failed_lines(),
+    };
+    (report, facts)
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Seconds until the leaf of each certificate expires.
+fn expiries(snapshot: &Snapshot) -> Vec<(String, i64)> {
+    let now = now();
+    let mut list = Vec::new();
+    for certificate in &snapshot.certificates {
+        if let CertificateSource::Inline { chain, .. } = &certificate.source
+            && let Some(leaf) = certificate::read_chain(chain).first()
+            && list.iter().all(|(name, _)| *name != certificate.name)
+        {
+            list.push((certificate.name.clone(), leaf.not_after - now));
+        }
+    }
+    list
+}

@@ -1,0 +1,395 @@
+//! What the process serves at the moment: workers, bound sockets, the active generation, and what
+//! is known to be wrong. Lives on the side thread; the admin server reads it, only the main loop
+//! changes it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sallyport_config::diag::Level;
+use sallyport_config::ir::{Listener, Snapshot};
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+
+use crate::args::Options;
+use crate::generation::Generation;
+use crate::listen::{self, BindOptions, Bound, BoundAddress};
+use crate::log::{self, LogWriter};
+use crate::rt::Driver;
+use crate::source::{Findings, Loaded, Problem};
+use crate::stats::Report;
+use crate::tls::TlsProblem;
+use crate::worker::{Command, Reply, WorkerHandle};
+
+/// Wait for all workers to carry out a command.
+const OBEY_WITHIN: Duration = Duration::from_secs(5);
+/// Wait for all workers to hand over their counters.
+const COLLECT_WITHIN: Duration = Duration::from_millis(500);
+
+/// Where the listeners of a snapshot are bound, by name.
+pub(crate) type Addresses = BTreeMap<Arc<str>, Vec<BoundAddress>>;
+
+/// What the process serves.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    /// What the user asked for.
+    pub(crate) options: Options,
+    /// What the workers run on.
+    pub(crate) driver: Driver,
+    /// Writer of the access log.
+    pub(crate) log_writer: LogWriter,
+    /// Start of the process.
+    pub(crate) started: Instant,
+    /// The process ends as soon as its connections have.
+    pub(crate) draining: Cell<bool>,
+    /// An operator wants health checks to fail.
+    pub(crate) health_failed: Cell<bool>,
+    workers: Vec<WorkerHandle>,
+    current: RefCell<Current>,
+}
+
+/// The active generation and what is known about it.
+#[derive(Debug)]
+struct Current {
+    generation: Arc<Generation>,
+    hash: u64,
+    since: Instant,
+    since_time: SystemTime,
+    findings: Arc<Findings>,
+    tls: Vec<Problem>,
+    unbound: Vec<Problem>,
+    addresses: Addresses,
+    rejected: u64,
+    last_error: Option<(SystemTime, String)>,
+}
+
+/// The active generation, for `/generation`.
+#[derive(Debug, Clone)]
+pub(crate) struct Status {
+    /// Its number; 0 before the first.
+    pub(crate) id: u64,
+    /// Hash of its snapshot: equal snapshots have equal hashes.
+    pub(crate) hash: u64,
+    /// How long it has been active.
+    pub(crate) age: Duration,
+    /// Since when.
+    pub(crate) since: SystemTime,
+    /// Loads in which something was refused.
+    pub(crate) rejected: u64,
+    /// The last of them, and why; `None` when the newest load was fine.
+    pub(crate) last_error: Option<(SystemTime, String)>,
+}
+
+impl Gateway {
+    /// Takes over workers that serve `generation`, an empty one.
+    pub(crate) fn new(
+        options: Options,
+        driver: Driver,
+        log_writer: LogWriter,
+        workers: Vec<WorkerHandle>,
+        generation: Arc<Generation>,
+    ) -> Self {
+        Self {
+            options,
+            driver,
+            log_writer,
+            started: Instant::now(),
+            draining: Cell::new(false),
+            health_failed: Cell::new(false),
+            workers,
+            current: RefCell::new(Current {
+                hash: hash(&generation.snapshot),
+                generation,
+                since: Instant::now(),
+                since_time: SystemTime::now(),
+                findings: Arc::default(),
+                tls: Vec::new(),
+                unbound: Vec::new(),
+                addresses: Addresses::new(),
+                rejected: 0,
+                last_error: None,
+            }),
+        }
+    }
+
+    /// Makes a loaded configuration the active one: new sockets first, then the generation on all
+    /// workers, then the sockets that are no longer wanted. Sockets that stay are not touched. An
+    /// equal snapshot changes nothing but what is known to be wrong.
+    pub(crate) async fn apply(&self, loaded: Loaded) {
+        let Loaded {
+            snapshot, findings, ..
+        } = loaded;
+        self.note(findings);
+        let Some(snapshot) = snapshot else { return };
+        let served = self.generation();
+        if served.id > 0 && *served.snapshot == *snapshot {
+            self.bind_again().await;
+            return;
+        }
+        let (bound, unbound) = self.bind_missing(&snapshot);
+        let id = served.id + 1;
+        let building = tokio::task::spawn_blocking(move || Generation::build(id, snapshot));
+        let Ok((generation, problems)) = building.await else {
+            self.refuse("building the generation failed: this is a defect of the gateway");
+            return;
+        };
+        let generation = Arc::new(generation);
+        self.activate(&generation).await;
+        self.record(Arc::clone(&generation), problems, unbound);
+        self.listen(bound);
+        self.unlisten_unwanted(&generation.snapshot).await;
+        log::info("config", format_args!("generation {id} is active"));
+    }
+
+    /// Tries again to bind what could not be bound; says nothing while that is so.
+    pub(crate) async fn bind_again(&self) {
+        if self.current.borrow().unbound.is_empty() {
+            return;
+        }
+        let snapshot = Arc::clone(&self.generation().snapshot);
+        let (bound, unbound) = self.bind_missing(&snapshot);
+        for bound in &bound {
+            log::info("listener", format_args!("{} is bound now", bound.name));
+        }
+        self.current.borrow_mut().unbound = unbound;
+        self.listen(bound);
+    }
+
+    /// Whether a listener could not be bound.
+    pub(crate) fn has_unbound(&self) -> bool {
+        !self.current.borrow().unbound.is_empty()
+    }
+
+    /// Stops accepting on all listeners; connections end after their current request.
+    pub(crate) async fn close_listeners(&self) {
+        self.unlisten_unwanted(&Snapshot::default()).await;
+        self.current.borrow_mut().unbound.clear();
+    }
+
+    /// Lets every connection end after its current request, while new ones are still accepted.
+    pub(crate) fn shed(&self) {
+        for worker in &self.workers {
+            worker.send(Command::Lame);
+        }
+    }
+
+    /// Drains all workers; gives the number of connections that were cut, once all have ended.
+    pub(crate) async fn drain(&self, within: Duration) -> usize {
+        let deadline = within + Duration::from_secs(1);
+        let (cut, _) = self
+            .ask(deadline, |reply| Command::Drain(within, reply))
+            .await;
+        cut.into_iter().sum()
+    }
+
+    /// The sum of all workers' counters, and how many workers did not answer in time.
+    pub(crate) async fn collect(&self) -> (Report, usize) {
+        let (reports, silent) = self.ask(COLLECT_WITHIN, Command::Collect).await;
+        let mut sum = Report::default();
+        for report in reports {
+            sum.merge(report);
+        }
+        (sum, silent)
+    }
+
+    /// How long connections may live on while draining.
+    pub(crate) fn drain_time(&self) -> Duration {
+        Duration::from_millis(self.generation().snapshot.settings.drain.0)
+    }
+
+    /// The active generation.
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.current.borrow().generation)
+    }
+
+    /// About the active generation.
+    pub(crate) fn status(&self) -> Status {
+        let current = self.current.borrow();
+        Status {
+            id: current.generation.id,
+            hash: current.hash,
+            age: current.since.elapsed(),
+            since: current.since_time,
+            rejected: current.rejected,
+            last_error: current.last_error.clone(),
+        }
+    }
+
+    /// What is known to be wrong: findings about the text, and problems of sockets and certificates.
+    pub(crate) fn findings(&self) -> (Arc<Findings>, Vec<Problem>) {
+        let current = self.current.borrow();
+        let problems = current.tls.iter().chain(&current.unbound);
+        (Arc::clone(&current.findings), problems.cloned().collect())
+    }
+
+    /// Where listeners are bound.
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.current.borrow().addresses.clone()
+    }
+
+    /// Workers that were started.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Whether traffic should come here: something is served, and neither drain nor operator object.
+    pub(crate) fn is_ready(&self) -> bool {
+        let current = self.current.borrow();
+        let serves =
+            !current.addresses.is_empty() || current.generation.snapshot.listeners.is_empty();
+        current.generation.id > 0 && serves && !self.draining.get() && !self.health_failed.get()
+    }
+
+    /// Remembers what is wrong, and logs it when it is news.
+    fn note(&self, findings: Arc<Findings>) {
+        if findings.is_news(&self.current.borrow().findings) {
+            findings.log();
+        }
+        if let Some(error) = findings.first_error() {
+            self.refuse(&error);
+        } else {
+            self.current.borrow_mut().last_error = None;
+        }
+        self.current.borrow_mut().findings = findings;
+    }
+
+    fn refuse(&self, error: &str) {
+        let mut current = self.current.borrow_mut();
+        current.rejected += 1;
+        current.last_error = Some((SystemTime::now(), error.to_owned()));
+    }
+
+    fn record(&self, generation: Arc<Generation>, tls: Vec<TlsProblem>, unbound: Vec<Problem>) {
+        let tls: Vec<Problem> = tls.into_iter().map(tls_problem).collect();
+        for problem in &tls {
+            log::warn("tls", problem);
+        }
+        let mut current = self.current.borrow_mut();
+        current.hash = hash(&generation.snapshot);
+        current.generation = generation;
+        current.since = Instant::now();
+        current.since_time = SystemTime::now();
+        current.tls = tls;
+        current.unbound = unbound;
+    }
+
+    /// Binds listeners of a snapshot that are not bound yet. What cannot be bound is a problem of
+    /// its own; all else is served.
+    fn bind_missing(&self, snapshot: &Snapshot) -> (Vec<Bound>, Vec<Problem>) {
+        let options = BindOptions {
+            default: self.options.bind.clone(),
+            workers: self.workers.len(),
+        };
+        let known = self.addresses();
+        let was_unbound = self.current.borrow().unbound.clone();
+        let (mut bound, mut unbound) = (Vec::new(), Vec::new());
+        for listener in &snapshot.listeners {
+            if known.contains_key(&*listener.name) {
+                continue;
+            }
+            match listen::bind(&self.placed(listener), &options) {
+                Ok(sockets) => bound.push(sockets),
+                Err(error) => {
+                    let about = format!("listener {}", listener.name);
+                    let problem = Problem::of(Level::Error, about, error.to_string());
+                    if !was_unbound.contains(&problem) {
+                        log::error("listener", &error);
+                    }
+                    unbound.push(problem);
+                }
+            }
+        }
+        (bound, unbound)
+    }
+
+    /// A listener where the system is to choose the port: `--port-map 443=0`. The snapshot keeps
+    /// the declared port, so that two of them stay apart.
+    fn placed(&self, listener: &Listener) -> Listener {
+        let mut listener = listener.clone();
+        if self.options.port_map.get(&listener.port) == Some(&0) {
+            listener.port = 0;
+        }
+        listener
+    }
+
+    async fn activate(&self, generation: &Arc<Generation>) {
+        let activate = |reply| Command::Activate(Arc::clone(generation), reply);
+        let (_, silent) = self.ask(OBEY_WITHIN, activate).await;
+        if silent > 0 {
+            log::warn(
+                "worker",
+                format_args!("{silent} workers are slow to take over the new generation"),
+            );
+        }
+    }
+
+    fn listen(&self, bound: Vec<Bound>) {
+        for bound in bound {
+            let mut current = self.current.borrow_mut();
+            current.addresses.insert(bound.name, bound.addresses);
+            for (worker, sockets) in self.workers.iter().zip(bound.workers) {
+                worker.send(Command::Listen(sockets));
+            }
+        }
+    }
+
+    async fn unlisten_unwanted(&self, snapshot: &Snapshot) {
+        let mut unwanted = self.addresses();
+        for listener in &snapshot.listeners {
+            unwanted.remove(&*listener.name);
+        }
+        for name in unwanted.into_keys() {
+            let unlisten = |reply| Command::Unlisten(Arc::clone(&name), reply);
+            self.ask::<()>(OBEY_WITHIN, unlisten).await;
+            self.current.borrow_mut().addresses.remove(&name);
+            log::info("listener", format_args!("{name} is closed"));
+        }
+    }
+
+    /// Sends a command to all workers and waits for their answers; gives those, and how many are
+    /// missing.
+    async fn ask<T>(
+        &self,
+        within: Duration,
+        command: impl Fn(Reply<T>) -> Command,
+    ) -> (Vec<T>, usize) {
+        let mut waiting = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let (reply, answer) = oneshot::channel();
+            worker.send(command(reply));
+            waiting.push(answer);
+        }
+        let deadline = tokio::time::Instant::now() + within;
+        let mut answers = Vec::with_capacity(waiting.len());
+        for answer in waiting {
+            if let Ok(Ok(answer)) = timeout_at(deadline, answer).await {
+                answers.push(answer);
+            }
+        }
+        let missing = self.workers.len() - answers.len();
+        (answers, missing)
+    }
+}
+
+fn tls_problem(problem: TlsProblem) -> Problem {
+    let TlsProblem {
+        listener,
+        chain,
+        certificate,
+        reason,
+    } = problem;
+    let separator = if certificate.is_empty() { "" } else { ": " };
+    Problem::of(
+        Level::Error,
+        format!("listener {listener}, server {chain}"),
+        format!("{certificate}{separator}{reason}"),
+    )
+}
+
+fn hash(snapshot: &Snapshot) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    snapshot.hash(&mut hasher);
+    hasher.finish()
+}
