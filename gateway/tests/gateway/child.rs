@@ -1,0 +1,315 @@
+//! A gateway as a child process, an origin behind it, and a client in front of it. Everything is
+//! bound to port 0, everything that waits has a deadline.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A directory of its own, removed at the end.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sallyport-it-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// Replaces a file as configuration tools do it: written aside, then renamed.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let aside = path.with_extension("aside");
+        fs::write(&aside, text).unwrap();
+        fs::rename(aside, path).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the gateway to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport-gateway"));
+    command.args(arguments).output().unwrap()
+}
+
+/// Waits until something holds.
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "not in time: {what}");
+        thread::yield_now();
+        thread::sleep(Duration::from_micros(500));
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    child: Child,
+    pub ready: String,
+    log: Arc<Mutex<String>>,
+}
+
+impl Gateway {
+    /// Starts one on `config`, with ephemeral ports for operators, and waits for its ready line.
+    pub fn start(config: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport-gateway"))
+            .args(["--config", config.to_str().unwrap()])
+            .args(["--admin", "127.0.0.1:0", "--status", "127.0.0.1:0"])
+            .args(["--metrics", "127.0.0.1:0", "--bind-address", "127.0.0.1"])
+            .args(["--debounce", "1"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (sender, lines) = channel();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let collected = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = collected.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let ready = lines.recv_timeout(DEADLINE);
+        let ready = ready.unwrap_or_else(|_| panic!("not ready: {}", log.lock().unwrap()));
+        assert!(ready.starts_with("ready "), "{ready}");
+        Self { child, ready, log }
+    }
+
+    /// A word of the ready line.
+    pub fn word(&self, name: &str) -> &str {
+        let mut words = self.ready.split(' ').filter_map(|word| word.split_once('='));
+        words.find(|(n, _)| *n == name).unwrap().1
+    }
+
+    pub fn address(&self, name: &str) -> SocketAddr {
+        self.word(name).parse().unwrap()
+    }
+
+    /// Where the listener of a declared port is bound, as `/listeners` says.
+    pub fn listener(&self, port: u16) -> SocketAddr {
+        let name = format!("_{port}::");
+        eventually("listener", || {
+            let text = self.admin("/listeners");
+            let line = text.lines().find(|line| line.contains(&name))?;
+            line.split("::").last()?.parse().ok()
+        })
+    }
+
+    /// Body of an admin page that answers 200.
+    pub fn admin(&self, path: &str) -> String {
+        let (status, body) = self.ask("admin", "GET", path);
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    /// Status and body of a request to one of the operators' servers.
+    pub fn ask(&self, server: &str, method: &str, path: &str) -> (u16, String) {
+        Client::connect(self.address(server)).ask(&format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n"))
+    }
+
+    pub fn generation(&self) -> serde_json::Value {
+        serde_json::from_str(&self.admin("/generation")).unwrap()
+    }
+
+    pub fn generation_id(&self) -> u64 {
+        self.generation()["id"].as_u64().unwrap()
+    }
+
+    /// The value of the first sample that contains all of `parts`.
+    pub fn sample(&self, parts: &[&str]) -> Option<f64> {
+        let (_, text) = self.ask("metrics", "GET", "/stats/prometheus");
+        let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+        let line = lines.find(|line| parts.iter().all(|part| line.contains(part)))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("end of the process", || self.child.try_wait().unwrap())
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of the gateway\n{}", self.log());
+        }
+    }
+}
+
+/// An HTTP/1.1 client on one connection.
+pub struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub fn send(&mut self, request: &str) -> std::io::Result<()> {
+        self.0.get_mut().write_all(request.as_bytes())
+    }
+
+    /// Head and body of the next answer, which must have a content-length.
+    pub fn receive(&mut self) -> std::io::Result<(String, String)> {
+        receive(&mut self.0)
+    }
+
+    pub fn ask(&mut self, request: &str) -> (u16, String) {
+        self.send(request).unwrap();
+        let (head, body) = self.receive().unwrap();
+        (status(&head), body)
+    }
+
+    /// `GET` of a path at a host.
+    pub fn get(&mut self, host: &str, path: &str) -> (u16, String) {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"))
+    }
+
+    /// Whether the peer closes without sending anything more.
+    pub fn is_closed(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
+    }
+}
+
+/// Reads an answer from any stream.
+pub fn receive(stream: &mut impl std::io::BufRead) -> std::io::Result<(String, String)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().unwrap())
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
+    Ok((head, String::from_utf8(body).unwrap()))
+}
+
+pub fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// An origin that answers every request with its name.
+pub struct Origin {
+    pub address: SocketAddr,
+    /// Gets a message when a request for a path that begins with `/slow` has come.
+    pub arrived: Receiver<()>,
+    /// A message lets one such request be answered.
+    pub release: Sender<()>,
+}
+
+impl Origin {
+    pub fn start(name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (arrive, arrived) = channel();
+        let (release, released) = channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (arrive, released) = (arrive.clone(), Arc::clone(&released));
+                thread::spawn(move || answer_all(stream, name, &arrive, &released));
+            }
+        });
+        Self { address, arrived, release }
+    }
+}
+
+fn answer_all(stream: TcpStream, name: &str, arrive: &Sender<()>, released: &Mutex<Receiver<()>>) {
+    stream.set_nodelay(true).unwrap();
+    let mut stream = BufReader::new(stream);
+    while let Ok((head, _)) = receive(&mut stream) {
+        if head.contains(" /slow") {
+            let _ = arrive.send(());
+            let _ = released.lock().unwrap().recv_timeout(DEADLINE);
+        }
+        let length = name.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
+        if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A Gateway on port 80 and the routes of `api.example.com`: `/slow` and everything else to
+/// `origin`.
+pub fn config(origin: SocketAddr) -> String {
+    let port = origin.port();
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: gw, namespace: istio-system}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+  - port: {{number: 80, name: http, protocol: HTTP}}
+    hosts: ['*']
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: api, namespace: default}}
+spec:
+  hosts: [api.internal]
+  ports: [{{number: 8000, name: http, protocol: HTTP}}]
+  resolution: STATIC
+  endpoints: [{{address: 127.0.0.1, ports: {{http: {port}}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: api, namespace: default}}
+spec:
+  hosts: [api.example.com]
+  gateways: [istio-system/gw]
+  http:
+  - name: all
+    route: [{{destination: {{host: api.internal, port: {{number: 8000}}}}}}]
+"
+    )
+}
