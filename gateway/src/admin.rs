@@ -15,6 +15,7 @@ use std::rc::Rc;
 use tokio::sync::mpsc;
 
 use crate::args::{Endpoint, Options};
+use crate::listen;
 use crate::log::{self, Level};
 use crate::process::{Gateway, StartError};
 use crate::signals::Wish;

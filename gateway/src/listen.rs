@@ -15,6 +15,7 @@ use sallyport_config::ir;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 pub(crate) use accept::{Arrival, accept_loop};
+pub(crate) use owner::of as owner_of;
 
 /// How listeners are bound.
 #[derive(Debug, Clone)]

@@ -244,6 +244,7 @@ fn start_gateway(options: Options, driver: Driver) -> Result<Gateway, StartError
     for index in 0..count {
         let worker = spawn_worker(WorkerOptions {
             index,
+            workers: count,
             cpu: cpus.get(index % cpus.len().max(1)).copied(),
             driver: driver.clone(),
             seed: seed(),

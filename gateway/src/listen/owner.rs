@@ -10,7 +10,7 @@ use std::path::Path;
 const LISTEN: &str = "0A";
 
 /// The process that listens on the address's port, e.g. `nginx (pid 812)`.
-pub(super) fn of(address: SocketAddr) -> Option<String> {
+pub(crate) fn of(address: SocketAddr) -> Option<String> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok())

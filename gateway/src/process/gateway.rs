@@ -46,7 +46,7 @@ pub(crate) struct Gateway {
     pub(crate) draining: Cell<bool>,
     /// An operator wants health checks to fail.
     pub(crate) health_failed: Cell<bool>,
-    workers: Vec<WorkerHandle>,
+    workers: RefCell<Vec<WorkerHandle>>,
     current: RefCell<Current>,
 }
 
@@ -98,7 +98,7 @@ impl Gateway {
             started: Instant::now(),
             draining: Cell::new(false),
             health_failed: Cell::new(false),
-            workers,
+            workers: RefCell::new(workers),
             current: RefCell::new(Current {
                 hash: hash(&generation.snapshot),
                 generation,
@@ -170,7 +170,7 @@ impl Gateway {
 
     /// Lets every connection end after its current request, while new ones are still accepted.
     pub(crate) fn shed(&self) {
-        for worker in &self.workers {
+        for worker in self.workers.borrow().iter() {
             worker.send(Command::Lame);
         }
     }
@@ -231,7 +231,7 @@ impl Gateway {
 
     /// Workers that were started.
     pub(crate) fn workers(&self) -> usize {
-        self.workers.len()
+        self.workers.borrow().len()
     }
 
     /// Whether traffic should come here: something is served, and neither drain nor operator object.
@@ -280,7 +280,7 @@ impl Gateway {
     fn bind_missing(&self, snapshot: &Snapshot) -> (Vec<Bound>, Vec<Problem>) {
         let options = BindOptions {
             default: self.options.bind.clone(),
-            workers: self.workers.len(),
+            workers: self.workers(),
         };
         let known = self.addresses();
         let was_unbound = self.current.borrow().unbound.clone();
@@ -329,7 +329,7 @@ impl Gateway {
         for bound in bound {
             let mut current = self.current.borrow_mut();
             current.addresses.insert(bound.name, bound.addresses);
-            for (worker, sockets) in self.workers.iter().zip(bound.workers) {
+            for (worker, sockets) in self.workers.borrow().iter().zip(bound.workers) {
                 worker.send(Command::Listen(sockets));
             }
         }
@@ -355,20 +355,21 @@ impl Gateway {
         within: Duration,
         command: impl Fn(Reply<T>) -> Command,
     ) -> (Vec<T>, usize) {
-        let mut waiting = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
+        let mut waiting = Vec::with_capacity(self.workers());
+        for worker in self.workers.borrow().iter() {
             let (reply, answer) = oneshot::channel();
             worker.send(command(reply));
             waiting.push(answer);
         }
         let deadline = tokio::time::Instant::now() + within;
-        let mut answers = Vec::with_capacity(waiting.len());
+        let asked = waiting.len();
+        let mut answers = Vec::with_capacity(asked);
         for answer in waiting {
             if let Ok(Ok(answer)) = timeout_at(deadline, answer).await {
                 answers.push(answer);
             }
         }
-        let missing = self.workers.len() - answers.len();
+        let missing = asked - answers.len();
         (answers, missing)
     }
 }

@@ -19,11 +19,17 @@ const PATHS: &[(&str, &str)] = &[
     ("/diagnostics", "no findings"),
     ("/diagnostics?format=json", "\"diagnostics\": []"),
     ("/stats", "sallyport_workers: "),
-    ("/stats?format=prometheus", "# TYPE istio_requests_total counter"),
+    (
+        "/stats?format=prometheus",
+        "# TYPE istio_requests_total counter",
+    ),
     ("/stats/prometheus", "istio_build{component=\"proxy\""),
     ("/server_info", "\"state\": \"LIVE\""),
     ("/logging", "sallyport: info"),
-    ("/explain?url=http://api.example.com/v1", "VirtualService default/api"),
+    (
+        "/explain?url=http://api.example.com/v1",
+        "VirtualService default/api",
+    ),
 ];
 
 fn start(name: &str, arguments: &[&str]) -> (Scratch, Origin, Gateway) {
@@ -55,11 +61,18 @@ fn every_path_answers() {
 #[test]
 fn changes_want_post_and_no_web_page() {
     let (_scratch, _origin, gateway) = start("post", &[]);
-    let paths = ["/healthcheck/fail", "/healthcheck/ok", "/quitquitquit", "/drain_listeners", "/logging?level=debug"];
+    let paths = [
+        "/healthcheck/fail",
+        "/healthcheck/ok",
+        "/quitquitquit",
+        "/drain_listeners",
+        "/logging?level=debug",
+    ];
     for path in paths {
         assert_eq!(gateway.ask("admin", "GET", path).0, 405, "{path}");
         let mut page = Client::connect(gateway.address("admin"));
-        let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\norigin: https://evil.example\r\n\r\n");
+        let request =
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\norigin: https://evil.example\r\n\r\n");
         assert_eq!(page.ask(&request).0, 403, "{path}");
     }
     let ready = || gateway.ask("status", "GET", "/healthz/ready").0;
@@ -78,7 +91,9 @@ fn drained_listeners_accept_no_more() {
     let address = gateway.listener(80);
     assert_eq!(Client::connect(address).get("api.example.com", "/").0, 200);
     assert_eq!(gateway.ask("admin", "POST", "/drain_listeners").0, 200);
-    eventually("the port is closed", || std::net::TcpStream::connect(address).is_err().then_some(()));
+    eventually("the port is closed", || {
+        std::net::TcpStream::connect(address).is_err().then_some(())
+    });
 }
 
 #[test]
@@ -103,15 +118,35 @@ fn requests_are_counted_with_their_labels() {
             "response_code=\"200\"",
             "response_flags=\"-\"",
         ];
-        let lost = ["istio_requests_total{", "destination_service=\"unknown\"", "response_code=\"404\"", "response_flags=\"NR\""];
+        let lost = [
+            "istio_requests_total{",
+            "destination_service=\"unknown\"",
+            "response_code=\"404\"",
+            "response_flags=\"NR\"",
+        ];
         assert_eq!(gateway.sample(&served), Some(5.0));
         assert_eq!(gateway.sample(&lost), Some(1.0));
-        let durations = ["istio_request_duration_milliseconds_count{", "response_code=\"200\""];
+        let durations = [
+            "istio_request_duration_milliseconds_count{",
+            "response_code=\"200\"",
+        ];
         assert_eq!(gateway.sample(&durations), Some(5.0));
-        assert_eq!(gateway.sample(&["sallyport_connections_active{"]), Some(1.0));
-        assert_eq!(gateway.sample(&["sallyport_upstream_connects_total{"]), Some(1.0));
-        assert_eq!(gateway.sample(&["sallyport_requests_in_flight "]), Some(0.0));
-        assert_eq!(gateway.sample(&[&format!("sallyport_driver{{driver=\"{driver}\"}}")]), Some(1.0));
+        assert_eq!(
+            gateway.sample(&["sallyport_connections_active{"]),
+            Some(1.0)
+        );
+        assert_eq!(
+            gateway.sample(&["sallyport_upstream_connects_total{"]),
+            Some(1.0)
+        );
+        assert_eq!(
+            gateway.sample(&["sallyport_requests_in_flight "]),
+            Some(0.0)
+        );
+        assert_eq!(
+            gateway.sample(&[&format!("sallyport_driver{{driver=\"{driver}\"}}")]),
+            Some(1.0)
+        );
         drop(client);
         eventually("the connection is gone", || {
             (gateway.sample(&["sallyport_connections_active{"]) == Some(0.0)).then_some(())
@@ -127,7 +162,9 @@ fn requests_are_logged_with_their_fields_and_logs_rotate() {
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    accessLogFile: {log}\n    accessLogEncoding: JSON\n"
     );
     scratch.write("mesh.yaml", &mesh);
-    eventually("the mesh settings", || (gateway.generation_id() == 2).then_some(()));
+    eventually("the mesh settings", || {
+        (gateway.generation_id() == 2).then_some(())
+    });
     let mut client = Client::connect(gateway.listener(80));
     let line = |marker: &str| {
         eventually("a log line", || {
@@ -147,7 +184,11 @@ fn requests_are_logged_with_their_fields_and_logs_rotate() {
         ("upstream_cluster", "outbound|8000||api.internal"),
         ("route_name", "all"),
     ] {
-        assert_eq!(entry[field].as_str().unwrap_or("-"), value, "{field} of {entry}");
+        assert_eq!(
+            entry[field].as_str().unwrap_or("-"),
+            value,
+            "{field} of {entry}"
+        );
     }
     assert_eq!(entry["response_code"], 200);
     assert_eq!(client.get("lost.example.com", "/").0, 404);
@@ -156,6 +197,9 @@ fn requests_are_logged_with_their_fields_and_logs_rotate() {
     gateway.signal("USR1");
     eventually("a new log file", || {
         client.get("api.example.com", "/v1?second");
-        fs::read_to_string(&log).ok()?.contains("second").then_some(())
+        fs::read_to_string(&log)
+            .ok()?
+            .contains("second")
+            .then_some(())
     });
 }

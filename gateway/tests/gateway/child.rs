@@ -108,7 +108,10 @@ impl Gateway {
 
     /// A word of the ready line.
     pub fn word(&self, name: &str) -> &str {
-        let mut words = self.ready.split(' ').filter_map(|word| word.split_once('='));
+        let mut words = self
+            .ready
+            .split(' ')
+            .filter_map(|word| word.split_once('='));
         words.find(|(n, _)| *n == name).unwrap().1
     }
 
@@ -135,7 +138,8 @@ impl Gateway {
 
     /// Status and body of a request to one of the operators' servers.
     pub fn ask(&self, server: &str, method: &str, path: &str) -> (u16, String) {
-        Client::connect(self.address(server)).ask(&format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n"))
+        Client::connect(self.address(server))
+            .ask(&format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n"))
     }
 
     pub fn generation(&self) -> serde_json::Value {
@@ -155,7 +159,9 @@ impl Gateway {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status();
         assert!(status.unwrap().success());
     }
 
@@ -225,7 +231,8 @@ pub fn receive(stream: &mut impl std::io::BufRead) -> std::io::Result<(String, S
     }
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().unwrap())
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().unwrap())
     });
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body)?;
@@ -258,7 +265,11 @@ impl Origin {
                 thread::spawn(move || answer_all(stream, name, &arrive, &released));
             }
         });
-        Self { address, arrived, release }
+        Self {
+            address,
+            arrived,
+            release,
+        }
     }
 }
 

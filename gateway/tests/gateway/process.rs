@@ -7,12 +7,23 @@ fn exit_status_says_how_it_went() {
     let scratch = Scratch::new("exit");
     let good = config("127.0.0.1:1".parse().unwrap());
     scratch.write("good.yaml", &good);
-    scratch.write("bad.yaml", &good.replace("hosts: [api.example.com]", "hots: [api.example.com]"));
+    scratch.write(
+        "bad.yaml",
+        &good.replace("hosts: [api.example.com]", "hots: [api.example.com]"),
+    );
     let (good, bad) = (scratch.path("good.yaml"), scratch.path("bad.yaml"));
     for (arguments, status, said) in [
         (vec!["--check", "--config", &good], 0, ""),
-        (vec!["run", "--check", "--config", &bad], 1, "did you mean `hosts`"),
-        (vec!["--check", "--config", "/nowhere.yaml"], 1, "/nowhere.yaml"),
+        (
+            vec!["run", "--check", "--config", &bad],
+            1,
+            "did you mean `hosts`",
+        ),
+        (
+            vec!["--check", "--config", "/nowhere.yaml"],
+            1,
+            "/nowhere.yaml",
+        ),
         (vec!["--chekc", "--config", &good], 2, "--chekc"),
         (vec![], 2, "--config"),
         (vec!["--version"], 0, "sallyport-gateway 0."),
@@ -55,10 +66,18 @@ fn a_taken_port_is_named_with_its_owner_and_the_others_serve() {
     assert_eq!((status, body.as_str()), (200, "origin"));
     let said = gateway.admin("/diagnostics");
     assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
-    assert!(said.contains(&format!("pid {}", std::process::id())), "{said}");
+    assert!(
+        said.contains(&format!("pid {}", std::process::id())),
+        "{said}"
+    );
     drop(taken);
     // It is tried again without being asked.
-    eventually("the freed port", || gateway.admin("/listeners").contains(&format!(":{port}\n")).then_some(()));
+    eventually("the freed port", || {
+        gateway
+            .admin("/listeners")
+            .contains(&format!(":{port}\n"))
+            .then_some(())
+    });
 }
 
 #[test]
@@ -85,7 +104,8 @@ fn a_stop_lets_requests_finish() {
         let address = gateway.listener(80);
         let (mut busy, mut idle) = (Client::connect(address), Client::connect(address));
         assert_eq!(idle.get("api.example.com", "/").0, 200);
-        busy.send("GET /slow HTTP/1.1\r\nhost: api.example.com\r\n\r\n").unwrap();
+        busy.send("GET /slow HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+            .unwrap();
         origin.arrived.recv().unwrap();
         gateway.signal("TERM");
         eventually("readiness fails", || {
@@ -95,7 +115,10 @@ fn a_stop_lets_requests_finish() {
         origin.release.send(()).unwrap();
         let (head, body) = busy.receive().unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        assert!(head.to_ascii_lowercase().contains("connection: close"), "{head}");
+        assert!(
+            head.to_ascii_lowercase().contains("connection: close"),
+            "{head}"
+        );
         assert_eq!(body, "origin");
         assert_eq!(gateway.wait().code(), Some(0));
     }
@@ -108,10 +131,13 @@ fn a_second_stop_ends_at_once() {
     scratch.write("a.yaml", &config(origin.address));
     let mut gateway = Gateway::start(&scratch.0, &["--port-map", "80=0"]);
     let mut busy = Client::connect(gateway.listener(80));
-    busy.send("GET /slow HTTP/1.1\r\nhost: api.example.com\r\n\r\n").unwrap();
+    busy.send("GET /slow HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+        .unwrap();
     origin.arrived.recv().unwrap();
     gateway.signal("TERM");
-    eventually("the drain begins", || gateway.log().contains("draining").then_some(()));
+    eventually("the drain begins", || {
+        gateway.log().contains("draining").then_some(())
+    });
     gateway.signal("INT");
     assert_eq!(gateway.wait().code(), Some(0));
     assert!(busy.is_closed());
@@ -124,9 +150,15 @@ fn other_signals_do_what_they_say_and_no_more() {
     scratch.write("a.yaml", &config(origin.address));
     let gateway = Gateway::start(&scratch.0, &["--port-map", "80=0"]);
     gateway.signal("USR2");
-    eventually("USR2 is answered", || gateway.log().contains("hot restart").then_some(()));
+    eventually("USR2 is answered", || {
+        gateway.log().contains("hot restart").then_some(())
+    });
     gateway.signal("PIPE");
     gateway.signal("HUP");
     let (status, _) = Client::connect(gateway.listener(80)).get("api.example.com", "/");
-    assert_eq!((status, gateway.generation_id()), (200, 1), "nothing changed");
+    assert_eq!(
+        (status, gateway.generation_id()),
+        (200, 1),
+        "nothing changed"
+    );
 }

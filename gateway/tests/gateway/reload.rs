@@ -42,7 +42,9 @@ fn a_thousand_reloads_fail_no_request_and_close_no_connection() {
             }
             scratch.write("a.yaml", text);
             let wanted = format!("\"id\": {},", reload + 1);
-            eventually("the new generation", || admin.ask(GENERATION).1.contains(&wanted).then_some(()));
+            eventually("the new generation", || {
+                admin.ask(GENERATION).1.contains(&wanted).then_some(())
+            });
         }
         done.store(true, Ordering::Relaxed);
         for client in clients {
@@ -51,8 +53,13 @@ fn a_thousand_reloads_fail_no_request_and_close_no_connection() {
         let served = served.load(Ordering::Relaxed);
         println!("{driver}: {RELOADS} reloads, {served} requests, none failed");
         assert!(served > RELOADS, "only {served} requests");
-        let ok = gateway.sample(&["istio_requests_total{", "response_code=\"200\""]).unwrap();
-        assert!((ok - served as f64).abs() < 0.5, "{ok} counted, {served} served");
+        let ok = gateway
+            .sample(&["istio_requests_total{", "response_code=\"200\""])
+            .unwrap();
+        assert!(
+            (ok - served as f64).abs() < 0.5,
+            "{ok} counted, {served} served"
+        );
     }
 }
 
@@ -78,7 +85,9 @@ fn a_route_changes_for_the_next_request_of_a_live_connection() {
     let mut client = Client::connect(gateway.listener(80));
     assert_eq!(client.get("api.example.com", "/").1, "one");
     scratch.write("a.yaml", &config(two.address));
-    eventually("the new route", || (client.get("api.example.com", "/").1 == "two").then_some(()));
+    eventually("the new route", || {
+        (client.get("api.example.com", "/").1 == "two").then_some(())
+    });
 }
 
 #[test]
@@ -92,9 +101,17 @@ fn the_same_content_changes_nothing() {
     gateway.signal("HUP");
     // A change that is visible shows that the ones before it have been read.
     scratch.write("b.yaml", "{ broken");
-    eventually("the broken file", || gateway.admin("/diagnostics").contains("SP0001").then_some(()));
+    eventually("the broken file", || {
+        gateway
+            .admin("/diagnostics")
+            .contains("SP0001")
+            .then_some(())
+    });
     let after = gateway.generation();
-    assert_eq!((&after["id"], &after["hash"]), (&before["id"], &before["hash"]));
+    assert_eq!(
+        (&after["id"], &after["hash"]),
+        (&before["id"], &before["hash"])
+    );
 }
 
 #[test]
@@ -105,20 +122,45 @@ fn a_broken_file_changes_nothing_and_is_reported() {
     let gateway = Gateway::start(&scratch.0, &["--port-map", "80=0"]);
     let mut client = Client::connect(gateway.listener(80));
     for (broken, code) in [
-        (config(origin.address).replace("http:\n  - name", "htp:\n  - name"), "SP0002"),
-        (config(origin.address).replace("kind: Gateway", "kind: {"), "SP0001"),
+        (
+            config(origin.address).replace("http:\n  - name", "htp:\n  - name"),
+            "SP0002",
+        ),
+        (
+            config(origin.address).replace("kind: Gateway", "kind: {"),
+            "SP0001",
+        ),
         ("kind: [".to_owned(), "SP0001"),
     ] {
         scratch.write("a.yaml", &broken);
-        eventually("the report", || gateway.admin("/diagnostics").contains(code).then_some(()));
+        eventually("the report", || {
+            gateway.admin("/diagnostics").contains(code).then_some(())
+        });
         assert_eq!(client.get("api.example.com", "/").0, 200);
         assert_eq!(gateway.generation_id(), 1);
-        assert!(gateway.generation()["last_error"]["message"].as_str().unwrap().contains(code));
-        assert!(gateway.sample(&["sallyport_config_objects_rejected "]).unwrap() >= 1.0);
+        assert!(
+            gateway.generation()["last_error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains(code)
+        );
+        assert!(
+            gateway
+                .sample(&["sallyport_config_objects_rejected "])
+                .unwrap()
+                >= 1.0
+        );
         scratch.write("a.yaml", &config(origin.address));
-        eventually("the repair", || gateway.generation()["last_error"].is_null().then_some(()));
+        eventually("the repair", || {
+            gateway.generation()["last_error"].is_null().then_some(())
+        });
     }
-    assert!(gateway.sample(&["sallyport_config_rejected_total "]).unwrap() >= 3.0);
+    assert!(
+        gateway
+            .sample(&["sallyport_config_rejected_total "])
+            .unwrap()
+            >= 3.0
+    );
     assert!(gateway.log().contains("a.yaml:"), "{}", gateway.log());
 }
 
@@ -129,8 +171,18 @@ fn an_emptied_directory_is_refused_as_a_whole() {
     scratch.write("config/a.yaml", &config(origin.address));
     let gateway = Gateway::start(&scratch.0.join("config"), &["--port-map", "80=0"]);
     std::fs::remove_file(scratch.0.join("config/a.yaml")).unwrap();
-    eventually("the report", || gateway.admin("/diagnostics").contains("nothing is left").then_some(()));
-    assert_eq!(Client::connect(gateway.listener(80)).get("api.example.com", "/").0, 200);
+    eventually("the report", || {
+        gateway
+            .admin("/diagnostics")
+            .contains("nothing is left")
+            .then_some(())
+    });
+    assert_eq!(
+        Client::connect(gateway.listener(80))
+            .get("api.example.com", "/")
+            .0,
+        200
+    );
 }
 
 #[test]
@@ -142,10 +194,18 @@ fn a_restart_with_a_broken_file_serves_what_was_good() {
     let directory = scratch.0.join("config");
     let arguments = ["--port-map", "80=0", "--state-dir", &state];
     drop(Gateway::start(&directory, &arguments));
-    scratch.write("config/a.yaml", &config(origin.address).replace("kind: Gateway", "kind: {"));
+    scratch.write(
+        "config/a.yaml",
+        &config(origin.address).replace("kind: Gateway", "kind: {"),
+    );
     let gateway = Gateway::start(&directory, &arguments);
     assert_eq!(gateway.ask("status", "GET", "/healthz/ready").0, 200);
-    assert_eq!(Client::connect(gateway.listener(80)).get("api.example.com", "/").1, "origin");
+    assert_eq!(
+        Client::connect(gateway.listener(80))
+            .get("api.example.com", "/")
+            .1,
+        "origin"
+    );
     assert!(gateway.admin("/diagnostics").contains("last good"));
     // What is damaged is not served.
     drop(gateway);
@@ -173,7 +233,9 @@ fn listeners_open_and_close_while_others_stay() {
     assert_eq!(Client::connect(second).get("api.example.com", "/").0, 200);
     assert_eq!(gateway.listener(80), first, "its socket was not touched");
     scratch.write("a.yaml", &text);
-    eventually("the second one closes", || TcpStream::connect(second).is_err().then_some(()));
+    eventually("the second one closes", || {
+        TcpStream::connect(second).is_err().then_some(())
+    });
     assert_eq!(client.get("api.example.com", "/").0, 200);
 }
 
@@ -210,12 +272,17 @@ impl ServerCertVerifier for Anything {
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
-        provider.signature_verification_algorithms.supported_schemes()
+        provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
 /// A TLS connection, after the handshake.
-fn tls(address: SocketAddr, name: &'static str) -> Result<BufReader<StreamOwned<ClientConnection, TcpStream>>, std::io::Error> {
+fn tls(
+    address: SocketAddr,
+    name: &'static str,
+) -> Result<BufReader<StreamOwned<ClientConnection, TcpStream>>, std::io::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -246,7 +313,10 @@ fn certificates_change_without_a_closed_connection() {
     let origin = Origin::start("origin");
     let write = |scratch: &Scratch, certificate: &rcgen::CertifiedKey<rcgen::KeyPair>| {
         scratch.write("credentials/api/tls.crt", &certificate.cert.pem());
-        scratch.write("credentials/api/tls.key", &certificate.signing_key.serialize_pem());
+        scratch.write(
+            "credentials/api/tls.key",
+            &certificate.signing_key.serialize_pem(),
+        );
     };
     let make = || rcgen::generate_simple_self_signed(vec!["api.example.com".to_owned()]).unwrap();
     let (old, new) = (make(), make());
@@ -273,11 +343,34 @@ fn certificates_change_without_a_closed_connection() {
     assert_eq!(ask(&mut before), "origin", "the old connection goes on");
     // Broken ones are reported, the last good pair stays.
     scratch.write("credentials/api/tls.key", "no key");
-    eventually("the report", || gateway.admin("/diagnostics").contains("the last good pair stays").then_some(()));
-    assert_eq!(leaf(&tls(address, "api.example.com").unwrap()), new.cert.der().to_vec());
-    assert!(gateway.admin("/certs").contains("\"dns\": \"api.example.com\""));
-    assert!(gateway.sample(&["sallyport_certificate_expiry_seconds{"]).unwrap() > 0.0);
-    for page in ["/config_dump", "/certs", "/diagnostics", "/generation", "/server_info"] {
+    eventually("the report", || {
+        gateway
+            .admin("/diagnostics")
+            .contains("the last good pair stays")
+            .then_some(())
+    });
+    assert_eq!(
+        leaf(&tls(address, "api.example.com").unwrap()),
+        new.cert.der().to_vec()
+    );
+    assert!(
+        gateway
+            .admin("/certs")
+            .contains("\"dns\": \"api.example.com\"")
+    );
+    assert!(
+        gateway
+            .sample(&["sallyport_certificate_expiry_seconds{"])
+            .unwrap()
+            > 0.0
+    );
+    for page in [
+        "/config_dump",
+        "/certs",
+        "/diagnostics",
+        "/generation",
+        "/server_info",
+    ] {
         assert!(!gateway.admin(page).contains("PRIVATE KEY"), "{page}");
     }
 }
