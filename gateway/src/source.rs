@@ -8,7 +8,7 @@ pub(crate) mod certificates;
 pub(crate) mod files;
 mod findings;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -218,7 +218,6 @@ fn view(options: &Options) -> View {
         locality: options.node.locality.clone(),
         domain_suffix: DOMAIN_SUFFIX.to_owned(),
         port_map: ports.map(|(from, to)| (*from, *to)).collect(),
-        credentials: BTreeMap::new(),
         http10: false,
     }
 }
