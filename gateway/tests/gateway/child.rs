@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Bytes of a gateway's log that a failed test shows.
+const SHOWN_BYTES: usize = 3_000;
+
 /// A directory of its own, removed at the end.
 pub struct Scratch(pub PathBuf);
 
@@ -179,7 +182,9 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("--- log of the gateway\n{}", self.log());
+            let log = self.log();
+            let from = log.len().saturating_sub(SHOWN_BYTES);
+            eprintln!("--- end of the gateway's log\n{}", log.get(from..).unwrap_or(&log));
         }
     }
 }
