@@ -396,3 +396,78 @@ impl ResourceSet {
         self.by_key.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Key, Kind, ResourceSet};
+    use crate::parse;
+
+    fn services(names: &[(&str, &str)]) -> Vec<super::Resource> {
+        let one = |(name, host): &(&str, &str)| {
+            format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{externalName: {host}}}\n---\n"
+            )
+        };
+        let text: String = names.iter().map(one).collect();
+        let parsed = parse(&[("f".to_owned(), text)]);
+        parsed
+            .set
+            .iter()
+            .map(|r| super::Resource::clone(r))
+            .collect()
+    }
+
+    fn listed(set: &ResourceSet) -> String {
+        let one = |(r, s): (&super::Resource, &crate::api::kube::Service)| {
+            format!("{}={}", r.meta.name, s.spec.as_ref().unwrap().external_name)
+        };
+        set.services().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn objects_are_known_by_key_and_listed_by_age() {
+        let mut set = ResourceSet::default();
+        for resource in services(&[("b", "x"), ("a", "x")]) {
+            assert!(set.insert(resource).is_none());
+        }
+        assert_eq!(listed(&set), "b=x a=x");
+        let newer = services(&[("z", "y"), ("b", "y")]).pop().unwrap();
+        assert_eq!(
+            set.insert(newer).map(|r| r.meta.order),
+            Some(0),
+            "the old one comes back"
+        );
+        assert_eq!(
+            (listed(&set).as_str(), set.len()),
+            ("a=x b=y", 2),
+            "same order, then by name"
+        );
+        let key = |name: &str| Key {
+            kind: Kind::Service,
+            namespace: "default".into(),
+            name: name.into(),
+        };
+        assert!(set.get(&key("a")).is_some() && set.remove(&key("a")).is_some());
+        assert!(set.get(&key("a")).is_none() && set.remove(&key("a")).is_none());
+        assert_eq!((listed(&set).as_str(), set.is_empty()), ("b=y", false));
+        assert_eq!(set.gateways().count(), 0);
+        assert_eq!(key("a").to_string(), "Service default/a");
+    }
+
+    #[test]
+    fn keys_with_dots_are_found_in_paths() {
+        let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  http:\n  - match:\n    \
+                    - headers:\n        x.a: {exact: b}\n        x: {exact: c}\n      withoutHeaders: {x: {exact: d}}\n";
+        let parsed = parse(&[("f".to_owned(), text.to_owned())]);
+        let (resource, _) = parsed.set.virtual_services().next().unwrap();
+        let cases = [
+            ("spec.http[0].match[0].headers.x.a.exact", "b"),
+            ("spec.http[0].match[0].headers.x.exact", "c"),
+            ("spec.http[0].match[0].without_headers.x.exact", "d"),
+            ("spec.http[0].match[0].headers.x.exact.more", "c"),
+        ];
+        for (path, want) in cases {
+            assert_eq!(parsed.sources.text(resource.span_at(path)), want, "{path}");
+        }
+    }
+}

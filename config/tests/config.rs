@@ -1,5 +1,8 @@
 //! Tests of the crate from outside: golden cases.
-#![allow(clippy::disallowed_methods, reason = "tests read their cases from files")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read their cases from files"
+)]
 
 #[path = "config/golden.rs"]
 mod golden;
