@@ -211,6 +211,77 @@ const BAD_TARGETS: &[(&str, &str)] = &[
     ("connect-userinfo", "CONNECT u@a:80 HTTP/1.1"),
 ];
 
+type Read = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+/// Trick, request line, and how method, target and authority must be read (`Host` is `h`).
+const GOOD_TARGETS: &[Read] = &[
+    ("query", "GET /a?b=c&d HTTP/1.1", "GET", "/a?b=c&d", "h"),
+    (
+        "odd-bytes",
+        "GET /a[]{}|^\"<>`\\%zz HTTP/1.1",
+        "GET",
+        "/a[]{}|^\"<>`\\%zz",
+        "h",
+    ),
+    ("asterisk", "OPTIONS * HTTP/1.1", "OPTIONS", "*", "h"),
+    (
+        "absolute",
+        "GET http://b.example/x?y HTTP/1.1",
+        "GET",
+        "/x?y",
+        "b.example",
+    ),
+    (
+        "absolute-case",
+        "GET HTTP://b.example:81/ HTTP/1.1",
+        "GET",
+        "/",
+        "b.example:81",
+    ),
+    (
+        "absolute-no-path",
+        "GET http://b.example HTTP/1.1",
+        "GET",
+        "/",
+        "b.example",
+    ),
+    (
+        "absolute-query",
+        "GET http://b.example?y HTTP/1.1",
+        "GET",
+        "/?y",
+        "b.example",
+    ),
+    (
+        "absolute-options",
+        "OPTIONS http://b.example HTTP/1.1",
+        "OPTIONS",
+        "*",
+        "b.example",
+    ),
+    (
+        "absolute-ipv6",
+        "GET http://[::1]:8080/x HTTP/1.1",
+        "GET",
+        "/x",
+        "[::1]:8080",
+    ),
+    (
+        "connect",
+        "CONNECT b.example:443 HTTP/1.1",
+        "CONNECT",
+        "b.example:443",
+        "b.example:443",
+    ),
+    ("double-slash", "GET //x HTTP/1.1", "GET", "//x", "h"),
+];
+
 pub(super) fn targets(cases: &mut Vec<Case>) {
     for (trick, line) in BAD_TARGETS {
         let bytes = format!("{line}\r\nHost: a\r\n\r\n");
@@ -218,67 +289,7 @@ pub(super) fn targets(cases: &mut Vec<Case>) {
     }
     let body = "CONNECT a:80 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
     reject(cases, "target/connect-body", body, 400);
-    for (trick, line, method, target, authority) in [
-        ("query", "GET /a?b=c&d HTTP/1.1", "GET", "/a?b=c&d", "h"),
-        (
-            "odd-bytes",
-            "GET /a[]{}|^\"<>`\\%zz HTTP/1.1",
-            "GET",
-            "/a[]{}|^\"<>`\\%zz",
-            "h",
-        ),
-        ("asterisk", "OPTIONS * HTTP/1.1", "OPTIONS", "*", "h"),
-        (
-            "absolute",
-            "GET http://b.example/x?y HTTP/1.1",
-            "GET",
-            "/x?y",
-            "b.example",
-        ),
-        (
-            "absolute-case",
-            "GET HTTP://b.example:81/ HTTP/1.1",
-            "GET",
-            "/",
-            "b.example:81",
-        ),
-        (
-            "absolute-no-path",
-            "GET http://b.example HTTP/1.1",
-            "GET",
-            "/",
-            "b.example",
-        ),
-        (
-            "absolute-query",
-            "GET http://b.example?y HTTP/1.1",
-            "GET",
-            "/?y",
-            "b.example",
-        ),
-        (
-            "absolute-options",
-            "OPTIONS http://b.example HTTP/1.1",
-            "OPTIONS",
-            "*",
-            "b.example",
-        ),
-        (
-            "absolute-ipv6",
-            "GET http://[::1]:8080/x HTTP/1.1",
-            "GET",
-            "/x",
-            "[::1]:8080",
-        ),
-        (
-            "connect",
-            "CONNECT b.example:443 HTTP/1.1",
-            "CONNECT",
-            "b.example:443",
-            "b.example:443",
-        ),
-        ("double-slash", "GET //x HTTP/1.1", "GET", "//x", "h"),
-    ] {
+    for &(trick, line, method, target, authority) in GOOD_TARGETS {
         let bytes = format!("{line}\r\nHost: h\r\n\r\n");
         let expect = Expect::Accept(vec![seen(method, target, authority, b"")]);
         case(cases, &format!("target/{trick}"), bytes, expect);
