@@ -21,7 +21,7 @@ mod rule;
 pub use hosts::host_of;
 
 pub(crate) use hosts::split_port;
-pub(crate) use matching::Test;
+pub(crate) use matching::{Conditions, Test, query_value};
 pub(crate) use pattern::Patterns;
 pub(crate) use rule::{Rule, TargetRule};
 
@@ -82,6 +82,17 @@ pub(crate) enum Reached {
     Misdirected,
     /// Nowhere.
     Nothing,
+}
+
+/// Whose routes answer a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answering<'t> {
+    /// Those of this service.
+    Here(&'t HttpService),
+    /// Those of a chain that would have shaken hands differently: 421.
+    Elsewhere,
+    /// What came in there is not HTTP.
+    Nobody,
 }
 
 /// A rule that applies.
@@ -177,18 +188,27 @@ impl Tables {
 
     /// Where an authority leads on a connection that came in there.
     pub(crate) fn host(&self, at: Where, authority: &str) -> Reached {
+        let found = match self.http(at, authority) {
+            Answering::Here(service) => self.host_of(service, authority),
+            Answering::Elsewhere => return Reached::Misdirected,
+            Answering::Nobody => None,
+        };
+        found.map_or(Reached::Nothing, Reached::Host)
+    }
+
+    /// Whose routes answer for an authority on a connection that came in there.
+    pub(crate) fn http(&self, at: Where, authority: &str) -> Answering<'_> {
         let chain = match (at.chain, self.chains_of(at.listener)) {
             (Some(chain), Some(chains)) => match chains.owner(chain.0, authority) {
                 Owner::Chain(chain) => Some(ChainIdx(chain)),
-                Owner::Misdirected => return Reached::Misdirected,
+                Owner::Misdirected => return Answering::Elsewhere,
             },
             (chain, _) => chain,
         };
-        let found = match self.service(Where { chain, ..at }) {
-            Some(Service::Http(service)) => self.host_of(service, authority),
-            _ => None,
-        };
-        found.map_or(Reached::Nothing, Reached::Host)
+        match self.service(Where { chain, ..at }) {
+            Some(Service::Http(service)) => Answering::Here(service),
+            _ => Answering::Nobody,
+        }
     }
 
     fn host_of(&self, service: &HttpService, authority: &str) -> Option<Host> {

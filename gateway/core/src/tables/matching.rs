@@ -188,7 +188,7 @@ fn any_line(call: &Call<'_>, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -
 }
 
 /// Value of the first parameter with this name, undecoded; without `=` it is empty.
-fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+pub(crate) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     let pairs = query?.split('&');
     let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
