@@ -1,0 +1,372 @@
+//! A running worker with a snapshot built by hand, origins that follow a script, and clients that
+//! see every byte.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use sallyport_config::ir;
+use tokio::sync::oneshot;
+
+use super::super::*;
+use crate::listen::{self, BindOptions, BoundAddress};
+use crate::log::LogWriter;
+use crate::rt::DriverChoice;
+
+/// A test ends rather than hangs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn origin() -> ir::Origin {
+    ir::Origin {
+        kind: "VirtualService",
+        namespace: "test".into(),
+        name: "test".into(),
+        path: String::new(),
+        location: String::new(),
+    }
+}
+
+/// One cleartext listener that forwards everything to one endpoint.
+pub(super) fn snapshot(upstream: SocketAddr) -> ir::Snapshot {
+    let forward = ir::Forward {
+        targets: vec![ir::Target {
+            cluster: ir::ClusterRef::Known(ir::ClusterId(0)),
+            weight: 1,
+            headers: ir::HeaderOps::default(),
+            authority: None,
+        }],
+        rewrite: ir::Rewrite::default(),
+        timeout: None,
+        retry: ir::Retry::default(),
+        mirrors: Vec::new(),
+    };
+    let route = ir::Route {
+        name: "all".to_owned(),
+        origin: origin(),
+        matcher: ir::Matcher::default(),
+        action: ir::Action::Forward(Box::new(forward)),
+        headers: ir::HeaderOps::default(),
+        fault: None,
+        cors: None,
+    };
+    ir::Snapshot {
+        listeners: vec![ir::Listener {
+            name: "door".to_owned(),
+            bind: ir::Bind::Ip(Ipv4Addr::LOCALHOST.into()),
+            port: 0,
+            kind: ir::ListenerKind::Plain(ir::Service::Http(ir::HttpService {
+                routes: ir::RouteTableId(0),
+                server_port: 80,
+                grpc_web: false,
+            })),
+        }],
+        route_tables: vec![ir::RouteTable {
+            name: "http.80".to_owned(),
+            hosts: vec![ir::VirtualHost {
+                domains: vec![ir::HostPattern::Exact("a.example".to_owned())],
+                https_redirect: None,
+                routes: vec![route].into(),
+            }],
+        }],
+        clusters: vec![ir::Cluster {
+            name: "outbound|80||up".to_owned(),
+            host: "up".to_owned(),
+            port: 80,
+            subset: String::new(),
+            service_name: "up".to_owned(),
+            service_namespace: "test".to_owned(),
+            protocol: ir::UpstreamProtocol::Http1,
+            endpoints: vec![ir::Endpoint {
+                address: upstream,
+                weight: 1,
+                locality: String::new(),
+                workload: "up".to_owned(),
+            }],
+            balance: ir::Balance::RoundRobin,
+            connect_timeout: ir::Millis(1_000),
+            idle_timeout: None,
+            max_requests_per_connection: 0,
+            tls: ir::UpstreamTls::Plain,
+        }],
+        ..ir::Snapshot::default()
+    }
+}
+
+/// A running worker, and where it listens.
+pub(super) struct House {
+    worker: WorkerHandle,
+    pub(super) door: SocketAddr,
+}
+
+impl House {
+    pub(super) fn open(choice: DriverChoice, snapshot: ir::Snapshot) -> Self {
+        let driver = rt::probe(choice).unwrap();
+        let options = BindOptions {
+            default: vec![Ipv4Addr::LOCALHOST.into()],
+            workers: 1,
+        };
+        let mut bound = listen::bind(&snapshot.listeners[0], &options).unwrap();
+        let BoundAddress::Tcp(door) = bound.addresses[0] else {
+            panic!("a path instead of an address");
+        };
+        let (generation, problems) = Generation::build(1, Arc::new(snapshot));
+        assert!(problems.is_empty(), "{problems:?}");
+        let (writer, _) = LogWriter::start().unwrap();
+        let worker = spawn_worker(WorkerOptions {
+            index: 0,
+            workers: 1,
+            cpu: None,
+            driver,
+            seed: 1,
+            generation: Arc::new(generation),
+            access_log: writer.access_log(),
+        })
+        .unwrap();
+        worker.send(Command::Listen(bound.workers.remove(0)));
+        Self { worker, door }
+    }
+
+    pub(super) fn client(&self) -> Client<TcpStream> {
+        let stream = TcpStream::connect(self.door).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client::new(stream)
+    }
+
+    pub(super) fn activate(&self, id: u64, snapshot: ir::Snapshot) {
+        let (generation, _) = Generation::build(id, Arc::new(snapshot));
+        let (reply, done) = oneshot::channel();
+        self.worker
+            .send(Command::Activate(Arc::new(generation), reply));
+        done.blocking_recv().unwrap();
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let (reply, report) = oneshot::channel();
+        self.worker.send(Command::Collect(reply));
+        report.blocking_recv().unwrap()
+    }
+
+    pub(super) fn close(self) -> usize {
+        let (reply, cut) = oneshot::channel();
+        self.worker
+            .send(Command::Drain(Duration::from_secs(5), reply));
+        let cut = cut.blocking_recv().unwrap();
+        self.worker.join();
+        cut
+    }
+}
+
+/// A client that reads one response after the other.
+pub(super) struct Client<S> {
+    pub(super) stream: S,
+    seen: Vec<u8>,
+}
+
+/// What a client saw.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) status: u16,
+    /// Status line and fields.
+    pub(super) head: String,
+    pub(super) body: String,
+    /// The body came whole.
+    pub(super) whole: bool,
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Sends a request and reads its response.
+    pub(super) fn ask(&mut self, request: &[u8]) -> Seen {
+        self.stream.write_all(request).unwrap();
+        self.answer(!request.starts_with(b"HEAD"))
+    }
+
+    /// Reads more; `false` at the end.
+    pub(super) fn more(&mut self) -> bool {
+        let mut chunk = [0; 16_384];
+        loop {
+            match self.stream.read(&mut chunk) {
+                // Another test of this process is about signals.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("nothing came"),
+                Ok(0) | Err(_) => return false,
+                Ok(count) => {
+                    self.seen.extend_from_slice(&chunk[..count]);
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn until(&mut self, end: &[u8]) -> Option<String> {
+        loop {
+            if let Some(at) = self.seen.windows(end.len()).position(|w| w == end) {
+                let bytes: Vec<u8> = self.seen.drain(..at + end.len()).collect();
+                return Some(String::from_utf8_lossy(&bytes).into_owned());
+            }
+            if !self.more() {
+                return None;
+            }
+        }
+    }
+
+    fn exactly(&mut self, count: usize) -> (String, bool) {
+        while self.seen.len() < count && self.more() {}
+        let there = count.min(self.seen.len());
+        let bytes: Vec<u8> = self.seen.drain(..there).collect();
+        (String::from_utf8_lossy(&bytes).into_owned(), there == count)
+    }
+
+    /// Reads one response.
+    pub(super) fn answer(&mut self, with_body: bool) -> Seen {
+        let head = self.until(b"\r\n\r\n").unwrap_or_default();
+        let status = head.get(9..12).map_or(0, |code| code.parse().unwrap());
+        let length = field(&head, "content-length").map(|text| text.parse().unwrap());
+        let chunked = field(&head, "transfer-encoding").is_some();
+        let bodiless = !with_body || status < 200 || status == 204 || status == 304;
+        let (body, whole) = match length {
+            _ if bodiless => (String::new(), true),
+            Some(length) => self.exactly(length),
+            None if chunked => self.chunks(),
+            None => {
+                while self.more() {}
+                let rest = std::mem::take(&mut self.seen);
+                (String::from_utf8_lossy(&rest).into_owned(), true)
+            }
+        };
+        Seen {
+            status,
+            head,
+            body,
+            whole,
+        }
+    }
+
+    fn chunks(&mut self) -> (String, bool) {
+        let mut body = String::new();
+        loop {
+            let Some(line) = self.until(b"\r\n") else {
+                return (body, false);
+            };
+            let size = usize::from_str_radix(line.trim(), 16).unwrap();
+            let (data, whole) = self.exactly(size + 2);
+            body.push_str(data.get(..size).unwrap_or(&data));
+            if !whole || size == 0 {
+                return (body, whole);
+            }
+        }
+    }
+
+    /// So many bytes, whatever they are.
+    pub(super) fn take(&mut self, count: usize) -> String {
+        self.exactly(count).0
+    }
+
+    /// Whether the connection has been closed, with nothing left to read.
+    pub(super) fn is_closed(&mut self) -> bool {
+        !self.more() && self.seen.is_empty()
+    }
+}
+
+/// The value of a field in a head.
+pub(super) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+}
+
+/// What an origin does after it has read a head.
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    Send(Vec<u8>),
+    /// Closes properly.
+    Close,
+    /// Closes so that the peer sees a reset.
+    Reset,
+    /// Reads a body of this many bytes.
+    Read(usize),
+    /// Reads until the end, and answers with what was read.
+    Echo,
+}
+
+/// An origin that follows a script, the same for every request.
+pub(super) struct Origin {
+    pub(super) address: SocketAddr,
+    /// For each connection, the heads that came on it.
+    pub(super) heads: Arc<Mutex<Vec<Vec<String>>>>,
+}
+
+impl Origin {
+    pub(super) fn script(acts: Vec<Act>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&heads);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (acts, seen) = (acts.clone(), Arc::clone(&seen));
+                let connection = seen.lock().unwrap().len();
+                seen.lock().unwrap().push(Vec::new());
+                std::thread::spawn(move || follow(stream.unwrap(), &acts, connection, &seen));
+            }
+        });
+        Self { address, heads }
+    }
+
+    pub(super) fn answers(bytes: &str) -> Self {
+        Self::script(vec![Act::Send(bytes.into())])
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.heads.lock().unwrap().len()
+    }
+}
+
+fn follow(stream: TcpStream, acts: &[Act], connection: usize, seen: &Mutex<Vec<Vec<String>>>) {
+    let mut client = Client::new(stream);
+    while let Some(head) = client.until(b"\r\n\r\n") {
+        seen.lock().unwrap()[connection].push(head);
+        for act in acts {
+            match act {
+                Act::Send(bytes) => {
+                    if client.stream.write_all(bytes).is_err() {
+                        return;
+                    }
+                }
+                Act::Close => return,
+                Act::Reset => {
+                    let socket = socket2::SockRef::from(&client.stream);
+                    socket.set_linger(Some(Duration::ZERO)).unwrap();
+                    return;
+                }
+                Act::Read(count) => {
+                    client.exactly(*count);
+                }
+                Act::Echo => loop {
+                    let bytes = std::mem::take(&mut client.seen);
+                    if client.stream.write_all(&bytes).is_err() || !client.more() {
+                        return;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Runs a test on each driver.
+pub(super) fn on_each_driver(test: impl Fn(DriverChoice)) {
+    for choice in [DriverChoice::Auto, DriverChoice::Epoll] {
+        test(choice);
+    }
+}
+
+/// A request that the rules send to the origin.
+pub(super) const GET: &[u8] = b"GET /x HTTP/1.1\r\nhost: a.example\r\n\r\n";
