@@ -36,6 +36,8 @@ pub(crate) use findings::{Findings, Problem, problem_json};
 
 /// Suffix of Kubernetes' service names.
 const DOMAIN_SUFFIX: &str = "cluster.local";
+/// What the names of retained texts end in.
+const RETAINED: &str = " (last good)";
 
 /// What one run over the files gave.
 #[derive(Debug)]
@@ -109,12 +111,26 @@ impl Pipeline {
         let Ok(mut built) = catch_unwind(AssertUnwindSafe(build)) else {
             let message = "reading the configuration failed: this is a defect of the gateway";
             problems.push(Problem::of(Level::Error, "configuration", message));
-            return refused(problems, directories);
+            let findings = Findings {
+                problems,
+                ..Findings::default()
+            };
+            return refused(findings, directories);
         };
-        if built.set_is_empty && !self.last_good.is_empty() {
-            let message = "nothing is left to serve; what was served stays";
+        if built.set_is_empty {
+            let message = if self.last_good.is_empty() {
+                "there is nothing to serve"
+            } else {
+                "nothing is left to serve; what was served stays"
+            };
             problems.push(Problem::of(Level::Error, "configuration", message));
-            return refused(problems, directories);
+            let findings = Findings {
+                diagnostics: built.diagnostics,
+                sources: built.sources,
+                problems,
+                retained: built.retained,
+            };
+            return refused(findings, directories);
         }
         let found = self.key_pairs.read_into(&mut built.snapshot);
         problems.extend(found.problems);
@@ -165,7 +181,7 @@ impl Pipeline {
         for credential in credentials {
             add_secret(&mut set, &mut sources, &self.view.namespace, credential);
         }
-        let world = World::build(&set, &sources, DOMAIN_SUFFIX);
+        let world = World::build(&set, &places(&sources), DOMAIN_SUFFIX);
         let compiled: Compiled = compile(&world, &self.view);
         let mut all: Diagnostics = diagnostics;
         all.extend(checked);
@@ -194,15 +210,24 @@ struct Built {
     set_is_empty: bool,
 }
 
-fn refused(problems: Vec<Problem>, directories: BTreeSet<PathBuf>) -> Loaded {
+fn refused(findings: Findings, directories: BTreeSet<PathBuf>) -> Loaded {
     Loaded {
         snapshot: None,
-        findings: Arc::new(Findings {
-            problems,
-            ..Findings::default()
-        }),
+        findings: Arc::new(findings),
         directories,
     }
+}
+
+/// Sources as the compiler names them in a snapshot: an object that is retained is still at its
+/// place, so that retaining it changes nothing.
+fn places(sources: &SourceMap) -> SourceMap {
+    let mut places = SourceMap::default();
+    for (_, source) in sources.iter() {
+        let name = source.name.strip_suffix(RETAINED);
+        let name = name.map_or_else(|| Arc::clone(&source.name), Arc::from);
+        places.add(name, Arc::clone(&source.text));
+    }
+    places
 }
 
 /// Who this gateway is, to the compiler. Ports that the system is to choose keep their declared

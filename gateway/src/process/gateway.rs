@@ -234,12 +234,11 @@ impl Gateway {
         self.workers.borrow().len()
     }
 
-    /// Whether traffic should come here: something is served, and neither drain nor operator object.
+    /// Whether traffic should come here: a listener serves, and neither drain nor operator object.
     pub(crate) fn is_ready(&self) -> bool {
         let current = self.current.borrow();
-        let serves =
-            !current.addresses.is_empty() || current.generation.snapshot.listeners.is_empty();
-        current.generation.id > 0 && serves && !self.draining.get() && !self.health_failed.get()
+        let serves = current.generation.id > 0 && !current.addresses.is_empty();
+        serves && !self.draining.get() && !self.health_failed.get()
     }
 
     /// Remembers what is wrong, and logs it when it is news.

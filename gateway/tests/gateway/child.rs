@@ -184,7 +184,10 @@ impl Drop for Gateway {
         if thread::panicking() {
             let log = self.log();
             let from = log.len().saturating_sub(SHOWN_BYTES);
-            eprintln!("--- end of the gateway's log\n{}", log.get(from..).unwrap_or(&log));
+            eprintln!(
+                "--- end of the gateway's log\n{}",
+                log.get(from..).unwrap_or(&log)
+            );
         }
     }
 }
