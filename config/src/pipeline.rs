@@ -7,7 +7,7 @@
 use crate::analyze::analyze;
 use crate::check;
 use crate::compile::compile;
-use crate::diag::{Diagnostics, Level};
+use crate::diag::{Code, Diagnostic, Diagnostics, Level};
 use crate::ir::Snapshot;
 use crate::parse::parse;
 use crate::resource::{Key, ResourceSet};
@@ -15,7 +15,7 @@ use crate::retain::{LastGood, Merged, Retained};
 use crate::source::SourceMap;
 use crate::view::View;
 use crate::world::World;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// What became of the files.
 #[derive(Debug, Clone, Default)]
@@ -61,8 +61,9 @@ pub fn finish(accepted: Merged, view: &View) -> Built {
     } = accepted;
     let world = World::build(&set, &sources, &view.domain_suffix);
     let compiled = compile(&world, view);
-    diagnostics.extend(analyze(&set));
-    diagnostics.extend(compiled.diagnostics);
+    let analyzed = analyze(&set);
+    diagnostics.extend(unsaid(compiled.diagnostics, &analyzed));
+    diagnostics.extend(analyzed);
     Built {
         snapshot: compiled.snapshot,
         diagnostics: diagnostics.sorted(),
@@ -70,4 +71,19 @@ pub fn finish(accepted: Merged, view: &View) -> Built {
         set,
         retained,
     }
+}
+
+/// What compiling found and the analyzers did not say already about the same field: theirs knows
+/// the whole mesh and says what to do.
+fn unsaid(compiled: Diagnostics, analyzed: &Diagnostics) -> Vec<Diagnostic> {
+    let mut said: HashMap<(Code, &Option<Key>), Vec<&str>> = HashMap::new();
+    for d in analyzed {
+        said.entry((d.code, &d.resource)).or_default().push(&d.path);
+    }
+    let same = |a: &str, b: &str| a.starts_with(b) || b.starts_with(a);
+    let new = compiled.into_iter().filter(|d| {
+        let paths = said.get(&(d.code, &d.resource));
+        !paths.is_some_and(|paths| paths.iter().any(|path| same(path, &d.path)))
+    });
+    new.collect()
 }

@@ -7,7 +7,6 @@
 use super::certificates;
 use super::draft::Draft;
 use crate::api::gateway::{ServerTlsMode as Declared, ServerTlsSettings, TlsProtocol};
-use crate::diag::codes;
 use crate::ir::{ServerTls, ServerTlsMode, TlsVersion};
 use crate::resource::Resource;
 
@@ -51,11 +50,11 @@ pub(super) fn server(
     } else {
         None
     };
-    let (min_version, max_version) = versions(draft, gateway, tls, path)?;
+    let (min_version, max_version) = versions(draft, tls)?;
     let cipher_suites = if own {
         Vec::new()
     } else {
-        suites(draft, gateway, tls, path, min_version)?
+        suites(draft, tls, min_version)?
     };
     Ok(ServerTls {
         mode,
@@ -70,10 +69,8 @@ pub(super) fn server(
 }
 
 fn versions(
-    draft: &mut Draft<'_>,
-    gateway: &Resource,
+    draft: &Draft<'_>,
     tls: &ServerTlsSettings,
-    path: &str,
 ) -> Result<(TlsVersion, TlsVersion), String> {
     let mesh = draft
         .world
@@ -86,21 +83,6 @@ fn versions(
         (TlsProtocol::TlsAuto, mesh) => mesh,
         (given, _) => given,
     };
-    if matches!(
-        tls.min_protocol_version,
-        TlsProtocol::Tlsv1_0 | TlsProtocol::Tlsv1_1
-    ) {
-        let message = format!(
-            "{} is not spoken here: TLS 1.2 is the lowest version",
-            min.as_str()
-        );
-        draft.report(
-            codes::SP0403,
-            gateway,
-            &format!("{path}.minProtocolVersion"),
-            message,
-        );
-    }
     let min = if min == TlsProtocol::Tlsv1_3 {
         TlsVersion::V1_3
     } else {
@@ -122,45 +104,22 @@ fn versions(
     Ok((min, max))
 }
 
-/// The suites that can be honoured; the others are named and dropped.
+/// The suites that can be honoured; validation has named the others.
 fn suites(
-    draft: &mut Draft<'_>,
-    gateway: &Resource,
+    draft: &Draft<'_>,
     tls: &ServerTlsSettings,
-    path: &str,
     min: TlsVersion,
 ) -> Result<Vec<String>, String> {
-    let mesh = draft
-        .world
-        .mesh
-        .tls_defaults
-        .as_ref()
-        .map(|d| d.cipher_suites.clone());
-    let said = if tls.cipher_suites.is_empty() {
-        mesh.unwrap_or_default()
-    } else {
-        tls.cipher_suites.clone()
+    let mesh = draft.world.mesh.tls_defaults.as_ref();
+    let said = match (tls.cipher_suites.as_slice(), mesh) {
+        ([], Some(mesh)) => mesh.cipher_suites.as_slice(),
+        (said, _) => said,
     };
     let mut kept: Vec<String> = Vec::new();
-    let mut dropped: Vec<&str> = Vec::new();
-    for name in &said {
-        match SUITES.contains(&name.as_str()) {
-            true if !kept.contains(name) => kept.push(name.clone()),
-            true => {}
-            false => dropped.push(name),
+    for name in said.iter().filter(|name| SUITES.contains(&name.as_str())) {
+        if !kept.contains(name) {
+            kept.push(name.clone());
         }
-    }
-    if !dropped.is_empty() && !tls.cipher_suites.is_empty() {
-        let message = format!(
-            "cipher suites that do not exist here are left out: {}",
-            dropped.join(", ")
-        );
-        draft.report(
-            codes::SP0403,
-            gateway,
-            &format!("{path}.cipherSuites"),
-            message,
-        );
     }
     // suites concern TLS 1.2 only
     if kept.is_empty() && !said.is_empty() && min < TlsVersion::V1_3 {

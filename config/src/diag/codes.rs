@@ -111,7 +111,7 @@ codes! {
 
     SP0401 Warning ServedLater "%s is not served yet";
     SP0402 Error RuleBroken "the rule is broken and answers 500: %s";
-    SP0403 Warning TlsNotHonoured "%s is not spoken here";
+    SP0403 Error ServerNotServed "the server is not served: %s";
 }
 
 /// The row of a code; none for a code that is not in the table.
