@@ -65,7 +65,8 @@ pub enum Event {
     /// There will be no connection: `ConnectRefused`, `ConnectTimeout`, `ConnectTls`,
     /// `ConnectLocal`, `NoHealthyUpstream`, `Overflow` or `UnservedUpstream`.
     ConnectFailed(Failure),
-    /// The first bytes of the request went to the upstream.
+    /// The first bytes of the request are handed to the socket, whether it takes them or not:
+    /// the upstream may have seen them from now on.
     HeadSent,
     /// So many further body bytes were taken from the client. Report before forwarding them.
     BodyProgress(u64),

@@ -325,7 +325,8 @@ impl<'p> Exchange<'p> {
 
     /// A pooled connection that dies before the first byte of a response says nothing about the
     /// endpoint: it had closed the idle connection. One try more on a fresh one is free if the
-    /// upstream cannot have processed the request, or may process it twice.
+    /// upstream may process the request twice, or cannot have all of it because we have not.
+    /// (Not "because it is not all written": a write may have succeeded before we learn of it.)
     fn takes_free_try(&self, kind: FailureKind, bytes_received: bool) -> bool {
         matches!(
             kind,
@@ -334,7 +335,7 @@ impl<'p> Exchange<'p> {
             && !bytes_received
             && self.interims == 0
             && !self.free_try_used
-            && (self.policy.idempotent || !self.sent)
+            && (self.policy.idempotent || self.complete_at.is_none())
             && self.replayable()
     }
 

@@ -392,7 +392,7 @@ fn a_dying_pooled_connection_is_replaced() {
         fresh: true,
     };
     let lost = Step::Reply(K::UpstreamClosed.into());
-    let table: [(&str, bool, Vec<Event>, Step); 8] = [
+    let table: [(&str, bool, Vec<Event>, Step); 9] = [
         ("get", true, vec![reused, Event::Sent, closed], again),
         ("post", false, vec![reused, Event::Sent, closed], lost),
         (
@@ -400,6 +400,12 @@ fn a_dying_pooled_connection_is_replaced() {
             false,
             vec![reused, Event::HeadSent, closed],
             again,
+        ),
+        (
+            "post, all here but not written",
+            false,
+            vec![reused, Event::HeadSent, Event::BodyEnd, closed],
+            lost,
         ),
         (
             "fresh",

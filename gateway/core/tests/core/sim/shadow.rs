@@ -213,7 +213,7 @@ impl Shadow {
         }
         if fresh {
             self.free_tries += 1;
-            let harmless = self.idempotent || !self.sent;
+            let harmless = self.idempotent || self.complete_at.is_none();
             if attempt != self.tries || !self.reused || self.heard || !harmless {
                 return Err("a free try without right".to_owned());
             }
