@@ -259,6 +259,12 @@ pub fn fuzz_path_host(data: &[u8]) {
     }
 }
 
+/// Whatever a text compiles to can be served: tables are built of it.
+pub fn fuzz_compile(data: &[u8]) {
+    let snapshot = sallyport_config::fuzzing::fuzz_compile(data);
+    let _ = crate::tables::Tables::build(std::sync::Arc::new(snapshot));
+}
+
 fn check(holds: bool, broken: &str) {
     if !holds {
         panic!("{broken}");

@@ -42,6 +42,8 @@ macro_rules! corpora {
 
 corpora! {
     yaml => sallyport_config::fuzzing::fuzz_yaml,
+    compile => sallyport_core::fuzzing::fuzz_compile,
+    decide_vs_model => sallyport_core::agreement::fuzz_decide_vs_model,
     h1_head => sallyport_core::fuzzing::fuzz_head,
     h1_body => sallyport_core::fuzzing::fuzz_body,
     path_host => sallyport_core::fuzzing::fuzz_path_host,
