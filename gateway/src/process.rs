@@ -83,9 +83,14 @@ fn check(options: &Options) -> ExitCode {
     let text = loaded.findings.text(io::stderr().is_terminal());
     // A closed pipe changes nothing about the verdict.
     let _ = io::stderr().write_all(text.as_bytes());
-    if loaded.findings.has_errors() || loaded.snapshot.is_none() {
+    let Some(snapshot) = loaded.snapshot.filter(|_| !loaded.findings.has_errors()) else {
         return ExitCode::FAILURE;
-    }
+    };
+    let (listeners, clusters) = (snapshot.listeners.len(), snapshot.clusters.len());
+    let _ = writeln!(
+        io::stdout(),
+        "configuration is good: {listeners} listeners, {clusters} clusters"
+    );
     ExitCode::SUCCESS
 }
 
@@ -124,6 +129,7 @@ impl Process {
         let servers = Servers::bind(&options)?;
         let mut watch = Watch::new(options.debounce);
         let mut pipeline = Pipeline::new(&options);
+        watch.set(pipeline.directories());
         let loaded = pipeline.load();
         watch.set(loaded.directories.clone());
         let gateway = Rc::new(start_gateway(options, driver)?);

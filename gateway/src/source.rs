@@ -24,7 +24,7 @@ use sallyport_config::source::{SourceMap, Span};
 use sallyport_config::view::View;
 use sallyport_config::world::World;
 use sallyport_config::yaml::{Node, Value};
-use sallyport_config::{Diagnostics, check, parse};
+use sallyport_config::{Diagnostics, analyze, check, parse};
 
 use crate::args::Options;
 use crate::log;
@@ -89,6 +89,15 @@ impl Pipeline {
             last_good: last_good.unwrap_or_default(),
             state,
         }
+    }
+
+    /// Directories in which the user's changes show, known before anything is read.
+    pub(crate) fn directories(&self) -> BTreeSet<PathBuf> {
+        let mut directories = BTreeSet::new();
+        for path in self.paths.iter().chain(&self.credentials) {
+            files::watch_path(&mut directories, path);
+        }
+        directories
     }
 
     /// Reads everything and compiles it.
@@ -185,6 +194,7 @@ impl Pipeline {
         let compiled: Compiled = compile(&world, &self.view);
         let mut all: Diagnostics = diagnostics;
         all.extend(checked);
+        all.extend(analyze::analyze(&set));
         all.extend(compiled.diagnostics);
         Built {
             snapshot: compiled.snapshot,

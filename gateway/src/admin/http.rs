@@ -24,8 +24,6 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// Wait for a refused peer to stop sending.
 const LINGER: Duration = Duration::from_secs(1);
-/// Requests on a connection.
-const REQUESTS_MAX: usize = 10_000;
 /// Pause after a failed accept: out of descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -142,7 +140,7 @@ impl Drop for Place {
 async fn connection<S: Service>(mut stream: TcpStream, service: &S) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
-    for _ in 0..REQUESTS_MAX {
+    loop {
         let read = timeout(READ_WITHIN, read_request(&mut stream, &mut buffer)).await;
         let request = match read {
             Err(_) | Ok(Ok(None)) => return Ok(()),

@@ -28,6 +28,9 @@ const OBEY_WITHIN: Duration = Duration::from_secs(5);
 /// Wait for all workers to hand over their counters.
 const COLLECT_WITHIN: Duration = Duration::from_millis(500);
 
+/// Earlier generations that are held; further ones are dropped by whoever used them last.
+const RETIRED_MAX: usize = 64;
+
 /// Where the listeners of a snapshot are bound, by name.
 pub(crate) type Addresses = BTreeMap<Arc<str>, Vec<BoundAddress>>;
 
@@ -63,6 +66,9 @@ struct Current {
     addresses: Addresses,
     rejected: u64,
     last_error: Option<(SystemTime, String)>,
+    /// Earlier generations that requests may still use. Dropping a large one takes time that the
+    /// last request to use it shall not pay: it is dropped here.
+    retired: Vec<Arc<Generation>>,
 }
 
 /// The active generation, for `/generation`.
@@ -110,6 +116,7 @@ impl Gateway {
                 addresses: Addresses::new(),
                 rejected: 0,
                 last_error: None,
+                retired: Vec::new(),
             }),
         }
     }
@@ -267,7 +274,13 @@ impl Gateway {
         }
         let mut current = self.current.borrow_mut();
         current.hash = hash(&generation.snapshot);
-        current.generation = generation;
+        current
+            .retired
+            .retain(|retired| Arc::strong_count(retired) > 1);
+        let retired = std::mem::replace(&mut current.generation, generation);
+        if current.retired.len() < RETIRED_MAX {
+            current.retired.push(retired);
+        }
         current.since = Instant::now();
         current.since_time = SystemTime::now();
         current.tls = tls;

@@ -199,6 +199,10 @@ impl Watch {
                 exhausted = matches!(error.kind, notify::ErrorKind::MaxFilesWatch).then_some(error);
             }
         }
+        // What changed in them between reading and watching has not been seen.
+        if !self.directories.is_empty() && !directories.is_subset(&self.directories) {
+            self.changed.notify_one();
+        }
         self.directories = directories;
         if let Some(error) = exhausted {
             log::warn("config", polling(&error));

@@ -13,7 +13,11 @@ fn exit_status_says_how_it_went() {
     );
     let (good, bad) = (scratch.path("good.yaml"), scratch.path("bad.yaml"));
     for (arguments, status, said) in [
-        (vec!["--check", "--config", &good], 0, ""),
+        (
+            vec!["--check", "--config", &good],
+            0,
+            "configuration is good: 1 listeners, 1 clusters",
+        ),
         (
             vec!["run", "--check", "--config", &bad],
             1,
