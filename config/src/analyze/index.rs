@@ -145,7 +145,11 @@ impl<'a> Index<'a> {
             let template = deployment.spec.as_ref().and_then(|s| s.template.as_ref());
             let labels = template
                 .and_then(|t| t.metadata.as_ref())
-                .map(|m| &m.labels);
+                .map(|m| &m.labels)
+                .filter(|l| !l.is_empty());
+            if labels.is_none() {
+                continue;
+            }
             self.workloads
                 .entry(&resource.meta.namespace)
                 .or_default()

@@ -99,7 +99,7 @@ fn hosts(spec: &ServiceEntry, root: &Path<'_>, scope: &mut Scope<'_>) {
                 "remove one of them",
             );
         }
-        if !host.contains('.') && !host.is_empty() {
+        if !host.contains('.') && !host.is_empty() && host != "*" {
             let message =
                 format!("`{host}` is a short name: sidecars of other namespaces do not find it");
             scope.warn(&at, message, "write the full name");

@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use sallyport_config::diag::Diagnostic;
 use sallyport_config::diag::codes::{self, CODES};
 use sallyport_config::diag::render::{Format, render};
-use sallyport_config::diag::{Diagnostic, Level};
 use sallyport_config::{Diagnostics, analyze, check, parse};
 
 use super::args::{AnalyzeArgs, AnalyzeOutput, Color};
@@ -47,8 +47,8 @@ pub(super) fn run(args: &AnalyzeArgs, out: &mut Vec<u8>) -> Result<Outcome, Trou
         AnalyzeOutput::Github => render(&found, &parsed.sources, Format::Github),
     };
     say(out, &text);
-    if args.output == AnalyzeOutput::Human {
-        summary(&found, objects, files.len());
+    if args.output == AnalyzeOutput::Human && found.is_empty() {
+        nothing_found(objects, files.len());
     }
     Ok(if found.at_or_above(args.failure_threshold.level()) {
         Outcome::Findings
@@ -57,17 +57,11 @@ pub(super) fn run(args: &AnalyzeArgs, out: &mut Vec<u8>) -> Result<Outcome, Trou
     })
 }
 
-/// The last line goes to standard error: it is for people, not for pipes.
-fn summary(found: &Diagnostics, objects: usize, files: usize) {
+/// Silence could also mean that nothing was read. Said on standard error, not into pipes.
+fn nothing_found(objects: usize, files: usize) {
     let many = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let parts = [
-        many(found.count(Level::Error), "error"),
-        many(found.count(Level::Warning), "warning"),
-        many(found.count(Level::Info), "note"),
-    ];
     let line = format!(
-        "{} in {} and {}\n",
-        parts.join(", "),
+        "nothing to complain about in {} of {}\n",
         many(objects, "object"),
         many(files, "file")
     );
