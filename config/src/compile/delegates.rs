@@ -5,12 +5,12 @@
 //! are merged, those that contradict each other are dropped, and a rule of which none is left too.
 //! What the delegate leaves unset is the root's.
 
-use super::draft::Draft;
+use super::draft::{Draft, finding};
 use crate::api::Map;
 use crate::api::VirtualService;
 use crate::api::shared::StringMatch;
 use crate::api::virtual_service::{Delegate, HttpMatchRequest, HttpRoute};
-use crate::diag::codes;
+use crate::diag::{Level, codes};
 use crate::resource::Resource;
 use crate::world::Typed;
 use std::borrow::Cow;
@@ -120,12 +120,13 @@ fn delegated<'w>(
                     "the rule contradicts every match of {} that delegates to it",
                     root.key()
                 );
-                draft.report(
+                let found = finding(
                     codes::SP0402,
                     target.resource,
                     &format!("{path}.match"),
                     message,
                 );
+                draft.found.push(found.level(Level::Warning));
             }
         }
     }

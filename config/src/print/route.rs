@@ -218,11 +218,12 @@ fn forward(out: &mut Out, snapshot: &Snapshot, forward: &Forward) {
             }
             retry(out, &forward.retry);
             for target in &forward.targets {
-                let head = format!(
-                    "to {} weight {}",
-                    reference(snapshot, &target.cluster),
-                    target.weight
-                );
+                // the weight of an only destination means nothing
+                let weight = match forward.targets.len() {
+                    1 => String::new(),
+                    _ => format!(" weight {}", target.weight),
+                };
+                let head = format!("to {}{weight}", reference(snapshot, &target.cluster));
                 out.nested(&head, |out| {
                     if let Some(authority) = &target.authority {
                         out.line(&format!("authority {authority}"));
