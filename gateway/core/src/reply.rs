@@ -45,7 +45,7 @@ impl Reply<'_> {
     }
 }
 
-impl Reply<'static> {
+impl Reply<'_> {
     /// An answer with a text.
     #[must_use]
     pub fn text(status: u16, flags: Flags, details: &'static str, body: &'static str) -> Self {
@@ -66,7 +66,7 @@ impl Reply<'static> {
 /// What the client is told about a failure. Total: every failure has an answer, also those that
 /// nobody will read.
 #[must_use]
-pub fn reply(failure: &Failure, attempts: &Attempts) -> Reply<'static> {
+pub fn reply<'t>(failure: &Failure, attempts: &Attempts) -> Reply<'t> {
     use FailureKind as K;
     let flags = failure.kind.flags();
     let text = |status, details, body| Reply::text(status, flags, details, body);
@@ -134,23 +134,7 @@ pub fn reply(failure: &Failure, attempts: &Attempts) -> Reply<'static> {
 
 /// The answer to a failure before anything was tried.
 pub(crate) fn failed<'t>(kind: FailureKind) -> Reply<'t> {
-    let Reply {
-        status,
-        flags,
-        details,
-        body,
-        headers,
-        close,
-    } = reply(&Failure::from(kind), &Attempts::default());
-    Reply {
-        status,
-        flags,
-        details,
-        body,
-        // not covariant in its items, so they are moved one by one
-        headers: headers.into_iter().map(|field| field).collect(),
-        close,
-    }
+    reply(&Failure::from(kind), &Attempts::default())
 }
 
 /// 408 blames the client, 504 the upstream.
@@ -159,7 +143,7 @@ fn late(request_complete: bool) -> u16 {
 }
 
 /// The upstream gave no response (Envoy's `Filter::onUpstreamReset`).
-fn reset(failure: &Failure, why: &str, attempts: &Attempts) -> Reply<'static> {
+fn reset<'t>(failure: &Failure, why: &str, attempts: &Attempts) -> Reply<'t> {
     let status = match failure.kind {
         FailureKind::UpstreamProtocol => 502,
         _ => 503,

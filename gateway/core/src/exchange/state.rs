@@ -121,6 +121,10 @@ impl<'p> Exchange<'p> {
     }
 
     /// What to be doing now.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a step is no item: it repeats until something happens"
+    )]
     pub fn next(&mut self) -> Step {
         match self.state {
             State::Connect { fresh } => {
