@@ -135,9 +135,11 @@ fn bind(name: &str, endpoint: Endpoint) -> Result<Option<Socket>, StartError> {
         let address = listener.local_addr()?;
         Ok(Socket { listener, address })
     });
-    bound
-        .map(Some)
-        .map_err(|error| StartError::new(format!("serve --{name} at {wanted}"), error))
+    bound.map(Some).map_err(|error| {
+        let owner = listen::owner_of(wanted);
+        let owner = owner.map_or_else(String::new, |owner| format!(", which is held by {owner}"));
+        StartError::new(format!("serve --{name} at {wanted}{owner}"), error)
+    })
 }
 
 /// Which server this is.

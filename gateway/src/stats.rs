@@ -153,11 +153,6 @@ impl WorkerStats {
         }
     }
 
-    /// Connections of all listeners that are open on this worker.
-    pub(crate) fn connections_active(&self) -> u64 {
-        self.listeners.iter().map(|(_, l)| l.active()).sum()
-    }
-
     /// A TLS handshake with a client ended.
     pub(crate) fn handshake(&mut self, succeeded: bool) {
         if succeeded {
@@ -179,11 +174,6 @@ impl WorkerStats {
         if let Some(latency) = &mut self.latency {
             latency.saturating_record(sample.duration_us);
         }
-    }
-
-    /// Requests that wait for their answer.
-    pub(crate) fn in_flight(&self) -> u64 {
-        self.in_flight
     }
 
     /// An upstream connection was opened.
@@ -286,10 +276,5 @@ impl Report {
         self.handshakes_failed += other.handshakes_failed;
         self.log_dropped += other.log_dropped;
         self.series_overflow += other.series_overflow;
-    }
-
-    /// Client connections open.
-    pub(crate) fn connections_active(&self) -> u64 {
-        self.listeners.values().map(Listener::active).sum()
     }
 }

@@ -1,4 +1,11 @@
 //! The gateway from outside: a child process, real sockets, real files.
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test reports by panicking"
+)]
 
 #[path = "gateway/admin.rs"]
 mod admin;

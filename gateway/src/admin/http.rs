@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::log::Throttle;
+
 /// Connections at a time and server; further ones wait in the backlog.
 const CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request head.
@@ -95,6 +97,8 @@ pub(crate) trait Service: 'static {
     fn answer(&self, request: &Request) -> impl Future<Output = Answer>;
 }
 
+static FAILED: Throttle = Throttle::new();
+
 /// Serves until the task is dropped. Belongs into a `LocalSet`.
 pub(crate) async fn serve<S: Service>(listener: TcpListener, service: Rc<S>) {
     let places = Rc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -111,7 +115,10 @@ pub(crate) async fn serve<S: Service>(listener: TcpListener, service: Rc<S>) {
                     drop(place);
                 });
             }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                FAILED.warn("admin", format_args!("cannot accept: {error}"));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sallyport_config::diag::Level;
 use sallyport_config::ir::{Listener, Snapshot};
 use tokio::sync::oneshot;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::args::Options;
 use crate::generation::Generation;
@@ -185,9 +185,14 @@ impl Gateway {
     /// Drains all workers; gives the number of connections that were cut, once all have ended.
     pub(crate) async fn drain(&self, within: Duration) -> usize {
         let deadline = within + Duration::from_secs(1);
-        let (cut, _) = self
-            .ask(deadline, |reply| Command::Drain(within, reply))
-            .await;
+        let drain = |reply| Command::Drain(within, reply);
+        let (cut, missing) = self.ask(deadline, drain).await;
+        let workers = self.workers.take();
+        if missing == 0 {
+            // All have answered, so their threads are at their end.
+            let join = || workers.into_iter().for_each(WorkerHandle::join);
+            let _ = timeout(OBEY_WITHIN, tokio::task::spawn_blocking(join)).await;
+        }
         cut.into_iter().sum()
     }
 

@@ -256,7 +256,7 @@ mod tests {
         write(&key, &old.1, 0o600);
         assert_eq!(chain_now(), (old.0.clone(), 0));
         write(&chain, &new.0, 0o600);
-        assert_eq!(chain_now(), (old.0.clone(), 1));
+        assert_eq!(chain_now(), (old.0, 1));
         write(&key, &new.1, 0o600);
         assert_eq!(chain_now(), (new.0, 0));
     }

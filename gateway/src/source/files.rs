@@ -170,7 +170,7 @@ impl Watch {
             }
         });
         let watcher = watcher
-            .inspect_err(|error| log::warn("config", polling(&error)))
+            .inspect_err(|error| log::warn("config", polling(error)))
             .ok();
         Self {
             watcher,

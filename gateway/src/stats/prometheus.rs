@@ -124,17 +124,15 @@ fn requests(page: &mut Page, report: &Report, source: &Source) {
             series.requests,
         );
     }
-    let parts: [(Name, fn(&Series) -> &Histogram); 3] = [
-        (names::REQUEST_DURATION, |series| &series.duration),
-        (names::REQUEST_BYTES, |series| &series.request_bytes),
-        (names::RESPONSE_BYTES, |series| &series.response_bytes),
-    ];
-    for (name, part) in parts {
+    let mut histograms = |name, part: fn(&Series) -> &Histogram| {
         page.head(name);
         for (labels, series) in &report.series {
             page.histogram(name, &istio_labels(source, labels), part(series));
         }
-    }
+    };
+    histograms(names::REQUEST_DURATION, |series| &series.duration);
+    histograms(names::REQUEST_BYTES, |series| &series.request_bytes);
+    histograms(names::RESPONSE_BYTES, |series| &series.response_bytes);
     page.head(names::DURATION_QUANTILES);
     if let Some(latency) = &report.latency {
         for (text, share) in QUANTILES {
@@ -199,29 +197,25 @@ fn istio_labels<'a>(source: &'a Source, labels: &'a Labels) -> Vec<(&'static str
 }
 
 fn connections(page: &mut Page, report: &Report) {
-    let listeners: [(Name, fn(&Listener) -> u64); 3] = [
-        (names::CONNECTIONS_ACTIVE, Listener::active),
-        (names::CONNECTIONS, |listener| listener.opened),
-        (names::CONNECTIONS_REFUSED, |listener| listener.refused),
-    ];
-    for (name, value) in listeners {
+    let mut listeners = |name, value: fn(&Listener) -> u64| {
         page.head(name);
         for (listener, counters) in &report.listeners {
             page.sample(name, "", &[("listener", &**listener)], value(counters));
         }
-    }
-    let upstreams: [(Name, fn(&Upstream) -> u64); 4] = [
-        (names::UPSTREAM_ACTIVE, Upstream::active),
-        (names::UPSTREAM_CONNECTS, |upstream| upstream.connects),
-        (names::UPSTREAM_FAILURES, |upstream| upstream.failures),
-        (names::RETRIES, |upstream| upstream.retries),
-    ];
-    for (name, value) in upstreams {
+    };
+    listeners(names::CONNECTIONS_ACTIVE, Listener::active);
+    listeners(names::CONNECTIONS, |listener| listener.opened);
+    listeners(names::CONNECTIONS_REFUSED, |listener| listener.refused);
+    let mut upstreams = |name, value: fn(&Upstream) -> u64| {
         page.head(name);
         for (cluster, counters) in &report.upstreams {
             page.sample(name, "", &[("cluster", &**cluster)], value(counters));
         }
-    }
+    };
+    upstreams(names::UPSTREAM_ACTIVE, Upstream::active);
+    upstreams(names::UPSTREAM_CONNECTS, |upstream| upstream.connects);
+    upstreams(names::UPSTREAM_FAILURES, |upstream| upstream.failures);
+    upstreams(names::RETRIES, |upstream| upstream.retries);
     page.head(names::HANDSHAKES);
     for (outcome, value) in [
         ("ok", report.handshakes_ok),

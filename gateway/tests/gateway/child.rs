@@ -12,28 +12,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Bytes of a gateway's log that a failed test shows.
 const SHOWN_BYTES: usize = 3_000;
 
 /// A directory of its own, removed at the end.
-pub struct Scratch(pub PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("sallyport-it-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 
     /// Replaces a file as configuration tools do it: written aside, then renamed.
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let aside = path.with_extension("aside");
@@ -49,13 +49,13 @@ impl Drop for Scratch {
 }
 
 /// Runs the gateway to its end.
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport-gateway"));
     command.args(arguments).output().unwrap()
 }
 
 /// Waits until something holds.
-pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
         if let Some(value) = check() {
@@ -68,15 +68,15 @@ pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A running gateway.
-pub struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
-    pub ready: String,
+    pub(crate) ready: String,
     log: Arc<Mutex<String>>,
 }
 
 impl Gateway {
     /// Starts one on `config`, with ephemeral ports for operators, and waits for its ready line.
-    pub fn start(config: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(config: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport-gateway"))
             .args(["--config", config.to_str().unwrap()])
             .args(["--admin", "127.0.0.1:0", "--status", "127.0.0.1:0"])
@@ -110,7 +110,7 @@ impl Gateway {
     }
 
     /// A word of the ready line.
-    pub fn word(&self, name: &str) -> &str {
+    pub(crate) fn word(&self, name: &str) -> &str {
         let mut words = self
             .ready
             .split(' ')
@@ -118,12 +118,12 @@ impl Gateway {
         words.find(|(n, _)| *n == name).unwrap().1
     }
 
-    pub fn address(&self, name: &str) -> SocketAddr {
+    pub(crate) fn address(&self, name: &str) -> SocketAddr {
         self.word(name).parse().unwrap()
     }
 
     /// Where the listener of a declared port is bound, as `/listeners` says.
-    pub fn listener(&self, port: u16) -> SocketAddr {
+    pub(crate) fn listener(&self, port: u16) -> SocketAddr {
         let name = format!("_{port}::");
         eventually("listener", || {
             let text = self.admin("/listeners");
@@ -133,46 +133,46 @@ impl Gateway {
     }
 
     /// Body of an admin page that answers 200.
-    pub fn admin(&self, path: &str) -> String {
+    pub(crate) fn admin(&self, path: &str) -> String {
         let (status, body) = self.ask("admin", "GET", path);
         assert_eq!(status, 200, "{path}: {body}");
         body
     }
 
     /// Status and body of a request to one of the operators' servers.
-    pub fn ask(&self, server: &str, method: &str, path: &str) -> (u16, String) {
+    pub(crate) fn ask(&self, server: &str, method: &str, path: &str) -> (u16, String) {
         Client::connect(self.address(server))
             .ask(&format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n"))
     }
 
-    pub fn generation(&self) -> serde_json::Value {
+    pub(crate) fn generation(&self) -> serde_json::Value {
         serde_json::from_str(&self.admin("/generation")).unwrap()
     }
 
-    pub fn generation_id(&self) -> u64 {
+    pub(crate) fn generation_id(&self) -> u64 {
         self.generation()["id"].as_u64().unwrap()
     }
 
     /// The value of the first sample that contains all of `parts`.
-    pub fn sample(&self, parts: &[&str]) -> Option<f64> {
+    pub(crate) fn sample(&self, parts: &[&str]) -> Option<f64> {
         let (_, text) = self.ask("metrics", "GET", "/stats/prometheus");
         let mut lines = text.lines().filter(|line| !line.starts_with('#'));
         let line = lines.find(|line| parts.iter().all(|part| line.contains(part)))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])
             .status();
         assert!(status.unwrap().success());
     }
 
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         eventually("end of the process", || self.child.try_wait().unwrap())
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 }
@@ -193,44 +193,44 @@ impl Drop for Gateway {
 }
 
 /// An HTTP/1.1 client on one connection.
-pub struct Client(BufReader<TcpStream>);
+pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(BufReader::new(stream))
     }
 
-    pub fn send(&mut self, request: &str) -> std::io::Result<()> {
+    pub(crate) fn send(&mut self, request: &str) -> std::io::Result<()> {
         self.0.get_mut().write_all(request.as_bytes())
     }
 
     /// Head and body of the next answer, which must have a content-length.
-    pub fn receive(&mut self) -> std::io::Result<(String, String)> {
+    pub(crate) fn receive(&mut self) -> std::io::Result<(String, String)> {
         receive(&mut self.0)
     }
 
-    pub fn ask(&mut self, request: &str) -> (u16, String) {
+    pub(crate) fn ask(&mut self, request: &str) -> (u16, String) {
         self.send(request).unwrap();
         let (head, body) = self.receive().unwrap();
         (status(&head), body)
     }
 
     /// `GET` of a path at a host.
-    pub fn get(&mut self, host: &str, path: &str) -> (u16, String) {
+    pub(crate) fn get(&mut self, host: &str, path: &str) -> (u16, String) {
         self.ask(&format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"))
     }
 
     /// Whether the peer closes without sending anything more.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
     }
 }
 
 /// Reads an answer from any stream.
-pub fn receive(stream: &mut impl std::io::BufRead) -> std::io::Result<(String, String)> {
+pub(crate) fn receive(stream: &mut impl std::io::BufRead) -> std::io::Result<(String, String)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if stream.read_line(&mut head)? == 0 {
@@ -247,21 +247,21 @@ pub fn receive(stream: &mut impl std::io::BufRead) -> std::io::Result<(String, S
     Ok((head, String::from_utf8(body).unwrap()))
 }
 
-pub fn status(head: &str) -> u16 {
+pub(crate) fn status(head: &str) -> u16 {
     head.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// An origin that answers every request with its name.
-pub struct Origin {
-    pub address: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
     /// Gets a message when a request for a path that begins with `/slow` has come.
-    pub arrived: Receiver<()>,
+    pub(crate) arrived: Receiver<()>,
     /// A message lets one such request be answered.
-    pub release: Sender<()>,
+    pub(crate) release: Sender<()>,
 }
 
 impl Origin {
-    pub fn start(name: &'static str) -> Self {
+    pub(crate) fn start(name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (arrive, arrived) = channel();
@@ -299,7 +299,7 @@ fn answer_all(stream: TcpStream, name: &str, arrive: &Sender<()>, released: &Mut
 
 /// A Gateway on port 80 and the routes of `api.example.com`: `/slow` and everything else to
 /// `origin`.
-pub fn config(origin: SocketAddr) -> String {
+pub(crate) fn config(origin: SocketAddr) -> String {
     let port = origin.port();
     format!(
         "apiVersion: networking.istio.io/v1

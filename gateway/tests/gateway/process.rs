@@ -50,7 +50,8 @@ fn a_taken_admin_port_ends_the_start_and_is_named() {
     let output = run(&["--config", &scratch.path("a.yaml"), "--admin", &address]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(&address), "{text}");
+    let owner = format!("(pid {})", std::process::id());
+    assert!(text.contains(&address) && text.contains(&owner), "{text}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn a_directory_is_its_visible_configuration_by_name() {
     ] {
         scratch.write(name, name);
     }
-    let texts = Files::default().read(&[scratch.0.clone()]);
+    let texts = Files::default().read(std::slice::from_ref(&scratch.0));
     assert_eq!(names(&texts), ["a.yml", "b.yaml", "c.json"]);
     assert!(texts.problems.is_empty());
 }
@@ -62,7 +62,11 @@ fn a_swapped_data_directory_is_read_through_its_links() {
     symlink("..1", scratch.0.join("..data")).unwrap();
     symlink("..data/gateway.yaml", scratch.0.join("gateway.yaml")).unwrap();
     let mut files = Files::default();
-    let read = |files: &mut Files| files.read(&[scratch.0.clone()]).files[0].1.clone();
+    let read = |files: &mut Files| {
+        files.read(std::slice::from_ref(&scratch.0)).files[0]
+            .1
+            .clone()
+    };
     assert_eq!(read(&mut files), "old");
     symlink("..2", scratch.0.join("..data_tmp")).unwrap();
     fs::rename(scratch.0.join("..data_tmp"), scratch.0.join("..data")).unwrap();
@@ -74,15 +78,15 @@ fn what_cannot_be_read_keeps_its_last_text() {
     let scratch = Scratch::new("unreadable");
     let path = scratch.write("a.yaml", "good");
     let mut files = Files::default();
-    assert_eq!(files.read(&[path.clone()]).files.len(), 1);
+    assert_eq!(files.read(std::slice::from_ref(&path)).files.len(), 1);
     fs::write(&path, b"\xff\xfe").unwrap();
-    let texts = files.read(&[path.clone()]);
+    let texts = files.read(std::slice::from_ref(&path));
     assert_eq!(
         (texts.files[0].1.as_str(), texts.problems.len()),
         ("good", 1)
     );
     fs::remove_dir_all(&scratch.0).unwrap();
-    let texts = files.read(&[scratch.0.clone()]);
+    let texts = files.read(std::slice::from_ref(&scratch.0));
     assert_eq!(
         (texts.files[0].1.as_str(), texts.problems.len()),
         ("good", 2)
