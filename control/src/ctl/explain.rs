@@ -49,52 +49,25 @@ fn write(answer: &Answer, output: Output, out: &mut Vec<u8>) -> Outcome {
     };
     match (output, answer) {
         (Output::Json, _) => say(out, &format!("{json:#}\n")),
-        (Output::Human, Answer::Explained(explanation)) => say(out, &human(explanation)),
+        (Output::Human, Answer::Explained(explanation)) => say(out, &explanation.to_string()),
         (Output::Human, Answer::Stopped(why)) => say(out, &format!("{why}\n")),
     }
     outcome(&json)
 }
 
-/// Whether a rule takes the request.
+/// Whether the request is served: a rule takes it, or it is sent to HTTPS.
 fn outcome(answer: &Value) -> Outcome {
     let rules = answer.get("rules").and_then(Value::as_array);
     let taken = rules.is_some_and(|list| {
         list.iter()
             .any(|r| r.get("matched") == Some(&Value::Bool(true)))
     });
-    if taken {
+    let verdict = answer.get("verdict").and_then(Value::as_str);
+    if taken || verdict.is_some_and(|v| v.starts_with("redirected")) {
         Outcome::Clean
     } else {
         Outcome::Findings
     }
-}
-
-/// For people: the way, each rule with why it was not it, and the end.
-fn human(explanation: &Explanation) -> String {
-    let mut out = format!("listener  {}\n", explanation.listener);
-    for host in &explanation.hosts {
-        let mark = if host.chosen { '✓' } else { '✗' };
-        let _ = writeln!(out, "host    {mark} {}  {}", host.pattern, host.why);
-    }
-    for rule in &explanation.rules {
-        let mark = if rule.matched { '✓' } else { '✗' };
-        let name = if rule.name.is_empty() {
-            String::new()
-        } else {
-            format!(" `{}`", rule.name)
-        };
-        let place = if rule.location.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", rule.location)
-        };
-        let _ = writeln!(out, "rule    {mark} {}{name}{place}", rule.origin);
-        if !rule.why.is_empty() {
-            let _ = writeln!(out, "          {}", rule.why);
-        }
-    }
-    let _ = writeln!(out, "=> {}", explanation.verdict);
-    out
 }
 
 fn live(

@@ -1,0 +1,83 @@
+//! `sallyctl`, the real program, on small directories: what it prints and how it exits.
+
+#[path = "control/analyze.rs"]
+mod analyze;
+#[path = "control/explain.rs"]
+mod explain;
+#[path = "control/support.rs"]
+mod support;
+
+use support::{files, sallyctl};
+
+#[test]
+fn usage_errors_exit_2_and_help_exits_0() {
+    for line in [
+        &["nonsense"][..],
+        &["analyze"],
+        &["explain", "GET"],
+        &["explain-code", "SP9999"],
+        &["routes"],
+    ] {
+        let ended = sallyctl(line);
+        assert_eq!(ended.code, 2, "{line:?}: {}", ended.stderr);
+        assert!(!ended.stderr.is_empty(), "{line:?} says nothing");
+    }
+    for line in [
+        &["--help"][..],
+        &["analyze", "--help"],
+        &["--version"],
+        &["version"],
+    ] {
+        assert_eq!(sallyctl(line).code, 0, "{line:?}");
+    }
+    assert!(sallyctl(&["version"]).stdout.starts_with("sallyctl 0."));
+}
+
+#[test]
+fn a_code_has_a_page_in_any_letter_case() {
+    let page = sallyctl(&["explain-code", "ist0101"]);
+    assert_eq!(page.code, 0);
+    assert!(
+        page.stdout
+            .starts_with("# IST0101 ReferencedResourceNotFound (error)\n")
+    );
+    assert!(page.stdout.contains("## Fix\n"));
+}
+
+#[test]
+fn completion_scripts_name_the_commands() {
+    let script = sallyctl(&["completion", "bash"]);
+    assert_eq!(script.code, 0);
+    for command in ["analyze", "explain-code", "endpoints"] {
+        assert!(script.stdout.contains(command), "{command}");
+    }
+}
+
+#[test]
+fn views_show_what_the_files_became() {
+    let dir = files(&[("gateway.yaml", explain::SHOP)]);
+    let view = |name| {
+        let ended = sallyctl(&[name, "--config", dir.path()]);
+        assert_eq!(ended.code, 0, "{name}: {}", ended.stderr);
+        ended.stdout
+    };
+    let routes = view("routes");
+    assert!(routes.starts_with("ROUTES"), "{routes}");
+    assert!(routes.contains("shop.example.com  /v2*"), "{routes}");
+    assert!(
+        routes.contains("VirtualService default/shop spec.http[0]"),
+        "{routes}"
+    );
+    let listeners = view("listeners");
+    assert!(
+        listeners.lines().nth(1).is_some_and(|l| l.contains("80")),
+        "{listeners}"
+    );
+    let clusters = view("clusters");
+    assert!(
+        clusters.contains("shop-v2.default.svc.cluster.local"),
+        "{clusters}"
+    );
+    let endpoints = view("endpoints");
+    assert!(endpoints.contains("10.0.0.2:8080"), "{endpoints}");
+}
