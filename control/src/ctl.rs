@@ -8,6 +8,7 @@ mod codes;
 mod explain;
 mod input;
 mod offline;
+mod quickstart;
 mod table;
 mod views;
 mod yaml;
@@ -89,6 +90,7 @@ fn dispatch(command: Command, out: &mut Vec<u8>) -> Result<Outcome, Trouble> {
         Command::Routes(args) => views::run(views::View::Routes, &args, out),
         Command::Clusters(args) => views::run(views::View::Clusters, &args, out),
         Command::Endpoints(args) => views::run(views::View::Endpoints, &args, out),
+        Command::Quickstart(args) => quickstart::run(&args),
         Command::Version => {
             say(out, &format!("sallyctl {}\n", env!("CARGO_PKG_VERSION")));
             Ok(Outcome::Clean)

@@ -42,6 +42,9 @@ pub(super) enum Command {
     Clusters(ViewArgs),
     /// List the endpoints of those services
     Endpoints(ViewArgs),
+    /// Serve the guide's public gateway on this host, with a certificate and two sample workloads
+    #[command(after_help = "Prints curl lines to try. Ctrl-C stops it and leaves nothing behind.")]
+    Quickstart(super::quickstart::Quickstart),
     /// Print the version
     Version,
     /// Print a completion script for a shell

@@ -9,13 +9,15 @@ mod workload;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use workload::Workload;
+
+use super::{Outcome, Trouble};
 
 /// The guide's example, as it is.
 const EXAMPLE: &str = include_str!("../../../deploy/examples/gateway-and-virtualservice.yaml");
@@ -23,6 +25,8 @@ const EXAMPLE: &str = include_str!("../../../deploy/examples/gateway-and-virtual
 const HOSTS: [&str; 2] = ["api.example.com", "app.example.com"];
 /// How long the gateway may take to say that it serves.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the gateway may take to finish its requests and to write its log.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Ports tried first; any free port if taken.
 const PORTS_WANTED: (u16, u16) = (8080, 8443);
 
@@ -43,15 +47,10 @@ pub(crate) struct Quickstart {
     dir: Option<PathBuf>,
 }
 
-/// Runs until interrupted, or until the gateway ends.
-pub(crate) fn run(arguments: &Quickstart) -> ExitCode {
-    match Stage::set_up(arguments).and_then(|stage| stage.play()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("quickstart: {error}");
-            ExitCode::FAILURE
-        }
-    }
+/// Runs until interrupted. Writes to standard output as things happen, not at the end.
+pub(super) fn run(arguments: &Quickstart) -> Result<Outcome, Trouble> {
+    let played = Stage::set_up(arguments).and_then(Stage::play);
+    played.map_err(|error| Trouble::new(format!("quickstart: {error}")))
 }
 
 /// A directory that goes away with its owner.
@@ -96,11 +95,16 @@ impl Stage {
         );
         write_configuration(&directory.0)?;
         let (gateway, ready) = start(arguments, &directory.0, ports)?;
-        Ok(Self { gateway, directory, ready, ports })
+        Ok(Self {
+            gateway,
+            directory,
+            ready,
+            ports,
+        })
     }
 
     /// Says what to try, then waits for an interrupt or for the gateway's end.
-    fn play(mut self) -> io::Result<ExitCode> {
+    fn play(mut self) -> io::Result<Outcome> {
         let mut out = io::stdout();
         write!(out, "{}", self.instructions())?;
         out.flush()?;
@@ -115,20 +119,33 @@ impl Stage {
         });
         loop {
             if interrupted.recv_timeout(Duration::from_millis(200)).is_ok() {
-                writeln!(out, "\nstopping; nothing is left behind")?;
-                return Ok(ExitCode::SUCCESS);
+                self.stop();
+                writeln!(out, "\nstopped; nothing is left behind")?;
+                return Ok(Outcome::Clean);
             }
             if let Some(status) = self.gateway.0.try_wait()? {
-                eprintln!("quickstart: the gateway has ended: {status}");
-                return Ok(ExitCode::FAILURE);
+                return Err(io::Error::other(format!("the gateway has ended: {status}")));
             }
+        }
+    }
+
+    /// Asks the gateway to end and gives it a while; what is left is killed when dropped.
+    fn stop(&mut self) {
+        const QUIT: &[u8] = b"POST /quitquitquit HTTP/1.1\r\nhost: localhost\r\n\
+            content-length: 0\r\nconnection: close\r\n\r\n";
+        let admin = field(&self.ready, "admin").map(TcpStream::connect);
+        let asked = admin.is_some_and(|stream| stream.and_then(|mut s| s.write_all(QUIT)).is_ok());
+        let end = Instant::now() + STOP_TIMEOUT;
+        while asked && Instant::now() < end && matches!(self.gateway.0.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
     fn instructions(&self) -> String {
         let (http, https) = self.ports;
         let directory = self.directory.0.display();
-        let curl = format!("curl --cacert {directory}/ca.pem --resolve api.example.com:{https}:127.0.0.1");
+        let curl =
+            format!("curl --cacert {directory}/ca.pem --resolve api.example.com:{https}:127.0.0.1");
         let admin = field(&self.ready, "admin").unwrap_or("none");
         format!(
             "The public gateway of the guide serves on this host ({driver}).\n\n\
@@ -186,7 +203,11 @@ spec:
 ";
 
 fn secret_yaml(chain: &str, key: &str) -> String {
-    let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let indent = |pem: &str| {
+        pem.lines()
+            .map(|line| format!("    {line}\n"))
+            .collect::<String>()
+    };
     format!(
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: tls-cert-secret\n  namespace: istio-system\n\
          type: kubernetes.io/tls\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
@@ -198,12 +219,20 @@ fn secret_yaml(chain: &str, key: &str) -> String {
 /// Writes a file that only its owner can read.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())
 }
 
 /// Starts the gateway and waits for its `ready` line; later lines go to standard output.
-fn start(arguments: &Quickstart, directory: &Path, ports: (u16, u16)) -> io::Result<(Running, String)> {
+fn start(
+    arguments: &Quickstart,
+    directory: &Path,
+    ports: (u16, u16),
+) -> io::Result<(Running, String)> {
     let program = match &arguments.gateway {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("sallyport-gateway"),
@@ -224,7 +253,9 @@ fn start(arguments: &Quickstart, directory: &Path, ports: (u16, u16)) -> io::Res
     thread::spawn(move || relay(output, &sender));
     match ready.recv_timeout(START_TIMEOUT) {
         Ok(line) => Ok((running, line)),
-        Err(_) => Err(io::Error::other("the gateway did not say that it is ready; see its messages above")),
+        Err(_) => Err(io::Error::other(
+            "the gateway did not say that it is ready; see its messages above",
+        )),
     }
 }
 
@@ -247,7 +278,9 @@ fn relay(output: Option<std::process::ChildStdout>, sender: &mpsc::Sender<String
 
 /// `value` of `name=value` in the ready line.
 fn field<'a>(ready: &'a str, name: &str) -> Option<&'a str> {
-    ready.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    ready
+        .split(' ')
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {

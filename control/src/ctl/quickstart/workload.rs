@@ -117,9 +117,15 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>
             headers.insert(name.to_owned(), value.trim().into());
         }
     }
-    let length = headers.get("content-length").and_then(|value| value.as_str());
+    let length = headers
+        .get("content-length")
+        .and_then(|value| value.as_str());
     if let Some(length) = length.and_then(|text| text.parse().ok()) {
         io::copy(&mut reader.take(length), &mut io::sink())?;
     }
-    Ok(Some(Request { method, path, headers }))
+    Ok(Some(Request {
+        method,
+        path,
+        headers,
+    }))
 }
