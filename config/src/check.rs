@@ -138,7 +138,7 @@ impl Scope<'_> {
 /// A field's path, kept as a chain on the stack because almost no path is ever written out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Path<'p> {
-    parent: Option<&'p Path<'p>>,
+    parent: Option<&'p Self>,
     step: Step<'p>,
 }
 

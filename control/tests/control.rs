@@ -1,5 +1,11 @@
 //! `sallyctl`, the real program, on small directories: what it prints and how it exits.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 #[path = "control/analyze.rs"]
 mod analyze;
 #[path = "control/explain.rs"]

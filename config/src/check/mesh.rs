@@ -260,6 +260,11 @@ pub(super) fn mesh_config(spec: &MeshConfig, at: &Path<'_>, scope: &mut Scope<'_
             );
         }
     }
+    mesh_tls(spec, at, scope);
+    dns_allocation(spec, at, scope);
+}
+
+fn mesh_tls(spec: &MeshConfig, at: &Path<'_>, scope: &mut Scope<'_>) {
     for (field, settings) in [
         ("tlsDefaults", &spec.tls_defaults),
         ("meshMTLS", &spec.mesh_mtls),
@@ -294,6 +299,9 @@ pub(super) fn mesh_config(spec: &MeshConfig, at: &Path<'_>, scope: &mut Scope<'_
             "remove it",
         );
     }
+}
+
+fn dns_allocation(spec: &MeshConfig, at: &Path<'_>, scope: &mut Scope<'_>) {
     let metadata = spec.default_config.as_ref().map(|c| &c.proxy_metadata);
     if metadata.is_some_and(|m| m.contains_key("ISTIO_META_DNS_AUTO_ALLOCATE")) {
         let at = at.field("defaultConfig.proxyMetadata");

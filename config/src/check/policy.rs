@@ -260,6 +260,11 @@ fn jwt_rule(rule: &JwtRule, at: &Path<'_>, scope: &mut Scope<'_>) {
             "write {\"keys\": [...]} (RFC 7517)",
         );
     }
+    jwt_fields(rule, at, scope);
+}
+
+/// Where a token is found, and what becomes of its claims.
+fn jwt_fields(rule: &JwtRule, at: &Path<'_>, scope: &mut Scope<'_>) {
     for (i, header) in rule.from_headers.iter().enumerate() {
         let at = at.item("fromHeaders", i);
         scope.judge(&at.field("name"), words::header_name(&header.name), "");

@@ -57,6 +57,11 @@ pub(super) fn server(tls: &ServerTlsSettings, at: &Path<'_>, scope: &mut Scope<'
             "keep one of them",
         );
     }
+    mode(tls, at, scope);
+}
+
+/// What the mode needs, and what it has no use for.
+fn mode(tls: &ServerTlsSettings, at: &Path<'_>, scope: &mut Scope<'_>) {
     let files = !tls.server_certificate.is_empty()
         || !tls.private_key.is_empty()
         || !tls.tls_certificates.is_empty();
@@ -257,28 +262,7 @@ pub(super) fn client(tls: &ClientTlsSettings, at: &Path<'_>, scope: &mut Scope<'
         );
     }
     match tls.mode {
-        ClientTlsMode::Mutual => {
-            if credential && files {
-                scope.error(
-                    at,
-                    "only one of `credentialName` and files may be set",
-                    "keep one of them",
-                );
-            } else if !credential {
-                scope.require(
-                    !tls.client_certificate.is_empty(),
-                    at,
-                    "mode MUTUAL needs `clientCertificate`",
-                    "set it, or `credentialName`",
-                );
-                scope.require(
-                    !tls.private_key.is_empty(),
-                    at,
-                    "mode MUTUAL needs `privateKey`",
-                    "set it, or `credentialName`",
-                );
-            }
-        }
+        ClientTlsMode::Mutual => client_certificate(tls, files, at, scope),
         ClientTlsMode::IstioMutual => {
             let own = files || credential;
             scope.require(
@@ -316,6 +300,31 @@ pub(super) fn client(tls: &ClientTlsSettings, at: &Path<'_>, scope: &mut Scope<'
             &at.item("subjectAltNames", i),
             "the name is empty",
             "remove it",
+        );
+    }
+}
+
+/// A certificate of one's own, from one place.
+fn client_certificate(tls: &ClientTlsSettings, files: bool, at: &Path<'_>, scope: &mut Scope<'_>) {
+    let credential = !tls.credential_name.is_empty();
+    if credential && files {
+        scope.error(
+            at,
+            "only one of `credentialName` and files may be set",
+            "keep one of them",
+        );
+    } else if !credential {
+        scope.require(
+            !tls.client_certificate.is_empty(),
+            at,
+            "mode MUTUAL needs `clientCertificate`",
+            "set it, or `credentialName`",
+        );
+        scope.require(
+            !tls.private_key.is_empty(),
+            at,
+            "mode MUTUAL needs `privateKey`",
+            "set it, or `credentialName`",
         );
     }
 }

@@ -61,122 +61,77 @@ fn as_a_whole() {
 
 #[test]
 fn load_balancing() {
-    policies(&[
-        ("loadBalancer: {simple: ROUND_ROBIN}", &[]),
-        (
-            "loadBalancer: {simple: LEAST_CONN}",
-            &["IST0002 loadBalancer.simple"],
-        ),
-        (
-            "loadBalancer: {simple: ROUND_ROBIN, consistentHash: {useSourceIp: true}}",
-            &["SP0009 loadBalancer"],
-        ),
-        (
-            "loadBalancer: {consistentHash: {}}",
-            &["IST0106 loadBalancer.consistentHash"],
-        ),
-        ("loadBalancer: {consistentHash: {httpHeaderName: x-a}}", &[]),
-        (
-            "loadBalancer: {consistentHash: {httpHeaderName: 'x a'}}",
-            &["IST0106 loadBalancer.consistentHash.httpHeaderName"],
-        ),
-        (
-            "loadBalancer: {consistentHash: {httpCookie: {ttl: 0s}}}",
-            &["IST0106 loadBalancer.consistentHash.httpCookie"],
-        ),
-        (
-            "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 65537}}}",
-            &[],
-        ),
-        (
-            "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 65536}}}",
-            &["IST0106 loadBalancer.consistentHash.maglev.tableSize"],
-        ),
-        (
-            "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 0}}}",
-            &["IST0106 loadBalancer.consistentHash.maglev.tableSize"],
-        ),
-        (
-            "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 5000011}}}",
-            &["IST0106 loadBalancer.consistentHash.maglev.tableSize"],
-        ),
-        (
-            "loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 10}}",
-            &["IST0002 loadBalancer.consistentHash.minimumRingSize"],
-        ),
-        (
-            "loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 10s, minimumPercent: 5, aggression: 1.5}}",
-            &[],
-        ),
-        (
-            "loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 10s, aggression: 0.5}}",
-            &["IST0106 loadBalancer.warmup.aggression"],
-        ),
-        (
-            "loadBalancer: {simple: ROUND_ROBIN, warmup: {}}",
-            &["IST0106 loadBalancer.warmup"],
-        ),
-        (
-            "loadBalancer: {simple: RANDOM, warmup: {duration: 10s}}",
-            &["IST0106 loadBalancer.warmup"],
-        ),
-        (
-            "loadBalancer: {simple: ROUND_ROBIN, warmupDurationSecs: 10s}",
-            &["IST0002 loadBalancer.warmupDurationSecs"],
-        ),
-    ]);
+    policies(LOAD_BALANCING);
 }
+
+const LOAD_BALANCING: &[Row] = &[
+    ("loadBalancer: {simple: ROUND_ROBIN}", &[]),
+    (
+        "loadBalancer: {simple: LEAST_CONN}",
+        &["IST0002 loadBalancer.simple"],
+    ),
+    (
+        "loadBalancer: {simple: ROUND_ROBIN, consistentHash: {useSourceIp: true}}",
+        &["SP0009 loadBalancer"],
+    ),
+    (
+        "loadBalancer: {consistentHash: {}}",
+        &["IST0106 loadBalancer.consistentHash"],
+    ),
+    ("loadBalancer: {consistentHash: {httpHeaderName: x-a}}", &[]),
+    (
+        "loadBalancer: {consistentHash: {httpHeaderName: 'x a'}}",
+        &["IST0106 loadBalancer.consistentHash.httpHeaderName"],
+    ),
+    (
+        "loadBalancer: {consistentHash: {httpCookie: {ttl: 0s}}}",
+        &["IST0106 loadBalancer.consistentHash.httpCookie"],
+    ),
+    (
+        "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 65537}}}",
+        &[],
+    ),
+    (
+        "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 65536}}}",
+        &["IST0106 loadBalancer.consistentHash.maglev.tableSize"],
+    ),
+    (
+        "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 0}}}",
+        &["IST0106 loadBalancer.consistentHash.maglev.tableSize"],
+    ),
+    (
+        "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 5000011}}}",
+        &["IST0106 loadBalancer.consistentHash.maglev.tableSize"],
+    ),
+    (
+        "loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 10}}",
+        &["IST0002 loadBalancer.consistentHash.minimumRingSize"],
+    ),
+    (
+        "loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 10s, minimumPercent: 5, aggression: 1.5}}",
+        &[],
+    ),
+    (
+        "loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 10s, aggression: 0.5}}",
+        &["IST0106 loadBalancer.warmup.aggression"],
+    ),
+    (
+        "loadBalancer: {simple: ROUND_ROBIN, warmup: {}}",
+        &["IST0106 loadBalancer.warmup"],
+    ),
+    (
+        "loadBalancer: {simple: RANDOM, warmup: {duration: 10s}}",
+        &["IST0106 loadBalancer.warmup"],
+    ),
+    (
+        "loadBalancer: {simple: ROUND_ROBIN, warmupDurationSecs: 10s}",
+        &["IST0002 loadBalancer.warmupDurationSecs"],
+    ),
+];
 
 #[test]
 fn localities() {
-    let rows: &[Row] = &[
-        (
-            "{distribute: [{from: a/b/*, to: {'a/b/*': 80, 'a/c/*': 20}}]}",
-            &[],
-        ),
-        (
-            "{distribute: [{from: a/b/*, to: {'a/b/*': 80, 'a/c/*': 10}}]}",
-            &["IST0106 distribute[0].to"],
-        ),
-        (
-            "{distribute: [{from: a, to: {b: 100, c: 0}}]}",
-            &["IST0106 distribute[0].to"],
-        ),
-        (
-            "{distribute: [{from: 'a/*/c', to: {b: 100}}]}",
-            &["IST0106 distribute[0].from"],
-        ),
-        (
-            "{distribute: [{from: 'a/b/c/d', to: {b: 100}}]}",
-            &["IST0106 distribute[0].from"],
-        ),
-        (
-            "{distribute: [{from: a/*, to: {b: 100}}, {from: a/b, to: {b: 100}}]}",
-            &["IST0106 distribute[1].from"],
-        ),
-        ("{failover: [{from: a, to: b}]}", &[]),
-        ("{failover: [{from: a, to: a}]}", &["IST0106 failover[0]"]),
-        (
-            "{failover: [{from: a/b, to: c}]}",
-            &["IST0106 failover[0].from"],
-        ),
-        (
-            "{failoverPriority: [topology.kubernetes.io/region, 'a=b']}",
-            &[],
-        ),
-        (
-            "{failoverPriority: ['a b']}",
-            &["IST0106 failoverPriority[0]"],
-        ),
-        (
-            "{distribute: [{from: a, to: {b: 100}}], failover: [{from: a, to: b}]}",
-            &["SP0104 failover"],
-        ),
-        (
-            "{distribute: [{from: a, to: {b: 100}}], failoverPriority: [a]}",
-            &["IST0106 failoverPriority"],
-        ),
-    ];
+    let rows: &[Row] = LOCALITIES;
     for (setting, expected) in rows {
         let text = format!(
             "apiVersion: {NETWORKING}\nkind: DestinationRule\nmetadata: {{name: a}}\nspec: {{host: a.b, trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: 3}}, loadBalancer: {{localityLbSetting: {setting}}}}}}}\n"
@@ -192,6 +147,55 @@ fn localities() {
         &["IST0133 loadBalancer.localityLbSetting.failover"],
     )]);
 }
+
+const LOCALITIES: &[Row] = &[
+    (
+        "{distribute: [{from: a/b/*, to: {'a/b/*': 80, 'a/c/*': 20}}]}",
+        &[],
+    ),
+    (
+        "{distribute: [{from: a/b/*, to: {'a/b/*': 80, 'a/c/*': 10}}]}",
+        &["IST0106 distribute[0].to"],
+    ),
+    (
+        "{distribute: [{from: a, to: {b: 100, c: 0}}]}",
+        &["IST0106 distribute[0].to"],
+    ),
+    (
+        "{distribute: [{from: 'a/*/c', to: {b: 100}}]}",
+        &["IST0106 distribute[0].from"],
+    ),
+    (
+        "{distribute: [{from: 'a/b/c/d', to: {b: 100}}]}",
+        &["IST0106 distribute[0].from"],
+    ),
+    (
+        "{distribute: [{from: a/*, to: {b: 100}}, {from: a/b, to: {b: 100}}]}",
+        &["IST0106 distribute[1].from"],
+    ),
+    ("{failover: [{from: a, to: b}]}", &[]),
+    ("{failover: [{from: a, to: a}]}", &["IST0106 failover[0]"]),
+    (
+        "{failover: [{from: a/b, to: c}]}",
+        &["IST0106 failover[0].from"],
+    ),
+    (
+        "{failoverPriority: [topology.kubernetes.io/region, 'a=b']}",
+        &[],
+    ),
+    (
+        "{failoverPriority: ['a b']}",
+        &["IST0106 failoverPriority[0]"],
+    ),
+    (
+        "{distribute: [{from: a, to: {b: 100}}], failover: [{from: a, to: b}]}",
+        &["SP0104 failover"],
+    ),
+    (
+        "{distribute: [{from: a, to: {b: 100}}], failoverPriority: [a]}",
+        &["IST0106 failoverPriority"],
+    ),
+];
 
 #[test]
 fn connections() {
@@ -297,70 +301,7 @@ fn outliers() {
 
 #[test]
 fn tls_ports_and_tunnels() {
-    policies(&[
-        ("tls: {mode: SIMPLE, caCertificates: /ca.pem}", &[]),
-        ("tls: {mode: MUTUAL, credentialName: c}", &[]),
-        (
-            "tls: {mode: MUTUAL, clientCertificate: c, privateKey: k}",
-            &[],
-        ),
-        (
-            "tls: {mode: MUTUAL, clientCertificate: c}",
-            &["IST0106 tls"],
-        ),
-        (
-            "tls: {mode: MUTUAL, credentialName: c, caCertificates: a}",
-            &["IST0106 tls"],
-        ),
-        ("tls: {mode: ISTIO_MUTUAL}", &[]),
-        (
-            "tls: {mode: ISTIO_MUTUAL, caCertificates: a}",
-            &["IST0106 tls"],
-        ),
-        ("tls: {mode: SIMPLE, sni: 'a b'}", &["IST0106 tls.sni"]),
-        (
-            "tls: {mode: SIMPLE, insecureSkipVerify: true}",
-            &["IST0133 tls.insecureSkipVerify"],
-        ),
-        ("tls: {sni: a.b}", &["IST0133 tls"]),
-        (
-            "portLevelSettings: [{port: {number: 443}, tls: {mode: SIMPLE}}]",
-            &[],
-        ),
-        (
-            "portLevelSettings: [{tls: {mode: SIMPLE}}]",
-            &["IST0106 portLevelSettings[0]"],
-        ),
-        (
-            "portLevelSettings: [{port: {number: 0}}]",
-            &["IST0106 portLevelSettings[0].port.number"],
-        ),
-        (
-            "portLevelSettings: [{port: {number: 80}}, {port: {number: 80}}]",
-            &["IST0133 portLevelSettings[1].port.number"],
-        ),
-        (
-            "portLevelSettings: [{port: {number: 80}, tunnel: {protocol: CONNECT}}]",
-            &["SP0002 portLevelSettings[0].tunnel"],
-        ),
-        (
-            "tunnel: {protocol: CONNECT, targetHost: a.b, targetPort: 443}",
-            &[],
-        ),
-        (
-            "tunnel: {protocol: GET, targetHost: a.b, targetPort: 443}",
-            &["IST0106 tunnel.protocol"],
-        ),
-        ("tunnel: {targetHost: a.b}", &["IST0106 tunnel.targetPort"]),
-        (
-            "tunnel: {targetHost: a.b, targetPort: 443}, proxyProtocol: {version: V2}",
-            &["IST0106 proxyProtocol"],
-        ),
-        (
-            "retryBudget: {percent: 120}",
-            &["IST0106 retryBudget.percent"],
-        ),
-    ]);
+    policies(TLS_PORTS_AND_TUNNELS);
     table(
         NETWORKING,
         "DestinationRule",
@@ -370,3 +311,68 @@ fn tls_ports_and_tunnels() {
         )],
     );
 }
+
+const TLS_PORTS_AND_TUNNELS: &[Row] = &[
+    ("tls: {mode: SIMPLE, caCertificates: /ca.pem}", &[]),
+    ("tls: {mode: MUTUAL, credentialName: c}", &[]),
+    (
+        "tls: {mode: MUTUAL, clientCertificate: c, privateKey: k}",
+        &[],
+    ),
+    (
+        "tls: {mode: MUTUAL, clientCertificate: c}",
+        &["IST0106 tls"],
+    ),
+    (
+        "tls: {mode: MUTUAL, credentialName: c, caCertificates: a}",
+        &["IST0106 tls"],
+    ),
+    ("tls: {mode: ISTIO_MUTUAL}", &[]),
+    (
+        "tls: {mode: ISTIO_MUTUAL, caCertificates: a}",
+        &["IST0106 tls"],
+    ),
+    ("tls: {mode: SIMPLE, sni: 'a b'}", &["IST0106 tls.sni"]),
+    (
+        "tls: {mode: SIMPLE, insecureSkipVerify: true}",
+        &["IST0133 tls.insecureSkipVerify"],
+    ),
+    ("tls: {sni: a.b}", &["IST0133 tls"]),
+    (
+        "portLevelSettings: [{port: {number: 443}, tls: {mode: SIMPLE}}]",
+        &[],
+    ),
+    (
+        "portLevelSettings: [{tls: {mode: SIMPLE}}]",
+        &["IST0106 portLevelSettings[0]"],
+    ),
+    (
+        "portLevelSettings: [{port: {number: 0}}]",
+        &["IST0106 portLevelSettings[0].port.number"],
+    ),
+    (
+        "portLevelSettings: [{port: {number: 80}}, {port: {number: 80}}]",
+        &["IST0133 portLevelSettings[1].port.number"],
+    ),
+    (
+        "portLevelSettings: [{port: {number: 80}, tunnel: {protocol: CONNECT}}]",
+        &["SP0002 portLevelSettings[0].tunnel"],
+    ),
+    (
+        "tunnel: {protocol: CONNECT, targetHost: a.b, targetPort: 443}",
+        &[],
+    ),
+    (
+        "tunnel: {protocol: GET, targetHost: a.b, targetPort: 443}",
+        &["IST0106 tunnel.protocol"],
+    ),
+    ("tunnel: {targetHost: a.b}", &["IST0106 tunnel.targetPort"]),
+    (
+        "tunnel: {targetHost: a.b, targetPort: 443}, proxyProtocol: {version: V2}",
+        &["IST0106 proxyProtocol"],
+    ),
+    (
+        "retryBudget: {percent: 120}",
+        &["IST0106 retryBudget.percent"],
+    ),
+];

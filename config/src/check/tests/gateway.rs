@@ -51,168 +51,93 @@ fn as_a_whole() {
 
 #[test]
 fn hosts_ports_and_bind() {
-    servers(&[
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, hosts: [a.b, '*.b', 'ns/c.b', './d.b', '*/e.b']",
-            &[],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}",
-            &["IST0106 servers[0]"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, hosts: ['a.*']",
-            &["IST0106 hosts[0]"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, hosts: ['a.b:80']",
-            &["IST0106 hosts[0]"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, hosts: ['a_b/c.d']",
-            &["IST0106 hosts[0]"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, hosts: ['ns/']",
-            &["IST0106 hosts[0]"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, hosts: ['10.0.0.1']",
-            &["IST0106 hosts[0]"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, hosts: ['*', a.b]",
-            &["IST0133 hosts"],
-        ),
-        ("hosts: [a.b]", &["IST0106 port"]),
-        (
-            "port: {number: 0, name: http, protocol: HTTP}, hosts: [a.b]",
-            &["IST0106 port.number"],
-        ),
-        (
-            "port: {number: 0, name: http, protocol: HTTP}, bind: 'unix:///run/x', hosts: [a.b]",
-            &[],
-        ),
-        (
-            "port: {number: 80, protocol: HTTP}, hosts: [a.b]",
-            &["IST0106 port"],
-        ),
-        (
-            "port: {number: 80, name: http}, hosts: [a.b]",
-            &["IST0106 port"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: http2}, hosts: [a.b]",
-            &[],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTPX}, hosts: [a.b]",
-            &["IST0106 port.protocol"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP, targetPort: 8080}, hosts: [a.b]",
-            &["IST0106 port.targetPort"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, bind: 10.0.0.1, hosts: [a.b]",
-            &[],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, bind: localhost, hosts: [a.b]",
-            &["IST0106 bind"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, bind: 'unix://x', hosts: [a.b]",
-            &["IST0106 bind"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, defaultEndpoint: '127.0.0.1:80', hosts: [a.b]",
-            &["IST0133 defaultEndpoint"],
-        ),
-    ]);
+    servers(HOSTS_PORTS_AND_BIND);
 }
+
+const HOSTS_PORTS_AND_BIND: &[Row] = &[
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, hosts: [a.b, '*.b', 'ns/c.b', './d.b', '*/e.b']",
+        &[],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}",
+        &["IST0106 servers[0]"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, hosts: ['a.*']",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, hosts: ['a.b:80']",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, hosts: ['a_b/c.d']",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, hosts: ['ns/']",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, hosts: ['10.0.0.1']",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, hosts: ['*', a.b]",
+        &["IST0133 hosts"],
+    ),
+    ("hosts: [a.b]", &["IST0106 port"]),
+    (
+        "port: {number: 0, name: http, protocol: HTTP}, hosts: [a.b]",
+        &["IST0106 port.number"],
+    ),
+    (
+        "port: {number: 0, name: http, protocol: HTTP}, bind: 'unix:///run/x', hosts: [a.b]",
+        &[],
+    ),
+    (
+        "port: {number: 80, protocol: HTTP}, hosts: [a.b]",
+        &["IST0106 port"],
+    ),
+    (
+        "port: {number: 80, name: http}, hosts: [a.b]",
+        &["IST0106 port"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: http2}, hosts: [a.b]",
+        &[],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTPX}, hosts: [a.b]",
+        &["IST0106 port.protocol"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP, targetPort: 8080}, hosts: [a.b]",
+        &["IST0106 port.targetPort"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, bind: 10.0.0.1, hosts: [a.b]",
+        &[],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, bind: localhost, hosts: [a.b]",
+        &["IST0106 bind"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, bind: 'unix://x', hosts: [a.b]",
+        &["IST0106 bind"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, defaultEndpoint: '127.0.0.1:80', hosts: [a.b]",
+        &["IST0133 defaultEndpoint"],
+    ),
+];
 
 #[test]
 fn tls() {
     let https = "port: {number: 443, name: https, protocol: HTTPS}, hosts: [a.b]";
-    let rows: &[(&str, &[&str])] = &[
-        ("mode: SIMPLE, credentialName: c", &[]),
-        ("mode: SIMPLE, credentialNames: [a, b]", &[]),
-        (
-            "mode: SIMPLE, credentialNames: [a, b, c]",
-            &["IST0106 tls.credentialNames"],
-        ),
-        (
-            "mode: SIMPLE, credentialName: c, credentialNames: [a]",
-            &["IST0106 tls.credentialNames"],
-        ),
-        ("mode: SIMPLE, serverCertificate: c, privateKey: k", &[]),
-        ("mode: SIMPLE, serverCertificate: c", &["IST0106 tls"]),
-        ("mode: SIMPLE", &["IST0106 tls"]),
-        (
-            "mode: SIMPLE, credentialName: c, serverCertificate: c, privateKey: k",
-            &["IST0133 tls"],
-        ),
-        (
-            "mode: SIMPLE, tlsCertificates: [{serverCertificate: c, privateKey: k}]",
-            &[],
-        ),
-        (
-            "mode: SIMPLE, tlsCertificates: [{serverCertificate: c}]",
-            &["IST0106 tls.tlsCertificates[0]"],
-        ),
-        ("mode: MUTUAL, credentialName: c", &[]),
-        (
-            "mode: MUTUAL, serverCertificate: c, privateKey: k",
-            &["IST0106 tls"],
-        ),
-        (
-            "mode: MUTUAL, serverCertificate: c, privateKey: k, caCertificates: a",
-            &[],
-        ),
-        (
-            "mode: OPTIONAL_MUTUAL, credentialName: c, insecureSkipVerify: true",
-            &[],
-        ),
-        (
-            "mode: SIMPLE, credentialName: c, insecureSkipVerify: true",
-            &["IST0106 tls.insecureSkipVerify"],
-        ),
-        ("mode: ISTIO_MUTUAL", &[]),
-        ("mode: ISTIO_MUTUAL, credentialName: c", &["IST0106 tls"]),
-        ("mode: PASSTHROUGH", &[]),
-        ("mode: PASSTHROUGH, credentialName: c", &["IST0106 tls"]),
-        ("mode: AUTO_PASSTHROUGH", &[]),
-        (
-            "mode: SIMPLE, credentialName: c, httpsRedirect: true",
-            &["IST0106 tls.httpsRedirect"],
-        ),
-        (
-            "mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_3, maxProtocolVersion: TLSV1_2",
-            &["IST0106 tls.minProtocolVersion"],
-        ),
-        (
-            "mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_1",
-            &["SP0113 tls.minProtocolVersion"],
-        ),
-        (
-            "mode: SIMPLE, credentialName: c, maxProtocolVersion: TLSV1_1",
-            &["SP0113 tls.maxProtocolVersion"],
-        ),
-        (
-            "mode: SIMPLE, credentialName: c, cipherSuites: [ECDHE-RSA-AES128-GCM-SHA256]",
-            &[],
-        ),
-        (
-            "mode: SIMPLE, credentialName: c, cipherSuites: [AES128-SHA, ECDHE-RSA-AES128-GCM-SHA256]",
-            &["SP0113 tls.cipherSuites[0]"],
-        ),
-        (
-            "mode: SIMPLE, credentialName: c, cipherSuites: [X, ECDHE-RSA-AES128-GCM-SHA256]",
-            &["IST0133 tls.cipherSuites[0]"],
-        ),
-        ("mode: SIMPLES", &["SP0003 tls.mode"]),
-    ];
+    let rows: &[(&str, &[&str])] = TLS;
     for (settings, expected) in rows {
         let text = format!(
             "apiVersion: {NETWORKING}\nkind: Gateway\nmetadata: {{name: a}}\nspec: {{selector: {{istio: x}}, servers: [{{{https}, tls: {{{settings}}}}}]}}\n"
@@ -223,18 +148,99 @@ fn tls() {
             .collect();
         assert_eq!(found, *expected, "{settings}");
     }
-    servers(&[
-        (
-            "port: {number: 443, name: https, protocol: HTTPS}, hosts: [a.b]",
-            &["IST0106 servers[0]"],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, hosts: [a.b], tls: {httpsRedirect: true}",
-            &[],
-        ),
-        (
-            "port: {number: 80, name: http, protocol: HTTP}, hosts: [a.b], tls: {mode: SIMPLE, credentialName: c}",
-            &["IST0106 tls"],
-        ),
-    ]);
+    servers(TLS_2);
 }
+
+const TLS: &[Row] = &[
+    ("mode: SIMPLE, credentialName: c", &[]),
+    ("mode: SIMPLE, credentialNames: [a, b]", &[]),
+    (
+        "mode: SIMPLE, credentialNames: [a, b, c]",
+        &["IST0106 tls.credentialNames"],
+    ),
+    (
+        "mode: SIMPLE, credentialName: c, credentialNames: [a]",
+        &["IST0106 tls.credentialNames"],
+    ),
+    ("mode: SIMPLE, serverCertificate: c, privateKey: k", &[]),
+    ("mode: SIMPLE, serverCertificate: c", &["IST0106 tls"]),
+    ("mode: SIMPLE", &["IST0106 tls"]),
+    (
+        "mode: SIMPLE, credentialName: c, serverCertificate: c, privateKey: k",
+        &["IST0133 tls"],
+    ),
+    (
+        "mode: SIMPLE, tlsCertificates: [{serverCertificate: c, privateKey: k}]",
+        &[],
+    ),
+    (
+        "mode: SIMPLE, tlsCertificates: [{serverCertificate: c}]",
+        &["IST0106 tls.tlsCertificates[0]"],
+    ),
+    ("mode: MUTUAL, credentialName: c", &[]),
+    (
+        "mode: MUTUAL, serverCertificate: c, privateKey: k",
+        &["IST0106 tls"],
+    ),
+    (
+        "mode: MUTUAL, serverCertificate: c, privateKey: k, caCertificates: a",
+        &[],
+    ),
+    (
+        "mode: OPTIONAL_MUTUAL, credentialName: c, insecureSkipVerify: true",
+        &[],
+    ),
+    (
+        "mode: SIMPLE, credentialName: c, insecureSkipVerify: true",
+        &["IST0106 tls.insecureSkipVerify"],
+    ),
+    ("mode: ISTIO_MUTUAL", &[]),
+    ("mode: ISTIO_MUTUAL, credentialName: c", &["IST0106 tls"]),
+    ("mode: PASSTHROUGH", &[]),
+    ("mode: PASSTHROUGH, credentialName: c", &["IST0106 tls"]),
+    ("mode: AUTO_PASSTHROUGH", &[]),
+    (
+        "mode: SIMPLE, credentialName: c, httpsRedirect: true",
+        &["IST0106 tls.httpsRedirect"],
+    ),
+    (
+        "mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_3, maxProtocolVersion: TLSV1_2",
+        &["IST0106 tls.minProtocolVersion"],
+    ),
+    (
+        "mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_1",
+        &["SP0113 tls.minProtocolVersion"],
+    ),
+    (
+        "mode: SIMPLE, credentialName: c, maxProtocolVersion: TLSV1_1",
+        &["SP0113 tls.maxProtocolVersion"],
+    ),
+    (
+        "mode: SIMPLE, credentialName: c, cipherSuites: [ECDHE-RSA-AES128-GCM-SHA256]",
+        &[],
+    ),
+    (
+        "mode: SIMPLE, credentialName: c, cipherSuites: [AES128-SHA, ECDHE-RSA-AES128-GCM-SHA256]",
+        &["SP0113 tls.cipherSuites[0]"],
+    ),
+    (
+        "mode: SIMPLE, credentialName: c, cipherSuites: [X, ECDHE-RSA-AES128-GCM-SHA256]",
+        &["IST0133 tls.cipherSuites[0]"],
+    ),
+    ("mode: SIMPLES", &["SP0003 tls.mode"]),
+];
+
+const TLS_2: &[Row] = &[
+    (
+        "port: {number: 443, name: https, protocol: HTTPS}, hosts: [a.b]",
+        &["IST0106 servers[0]"],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, hosts: [a.b], tls: {httpsRedirect: true}",
+        &[],
+    ),
+    (
+        "port: {number: 80, name: http, protocol: HTTP}, hosts: [a.b], tls: {mode: SIMPLE, credentialName: c}",
+        &["IST0106 tls"],
+    ),
+];

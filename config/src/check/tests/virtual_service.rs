@@ -24,90 +24,88 @@ fn rules(rows: &[Row]) {
 
 #[test]
 fn as_a_whole() {
-    table(
-        NETWORKING,
-        "VirtualService",
-        &[
-            (
-                "{hosts: [a.b], http: [{route: [{destination: {host: a.b}}]}]}",
-                &[],
-            ),
-            (
-                "{hosts: ['*.a.b'], http: [{route: [{destination: {host: a}}]}]}",
-                &[],
-            ),
-            (
-                "{hosts: ['*'], gateways: [g], http: [{route: [{destination: {host: a}}]}]}",
-                &[],
-            ),
-            (
-                "{hosts: ['*'], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 hosts[0]"],
-            ),
-            (
-                "{hosts: ['*'], gateways: [g, mesh], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 hosts[0]"],
-            ),
-            (
-                "{hosts: ['10.0.0.1'], http: [{route: [{destination: {host: a}}]}]}",
-                &[],
-            ),
-            (
-                "{hosts: ['a.b:80'], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 hosts[0]"],
-            ),
-            (
-                "{hosts: ['a.*'], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 hosts[0]"],
-            ),
-            (
-                "{hosts: [a.b, A.B], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 hosts[1]"],
-            ),
-            (
-                "{hosts: ['*.b', a.b], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 hosts[1]"],
-            ),
-            (
-                "{hosts: ['*.a.b', '*.b'], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 hosts[0]"],
-            ),
-            (
-                "{hosts: ['*.b', b], http: [{route: [{destination: {host: a}}]}]}",
-                &[],
-            ),
-            ("{hosts: [a.b]}", &["IST0106 spec"]),
-            (
-                "{hosts: [a.b], gateways: ['x/y/z'], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 gateways[0]"],
-            ),
-            (
-                "{hosts: [a.b], gateways: ['*/g'], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 gateways[0]"],
-            ),
-            (
-                "{hosts: [a.b], gateways: ['ns/g'], http: [{route: [{destination: {host: a}}]}]}",
-                &[],
-            ),
-            (
-                "{hosts: [a.b], exportTo: ['*', ns], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 exportTo"],
-            ),
-            (
-                "{hosts: [a.b], exportTo: ['.', ns], http: [{route: [{destination: {host: a}}]}]}",
-                &[],
-            ),
-            (
-                "{hosts: [a.b], exportTo: [ns, ns], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 exportTo[1]"],
-            ),
-            (
-                "{hosts: [a.b], exportTo: [a_b], http: [{route: [{destination: {host: a}}]}]}",
-                &["IST0106 exportTo[0]"],
-            ),
-        ],
-    );
+    table(NETWORKING, "VirtualService", AS_A_WHOLE);
 }
+
+const AS_A_WHOLE: &[Row] = &[
+    (
+        "{hosts: [a.b], http: [{route: [{destination: {host: a.b}}]}]}",
+        &[],
+    ),
+    (
+        "{hosts: ['*.a.b'], http: [{route: [{destination: {host: a}}]}]}",
+        &[],
+    ),
+    (
+        "{hosts: ['*'], gateways: [g], http: [{route: [{destination: {host: a}}]}]}",
+        &[],
+    ),
+    (
+        "{hosts: ['*'], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "{hosts: ['*'], gateways: [g, mesh], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "{hosts: ['10.0.0.1'], http: [{route: [{destination: {host: a}}]}]}",
+        &[],
+    ),
+    (
+        "{hosts: ['a.b:80'], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "{hosts: ['a.*'], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "{hosts: [a.b, A.B], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 hosts[1]"],
+    ),
+    (
+        "{hosts: ['*.b', a.b], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 hosts[1]"],
+    ),
+    (
+        "{hosts: ['*.a.b', '*.b'], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 hosts[0]"],
+    ),
+    (
+        "{hosts: ['*.b', b], http: [{route: [{destination: {host: a}}]}]}",
+        &[],
+    ),
+    ("{hosts: [a.b]}", &["IST0106 spec"]),
+    (
+        "{hosts: [a.b], gateways: ['x/y/z'], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 gateways[0]"],
+    ),
+    (
+        "{hosts: [a.b], gateways: ['*/g'], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 gateways[0]"],
+    ),
+    (
+        "{hosts: [a.b], gateways: ['ns/g'], http: [{route: [{destination: {host: a}}]}]}",
+        &[],
+    ),
+    (
+        "{hosts: [a.b], exportTo: ['*', ns], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 exportTo"],
+    ),
+    (
+        "{hosts: [a.b], exportTo: ['.', ns], http: [{route: [{destination: {host: a}}]}]}",
+        &[],
+    ),
+    (
+        "{hosts: [a.b], exportTo: [ns, ns], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 exportTo[1]"],
+    ),
+    (
+        "{hosts: [a.b], exportTo: [a_b], http: [{route: [{destination: {host: a}}]}]}",
+        &["IST0106 exportTo[0]"],
+    ),
+];
 
 #[test]
 fn delegates() {
@@ -146,233 +144,156 @@ fn delegates() {
 
 #[test]
 fn actions() {
-    rules(&[
-        ("name: nothing", &["IST0106 http[0]"]),
-        (
-            "route: [{destination: {host: a}}], redirect: {uri: /b}",
-            &["IST0106 redirect"],
-        ),
-        (
-            "directResponse: {status: 200}, redirect: {uri: /b}",
-            &["IST0106 directResponse"],
-        ),
-        ("redirect: {uri: /b}", &[]),
-        ("redirect: {}", &["IST0106 redirect"]),
-        ("redirect: {uri: /b, redirectCode: 308}", &[]),
-        (
-            "redirect: {uri: /b, redirectCode: 304}",
-            &["IST0133 redirect.redirectCode"],
-        ),
-        (
-            "redirect: {uri: /b, redirectCode: 200}",
-            &["IST0106 redirect.redirectCode"],
-        ),
-        ("redirect: {scheme: ftp}", &["IST0106 redirect.scheme"]),
-        (
-            "redirect: {authority: b, port: 70000}",
-            &["IST0106 redirect.port"],
-        ),
-        (
-            "redirect: {port: 80, derivePort: FROM_REQUEST_PORT}",
-            &["SP0009 redirect"],
-        ),
-        (
-            "redirect: {uri: /b}, rewrite: {uri: /c}",
-            &["IST0106 rewrite"],
-        ),
-        (
-            "redirect: {uri: /b}, fault: {abort: {httpStatus: 500, percentage: {value: 1}}}",
-            &["IST0106 fault"],
-        ),
-        (
-            "match: [{uri: {prefix: /a}}], redirect: {prefixRewrite: /b}",
-            &[],
-        ),
-        (
-            "match: [{uri: {exact: /a}}], redirect: {prefixRewrite: /b}",
-            &["IST0106 redirect.prefixRewrite"],
-        ),
-        (
-            "match: [{uri: {prefix: /a}}], redirect: {prefixRewrite: /b, uri: /c}",
-            &["IST0106 redirect.prefixRewrite"],
-        ),
-        ("directResponse: {status: 200, body: {string: hello}}", &[]),
-        ("directResponse: {}", &["IST0106 directResponse.status"]),
-        (
-            "directResponse: {status: 99}",
-            &["IST0106 directResponse.status"],
-        ),
-        (
-            "directResponse: {status: 600}",
-            &["IST0106 directResponse.status"],
-        ),
-        (
-            "directResponse: {status: 200, body: {}}",
-            &["IST0106 directResponse.body"],
-        ),
-        (
-            "directResponse: {status: 200, body: {string: a, bytes: YQ==}}",
-            &["SP0009 directResponse.body"],
-        ),
-    ]);
+    rules(ACTIONS);
 }
+
+const ACTIONS: &[Row] = &[
+    ("name: nothing", &["IST0106 http[0]"]),
+    (
+        "route: [{destination: {host: a}}], redirect: {uri: /b}",
+        &["IST0106 redirect"],
+    ),
+    (
+        "directResponse: {status: 200}, redirect: {uri: /b}",
+        &["IST0106 directResponse"],
+    ),
+    ("redirect: {uri: /b}", &[]),
+    ("redirect: {}", &["IST0106 redirect"]),
+    ("redirect: {uri: /b, redirectCode: 308}", &[]),
+    (
+        "redirect: {uri: /b, redirectCode: 304}",
+        &["IST0133 redirect.redirectCode"],
+    ),
+    (
+        "redirect: {uri: /b, redirectCode: 200}",
+        &["IST0106 redirect.redirectCode"],
+    ),
+    ("redirect: {scheme: ftp}", &["IST0106 redirect.scheme"]),
+    (
+        "redirect: {authority: b, port: 70000}",
+        &["IST0106 redirect.port"],
+    ),
+    (
+        "redirect: {port: 80, derivePort: FROM_REQUEST_PORT}",
+        &["SP0009 redirect"],
+    ),
+    (
+        "redirect: {uri: /b}, rewrite: {uri: /c}",
+        &["IST0106 rewrite"],
+    ),
+    (
+        "redirect: {uri: /b}, fault: {abort: {httpStatus: 500, percentage: {value: 1}}}",
+        &["IST0106 fault"],
+    ),
+    (
+        "match: [{uri: {prefix: /a}}], redirect: {prefixRewrite: /b}",
+        &[],
+    ),
+    (
+        "match: [{uri: {exact: /a}}], redirect: {prefixRewrite: /b}",
+        &["IST0106 redirect.prefixRewrite"],
+    ),
+    (
+        "match: [{uri: {prefix: /a}}], redirect: {prefixRewrite: /b, uri: /c}",
+        &["IST0106 redirect.prefixRewrite"],
+    ),
+    ("directResponse: {status: 200, body: {string: hello}}", &[]),
+    ("directResponse: {}", &["IST0106 directResponse.status"]),
+    (
+        "directResponse: {status: 99}",
+        &["IST0106 directResponse.status"],
+    ),
+    (
+        "directResponse: {status: 600}",
+        &["IST0106 directResponse.status"],
+    ),
+    (
+        "directResponse: {status: 200, body: {}}",
+        &["IST0106 directResponse.body"],
+    ),
+    (
+        "directResponse: {status: 200, body: {string: a, bytes: YQ==}}",
+        &["SP0009 directResponse.body"],
+    ),
+];
 
 #[test]
 fn destinations_and_weights() {
-    rules(&[
-        (
-            "route: [{destination: {host: a, subset: v1, port: {number: 80}}, weight: 100}]",
-            &[],
-        ),
-        ("route: [{destination: {host: a}, weight: 0}]", &[]),
-        (
-            "route: [{destination: {host: a}, weight: 90}, {destination: {host: b}, weight: 20}]",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}, {destination: {host: b}}]",
-            &["IST0106 route"],
-        ),
-        (
-            "route: [{destination: {host: a}, weight: -1}, {destination: {host: b}, weight: 2}]",
-            &["IST0106 route[0].weight"],
-        ),
-        ("route: [{weight: 1}]", &["IST0106 route[0].destination"]),
-        (
-            "route: [{destination: {host: ''}}]",
-            &["IST0106 route[0].destination"],
-        ),
-        (
-            "route: [{destination: {host: '*'}}]",
-            &["IST0106 route[0].destination.host"],
-        ),
-        (
-            "route: [{destination: {host: 'a:80'}}]",
-            &["IST0106 route[0].destination.host"],
-        ),
-        (
-            "route: [{destination: {host: 'http://a'}}]",
-            &["IST0106 route[0].destination.host"],
-        ),
-        (
-            "route: [{destination: {host: a, subset: 'v.1'}}]",
-            &["IST0106 route[0].destination.subset"],
-        ),
-        (
-            "route: [{destination: {host: a, port: {number: 0}}}]",
-            &["IST0106 route[0].destination.port.number"],
-        ),
-        (
-            "route: [{destination: {host: a}}], mirror: {host: b}, mirrorPercentage: {value: 10}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], mirror: {host: b}, mirrorPercent: 10",
-            &["IST0002 mirrorPercent"],
-        ),
-        (
-            "route: [{destination: {host: a}}], mirrorPercentage: {value: 10}",
-            &["IST0133 http[0]"],
-        ),
-        (
-            "route: [{destination: {host: a}}], mirror: {host: b}, mirrors: [{destination: {host: c}}]",
-            &["IST0106 mirrors"],
-        ),
-        (
-            "route: [{destination: {host: a}}], mirrors: [{destination: {host: c}, percentage: {value: 101}}]",
-            &["IST0106 mirrors[0].percentage.value"],
-        ),
-        (
-            "route: [{destination: {host: a}}], mirrors: [{percentage: {value: 1}}]",
-            &["IST0106 mirrors[0].destination"],
-        ),
-    ]);
+    rules(DESTINATIONS_AND_WEIGHTS);
 }
+
+const DESTINATIONS_AND_WEIGHTS: &[Row] = &[
+    (
+        "route: [{destination: {host: a, subset: v1, port: {number: 80}}, weight: 100}]",
+        &[],
+    ),
+    ("route: [{destination: {host: a}, weight: 0}]", &[]),
+    (
+        "route: [{destination: {host: a}, weight: 90}, {destination: {host: b}, weight: 20}]",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}, {destination: {host: b}}]",
+        &["IST0106 route"],
+    ),
+    (
+        "route: [{destination: {host: a}, weight: -1}, {destination: {host: b}, weight: 2}]",
+        &["IST0106 route[0].weight"],
+    ),
+    ("route: [{weight: 1}]", &["IST0106 route[0].destination"]),
+    (
+        "route: [{destination: {host: ''}}]",
+        &["IST0106 route[0].destination"],
+    ),
+    (
+        "route: [{destination: {host: '*'}}]",
+        &["IST0106 route[0].destination.host"],
+    ),
+    (
+        "route: [{destination: {host: 'a:80'}}]",
+        &["IST0106 route[0].destination.host"],
+    ),
+    (
+        "route: [{destination: {host: 'http://a'}}]",
+        &["IST0106 route[0].destination.host"],
+    ),
+    (
+        "route: [{destination: {host: a, subset: 'v.1'}}]",
+        &["IST0106 route[0].destination.subset"],
+    ),
+    (
+        "route: [{destination: {host: a, port: {number: 0}}}]",
+        &["IST0106 route[0].destination.port.number"],
+    ),
+    (
+        "route: [{destination: {host: a}}], mirror: {host: b}, mirrorPercentage: {value: 10}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], mirror: {host: b}, mirrorPercent: 10",
+        &["IST0002 mirrorPercent"],
+    ),
+    (
+        "route: [{destination: {host: a}}], mirrorPercentage: {value: 10}",
+        &["IST0133 http[0]"],
+    ),
+    (
+        "route: [{destination: {host: a}}], mirror: {host: b}, mirrors: [{destination: {host: c}}]",
+        &["IST0106 mirrors"],
+    ),
+    (
+        "route: [{destination: {host: a}}], mirrors: [{destination: {host: c}, percentage: {value: 101}}]",
+        &["IST0106 mirrors[0].percentage.value"],
+    ),
+    (
+        "route: [{destination: {host: a}}], mirrors: [{percentage: {value: 1}}]",
+        &["IST0106 mirrors[0].destination"],
+    ),
+];
 
 #[test]
 fn matches() {
-    rules(&[
-        (
-            "match: [{uri: {exact: /a}}], route: [{destination: {host: a}}]",
-            &[],
-        ),
-        (
-            "match: [{uri: {prefix: ''}}], route: [{destination: {host: a}}]",
-            &["IST0106 match[0].uri.prefix"],
-        ),
-        (
-            "match: [{uri: {prefix: a}}], route: [{destination: {host: a}}]",
-            &["IST0133 match[0].uri"],
-        ),
-        (
-            "match: [{uri: {exact: '/a?b=c'}}], route: [{destination: {host: a}}]",
-            &["IST0133 match[0].uri"],
-        ),
-        (
-            "match: [{uri: {regex: '/a(b'}}], route: [{destination: {host: a}}]",
-            &["IST0106 match[0].uri.regex"],
-        ),
-        (
-            "match: [{uri: {regex: '/a/[0-9]+'}}], route: [{destination: {host: a}}]",
-            &[],
-        ),
-        (
-            "match: [{uri: {exact: /a, prefix: /b}}], route: [{destination: {host: a}}]",
-            &["SP0009 match[0].uri"],
-        ),
-        (
-            "match: [{headers: {x-a: {exact: b}}}], route: [{destination: {host: a}}]",
-            &[],
-        ),
-        (
-            "match: [{headers: {x-a: {}}}], route: [{destination: {host: a}}]",
-            &[],
-        ),
-        (
-            "match: [{headers: {x-a: {regex: '*'}}}], route: [{destination: {host: a}}]",
-            &[],
-        ),
-        (
-            "match: [{headers: {'x a': {exact: b}}}], route: [{destination: {host: a}}]",
-            &["IST0106 match[0].headers.x a"],
-        ),
-        (
-            "match: [{headers: {':method': {exact: GET}}}], route: [{destination: {host: a}}]",
-            &[],
-        ),
-        (
-            "match: [{headers: {method: {exact: GET}}}], route: [{destination: {host: a}}]",
-            &["IST0133 match[0].headers.method"],
-        ),
-        (
-            "match: [{headers: {'@request.auth.claims.group': {exact: b}}}], route: [{destination: {host: a}}]",
-            &[],
-        ),
-        (
-            "match: [{headers: {'@request.auth.claims[a.b][c]': {exact: b}}}], route: [{destination: {host: a}}]",
-            &[],
-        ),
-        (
-            "match: [{headers: {'@request.auth.claims': {exact: b}}}], route: [{destination: {host: a}}]",
-            &["IST0106 match[0].headers.@request.auth.claims"],
-        ),
-        (
-            "match: [{withoutHeaders: {x-a: {regex: 'a('}}}], route: [{destination: {host: a}}]",
-            &["IST0106 match[0].withoutHeaders.x-a.regex"],
-        ),
-        (
-            "match: [{queryParams: {q: {prefix: ''}}}], route: [{destination: {host: a}}]",
-            &["IST0106 match[0].queryParams.q.prefix"],
-        ),
-        (
-            "match: [{port: 70000}], route: [{destination: {host: a}}]",
-            &["IST0106 match[0].port"],
-        ),
-        (
-            "match: [{sourceLabels: {'a b': c}}], route: [{destination: {host: a}}]",
-            &["IST0106 match[0].sourceLabels.a b"],
-        ),
-    ]);
+    rules(MATCHES);
     table(
         NETWORKING,
         "VirtualService",
@@ -383,230 +304,317 @@ fn matches() {
     );
 }
 
+const MATCHES: &[Row] = &[
+    (
+        "match: [{uri: {exact: /a}}], route: [{destination: {host: a}}]",
+        &[],
+    ),
+    (
+        "match: [{uri: {prefix: ''}}], route: [{destination: {host: a}}]",
+        &["IST0106 match[0].uri.prefix"],
+    ),
+    (
+        "match: [{uri: {prefix: a}}], route: [{destination: {host: a}}]",
+        &["IST0133 match[0].uri"],
+    ),
+    (
+        "match: [{uri: {exact: '/a?b=c'}}], route: [{destination: {host: a}}]",
+        &["IST0133 match[0].uri"],
+    ),
+    (
+        "match: [{uri: {regex: '/a(b'}}], route: [{destination: {host: a}}]",
+        &["IST0106 match[0].uri.regex"],
+    ),
+    (
+        "match: [{uri: {regex: '/a/[0-9]+'}}], route: [{destination: {host: a}}]",
+        &[],
+    ),
+    (
+        "match: [{uri: {exact: /a, prefix: /b}}], route: [{destination: {host: a}}]",
+        &["SP0009 match[0].uri"],
+    ),
+    (
+        "match: [{headers: {x-a: {exact: b}}}], route: [{destination: {host: a}}]",
+        &[],
+    ),
+    (
+        "match: [{headers: {x-a: {}}}], route: [{destination: {host: a}}]",
+        &[],
+    ),
+    (
+        "match: [{headers: {x-a: {regex: '*'}}}], route: [{destination: {host: a}}]",
+        &[],
+    ),
+    (
+        "match: [{headers: {'x a': {exact: b}}}], route: [{destination: {host: a}}]",
+        &["IST0106 match[0].headers.x a"],
+    ),
+    (
+        "match: [{headers: {':method': {exact: GET}}}], route: [{destination: {host: a}}]",
+        &[],
+    ),
+    (
+        "match: [{headers: {method: {exact: GET}}}], route: [{destination: {host: a}}]",
+        &["IST0133 match[0].headers.method"],
+    ),
+    (
+        "match: [{headers: {'@request.auth.claims.group': {exact: b}}}], route: [{destination: {host: a}}]",
+        &[],
+    ),
+    (
+        "match: [{headers: {'@request.auth.claims[a.b][c]': {exact: b}}}], route: [{destination: {host: a}}]",
+        &[],
+    ),
+    (
+        "match: [{headers: {'@request.auth.claims': {exact: b}}}], route: [{destination: {host: a}}]",
+        &["IST0106 match[0].headers.@request.auth.claims"],
+    ),
+    (
+        "match: [{withoutHeaders: {x-a: {regex: 'a('}}}], route: [{destination: {host: a}}]",
+        &["IST0106 match[0].withoutHeaders.x-a.regex"],
+    ),
+    (
+        "match: [{queryParams: {q: {prefix: ''}}}], route: [{destination: {host: a}}]",
+        &["IST0106 match[0].queryParams.q.prefix"],
+    ),
+    (
+        "match: [{port: 70000}], route: [{destination: {host: a}}]",
+        &["IST0106 match[0].port"],
+    ),
+    (
+        "match: [{sourceLabels: {'a b': c}}], route: [{destination: {host: a}}]",
+        &["IST0106 match[0].sourceLabels.a b"],
+    ),
+];
+
 #[test]
 fn timeouts_and_retries() {
-    rules(&[
-        ("route: [{destination: {host: a}}], timeout: 1ms", &[]),
-        (
-            "route: [{destination: {host: a}}], timeout: 0s",
-            &["IST0106 timeout"],
-        ),
-        (
-            "route: [{destination: {host: a}}], timeout: 1500us",
-            &["IST0106 timeout"],
-        ),
-        (
-            "route: [{destination: {host: a}}], timeout: 10",
-            &["SP0003 timeout"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 0}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: -1}",
-            &["IST0106 retries.attempts"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {perTryTimeout: 1s}",
-            &["IST0106 retries.attempts"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 0, retryOn: connect-failure}",
-            &["IST0106 retries.attempts"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: 'connect-failure,503'}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: 'connect-failure, refused-stream'}",
-            &["IST0106 retries.retryOn"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: 'connect-failure,'}",
-            &["IST0106 retries.retryOn"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: connect-failures}",
-            &["IST0106 retries.retryOn"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: '999'}",
-            &["IST0106 retries.retryOn"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 2, perTryTimeout: 0s}",
-            &["IST0106 retries.perTryTimeout"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 2, backoff: 1us}",
-            &["IST0106 retries.backoff"],
-        ),
-        (
-            "route: [{destination: {host: a}}], timeout: 30s, retries: {attempts: 2, perTryTimeout: 10s}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], timeout: 29s, retries: {attempts: 2, perTryTimeout: 10s}",
-            &["SP0203 retries.perTryTimeout"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: gateway-error}",
-            &["SP0206 retries.retryOn"],
-        ),
-        (
-            "match: [{method: {exact: POST}}], route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: reset}",
-            &["SP0206 retries.retryOn"],
-        ),
-        (
-            "match: [{method: {regex: 'GET|HEAD'}}], route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: reset}",
-            &[],
-        ),
-        (
-            "match: [{method: {exact: GET}}], route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: retriable-4xx}",
-            &["SP0204 retries.retryOn"],
-        ),
-        (
-            "route: [{destination: {host: a}}], retries: {attempts: 2, retryRemoteLocalities: true}",
-            &["SP0205 retries.retryRemoteLocalities"],
-        ),
-    ]);
+    rules(TIMEOUTS_AND_RETRIES);
 }
+
+const TIMEOUTS_AND_RETRIES: &[Row] = &[
+    ("route: [{destination: {host: a}}], timeout: 1ms", &[]),
+    (
+        "route: [{destination: {host: a}}], timeout: 0s",
+        &["IST0106 timeout"],
+    ),
+    (
+        "route: [{destination: {host: a}}], timeout: 1500us",
+        &["IST0106 timeout"],
+    ),
+    (
+        "route: [{destination: {host: a}}], timeout: 10",
+        &["SP0003 timeout"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 0}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: -1}",
+        &["IST0106 retries.attempts"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {perTryTimeout: 1s}",
+        &["IST0106 retries.attempts"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 0, retryOn: connect-failure}",
+        &["IST0106 retries.attempts"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: 'connect-failure,503'}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: 'connect-failure, refused-stream'}",
+        &["IST0106 retries.retryOn"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: 'connect-failure,'}",
+        &["IST0106 retries.retryOn"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: connect-failures}",
+        &["IST0106 retries.retryOn"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: '999'}",
+        &["IST0106 retries.retryOn"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 2, perTryTimeout: 0s}",
+        &["IST0106 retries.perTryTimeout"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 2, backoff: 1us}",
+        &["IST0106 retries.backoff"],
+    ),
+    (
+        "route: [{destination: {host: a}}], timeout: 30s, retries: {attempts: 2, perTryTimeout: 10s}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], timeout: 29s, retries: {attempts: 2, perTryTimeout: 10s}",
+        &["SP0203 retries.perTryTimeout"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: gateway-error}",
+        &["SP0206 retries.retryOn"],
+    ),
+    (
+        "match: [{method: {exact: POST}}], route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: reset}",
+        &["SP0206 retries.retryOn"],
+    ),
+    (
+        "match: [{method: {regex: 'GET|HEAD'}}], route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: reset}",
+        &[],
+    ),
+    (
+        "match: [{method: {exact: GET}}], route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: retriable-4xx}",
+        &["SP0204 retries.retryOn"],
+    ),
+    (
+        "route: [{destination: {host: a}}], retries: {attempts: 2, retryRemoteLocalities: true}",
+        &["SP0205 retries.retryRemoteLocalities"],
+    ),
+];
 
 #[test]
 fn faults_cors_rewrites_and_headers() {
-    rules(&[
-        (
-            "route: [{destination: {host: a}}], fault: {}",
-            &["IST0106 fault"],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {abort: {httpStatus: 503, percentage: {value: 0.1}}}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {abort: {httpStatus: 199, percentage: {value: 1}}}",
-            &["IST0106 fault.abort.httpStatus"],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {abort: {grpcStatus: UNAVAILABLE, percentage: {value: 1}}}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {abort: {grpcStatus: NOPE, percentage: {value: 1}}}",
-            &["IST0106 fault.abort.grpcStatus"],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {abort: {http2Error: X, percentage: {value: 1}}}",
-            &["IST0106 fault.abort.http2Error"],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {abort: {httpStatus: 500, percentage: {value: 101}}}",
-            &["IST0106 fault.abort.percentage.value"],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {abort: {httpStatus: 500}}",
-            &["SP0210 fault.abort"],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {delay: {fixedDelay: 1s}}",
-            &["SP0210 fault.delay"],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {delay: {fixedDelay: 0s, percentage: {value: 1}}}",
-            &["IST0106 fault.delay.fixedDelay"],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {delay: {exponentialDelay: 1s, percentage: {value: 1}}}",
-            &["IST0106 fault.delay.exponentialDelay"],
-        ),
-        (
-            "route: [{destination: {host: a}}], fault: {delay: {fixedDelay: 1s, percent: 10}}",
-            &["IST0002 fault.delay.percent"],
-        ),
-        (
-            "route: [{destination: {host: a}}], corsPolicy: {allowOrigins: [{exact: 'https://a'}], allowMethods: [GET, POST], maxAge: 24h}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], corsPolicy: {allowMethods: [get]}",
-            &["IST0106 corsPolicy.allowMethods[0]"],
-        ),
-        (
-            "route: [{destination: {host: a}}], corsPolicy: {allowHeaders: ['x a']}",
-            &["IST0106 corsPolicy.allowHeaders[0]"],
-        ),
-        (
-            "route: [{destination: {host: a}}], corsPolicy: {exposeHeaders: ['']}",
-            &["IST0106 corsPolicy.exposeHeaders[0]"],
-        ),
-        (
-            "route: [{destination: {host: a}}], corsPolicy: {maxAge: 1500ms}",
-            &["IST0106 corsPolicy.maxAge"],
-        ),
-        (
-            "route: [{destination: {host: a}}], corsPolicy: {allowOrigins: [{regex: '('}]}",
-            &["IST0106 corsPolicy.allowOrigins[0].regex"],
-        ),
-        (
-            "route: [{destination: {host: a}}], corsPolicy: {allowOrigin: ['*']}",
-            &["IST0002 corsPolicy.allowOrigin"],
-        ),
-        (
-            "route: [{destination: {host: a}}], rewrite: {}",
-            &["IST0106 rewrite"],
-        ),
-        (
-            "route: [{destination: {host: a}}], rewrite: {authority: b}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], rewrite: {uri: /b, uriRegexRewrite: {match: a, rewrite: b}}",
-            &["IST0106 rewrite.uriRegexRewrite"],
-        ),
-        (
-            "route: [{destination: {host: a}}], rewrite: {uriRegexRewrite: {match: a}}",
-            &["IST0106 rewrite.uriRegexRewrite"],
-        ),
-        (
-            "route: [{destination: {host: a}}], rewrite: {uriRegexRewrite: {match: '(a', rewrite: b}}",
-            &["IST0106 rewrite.uriRegexRewrite.match"],
-        ),
-        (
-            "route: [{destination: {host: a}}], headers: {request: {set: {x-a: '%REQ(x-b)%'}, remove: [x-c]}}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], headers: {request: {set: {x-a: '50%'}}}",
-            &["IST0106 headers.request.set.x-a"],
-        ),
-        (
-            "route: [{destination: {host: a}}], headers: {request: {set: {host: b}}}",
-            &[],
-        ),
-        (
-            "route: [{destination: {host: a}}], headers: {request: {set: {host: b, ':authority': c}}}",
-            &["IST0106 headers.request.set"],
-        ),
-        (
-            "route: [{destination: {host: a}}], headers: {request: {set: {':path': b}}}",
-            &["IST0106 headers.request.set.:path"],
-        ),
-        (
-            "route: [{destination: {host: a}}], headers: {request: {remove: [Host]}}",
-            &["IST0106 headers.request.remove[0]"],
-        ),
-        (
-            "route: [{destination: {host: a}}], headers: {response: {add: {host: b}}}",
-            &["IST0106 headers.response.add.host"],
-        ),
-        (
-            "route: [{destination: {host: a}, headers: {request: {add: {'': b}}}}]",
-            &["IST0106 route[0].headers.request.add."],
-        ),
-    ]);
+    rules(FAULTS_CORS_REWRITES_AND_HEADERS);
 }
+
+const FAULTS_CORS_REWRITES_AND_HEADERS: &[Row] = &[
+    (
+        "route: [{destination: {host: a}}], fault: {}",
+        &["IST0106 fault"],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {abort: {httpStatus: 503, percentage: {value: 0.1}}}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {abort: {httpStatus: 199, percentage: {value: 1}}}",
+        &["IST0106 fault.abort.httpStatus"],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {abort: {grpcStatus: UNAVAILABLE, percentage: {value: 1}}}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {abort: {grpcStatus: NOPE, percentage: {value: 1}}}",
+        &["IST0106 fault.abort.grpcStatus"],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {abort: {http2Error: X, percentage: {value: 1}}}",
+        &["IST0106 fault.abort.http2Error"],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {abort: {httpStatus: 500, percentage: {value: 101}}}",
+        &["IST0106 fault.abort.percentage.value"],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {abort: {httpStatus: 500}}",
+        &["SP0210 fault.abort"],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {delay: {fixedDelay: 1s}}",
+        &["SP0210 fault.delay"],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {delay: {fixedDelay: 0s, percentage: {value: 1}}}",
+        &["IST0106 fault.delay.fixedDelay"],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {delay: {exponentialDelay: 1s, percentage: {value: 1}}}",
+        &["IST0106 fault.delay.exponentialDelay"],
+    ),
+    (
+        "route: [{destination: {host: a}}], fault: {delay: {fixedDelay: 1s, percent: 10}}",
+        &["IST0002 fault.delay.percent"],
+    ),
+    (
+        "route: [{destination: {host: a}}], corsPolicy: {allowOrigins: [{exact: 'https://a'}], allowMethods: [GET, POST], maxAge: 24h}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], corsPolicy: {allowMethods: [get]}",
+        &["IST0106 corsPolicy.allowMethods[0]"],
+    ),
+    (
+        "route: [{destination: {host: a}}], corsPolicy: {allowHeaders: ['x a']}",
+        &["IST0106 corsPolicy.allowHeaders[0]"],
+    ),
+    (
+        "route: [{destination: {host: a}}], corsPolicy: {exposeHeaders: ['']}",
+        &["IST0106 corsPolicy.exposeHeaders[0]"],
+    ),
+    (
+        "route: [{destination: {host: a}}], corsPolicy: {maxAge: 1500ms}",
+        &["IST0106 corsPolicy.maxAge"],
+    ),
+    (
+        "route: [{destination: {host: a}}], corsPolicy: {allowOrigins: [{regex: '('}]}",
+        &["IST0106 corsPolicy.allowOrigins[0].regex"],
+    ),
+    (
+        "route: [{destination: {host: a}}], corsPolicy: {allowOrigin: ['*']}",
+        &["IST0002 corsPolicy.allowOrigin"],
+    ),
+    (
+        "route: [{destination: {host: a}}], rewrite: {}",
+        &["IST0106 rewrite"],
+    ),
+    (
+        "route: [{destination: {host: a}}], rewrite: {authority: b}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], rewrite: {uri: /b, uriRegexRewrite: {match: a, rewrite: b}}",
+        &["IST0106 rewrite.uriRegexRewrite"],
+    ),
+    (
+        "route: [{destination: {host: a}}], rewrite: {uriRegexRewrite: {match: a}}",
+        &["IST0106 rewrite.uriRegexRewrite"],
+    ),
+    (
+        "route: [{destination: {host: a}}], rewrite: {uriRegexRewrite: {match: '(a', rewrite: b}}",
+        &["IST0106 rewrite.uriRegexRewrite.match"],
+    ),
+    (
+        "route: [{destination: {host: a}}], headers: {request: {set: {x-a: '%REQ(x-b)%'}, remove: [x-c]}}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], headers: {request: {set: {x-a: '50%'}}}",
+        &["IST0106 headers.request.set.x-a"],
+    ),
+    (
+        "route: [{destination: {host: a}}], headers: {request: {set: {host: b}}}",
+        &[],
+    ),
+    (
+        "route: [{destination: {host: a}}], headers: {request: {set: {host: b, ':authority': c}}}",
+        &["IST0106 headers.request.set"],
+    ),
+    (
+        "route: [{destination: {host: a}}], headers: {request: {set: {':path': b}}}",
+        &["IST0106 headers.request.set.:path"],
+    ),
+    (
+        "route: [{destination: {host: a}}], headers: {request: {remove: [Host]}}",
+        &["IST0106 headers.request.remove[0]"],
+    ),
+    (
+        "route: [{destination: {host: a}}], headers: {response: {add: {host: b}}}",
+        &["IST0106 headers.response.add.host"],
+    ),
+    (
+        "route: [{destination: {host: a}, headers: {request: {add: {'': b}}}}]",
+        &["IST0106 route[0].headers.request.add."],
+    ),
+];
 
 #[test]
 fn tls_and_tcp() {
