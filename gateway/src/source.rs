@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sallyport_config::api::kube;
 use sallyport_config::compile::{Compiled, compile};
@@ -48,6 +49,8 @@ pub(crate) struct Loaded {
     pub(crate) findings: Arc<Findings>,
     /// Directories in which a change of the input would show.
     pub(crate) directories: BTreeSet<PathBuf>,
+    /// When reading began.
+    pub(crate) begun: Instant,
 }
 
 /// The way from files to a snapshot, with the memory of what was good last.
@@ -102,6 +105,7 @@ impl Pipeline {
 
     /// Reads everything and compiles it.
     pub(crate) fn load(&mut self) -> Loaded {
+        let begun = Instant::now();
         let mut problems = Vec::new();
         let texts = self.files.read(&self.paths);
         problems.extend(texts.problems);
@@ -124,7 +128,7 @@ impl Pipeline {
                 problems,
                 ..Findings::default()
             };
-            return refused(findings, directories);
+            return refused(findings, directories, begun);
         };
         if built.set_is_empty {
             let message = if self.last_good.is_empty() {
@@ -139,7 +143,7 @@ impl Pipeline {
                 problems,
                 retained: built.retained,
             };
-            return refused(findings, directories);
+            return refused(findings, directories, begun);
         }
         let found = self.key_pairs.read_into(&mut built.snapshot);
         problems.extend(found.problems);
@@ -154,6 +158,7 @@ impl Pipeline {
                 retained: built.retained,
             }),
             directories,
+            begun,
         }
     }
 
@@ -220,11 +225,12 @@ struct Built {
     set_is_empty: bool,
 }
 
-fn refused(findings: Findings, directories: BTreeSet<PathBuf>) -> Loaded {
+fn refused(findings: Findings, directories: BTreeSet<PathBuf>, begun: Instant) -> Loaded {
     Loaded {
         snapshot: None,
         findings: Arc::new(findings),
         directories,
+        begun,
     }
 }
 
@@ -303,3 +309,6 @@ fn add_secret(
         file,
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,9 +54,11 @@ impl<'a> Url<'a> {
         let rest = rest.split('#').next()?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(end)?;
-        let host_end = authority
-            .rfind(':')
-            .filter(|colon| !authority[*colon..].contains(']'));
+        let host_end = authority.rfind(':').filter(|colon| {
+            authority
+                .get(*colon..)
+                .is_some_and(|tail| !tail.contains(']'))
+        });
         let (host, port) = match host_end {
             Some(colon) => (
                 authority.get(..colon)?,

@@ -126,7 +126,10 @@ impl Gateway {
     /// equal snapshot changes nothing but what is known to be wrong.
     pub(crate) async fn apply(&self, loaded: Loaded) {
         let Loaded {
-            snapshot, findings, ..
+            snapshot,
+            findings,
+            begun,
+            ..
         } = loaded;
         self.note(findings);
         let Some(snapshot) = snapshot else { return };
@@ -147,7 +150,14 @@ impl Gateway {
         self.record(Arc::clone(&generation), problems, unbound);
         self.listen(bound);
         self.unlisten_unwanted(&generation.snapshot).await;
-        log::info("config", format_args!("generation {id} is active"));
+        let snapshot = &generation.snapshot;
+        let values: &[(&str, &dyn std::fmt::Display)] = &[
+            ("listeners", &snapshot.listeners.len()),
+            ("clusters", &snapshot.clusters.len()),
+            ("took_ms", &begun.elapsed().as_millis()),
+        ];
+        let message = format_args!("generation {id} is active");
+        log::write(log::Level::Info, "config", message, values);
     }
 
     /// Tries again to bind what could not be bound; says nothing while that is so.

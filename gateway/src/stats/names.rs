@@ -68,7 +68,7 @@ names! {
     SERIES_DROPPED = Counter "sallyport_stats_overflow_total", "Requests counted without labels because the table of label sets was full.";
     GENERATION = Gauge "sallyport_config_generation", "Number of the generation that is served.";
     GENERATION_AGE = Gauge "sallyport_config_generation_age_seconds", "Seconds since the generation became active.";
-    REJECTED = Counter "sallyport_config_rejected_total", "Generations that were refused as a whole.";
+    REJECTED = Counter "sallyport_config_rejected_total", "Readings of the configuration in which something was refused.";
     OBJECTS_REJECTED = Gauge "sallyport_config_objects_rejected", "Objects whose last good state is served because the newest is broken.";
     DIAGNOSTICS = Gauge "sallyport_config_diagnostics", "Findings about the configuration, by level.";
     CERTIFICATE_EXPIRY = Gauge "sallyport_certificate_expiry_seconds", "Seconds until a certificate expires; negative when it has.";

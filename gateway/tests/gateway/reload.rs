@@ -98,6 +98,29 @@ fn a_route_changes_for_the_next_request_of_a_live_connection() {
 }
 
 #[test]
+fn a_swapped_mount_is_noticed() {
+    // As Kubernetes mounts a ConfigMap: visible links into a hidden directory that is swapped.
+    let scratch = Scratch::new("mount");
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    scratch.write("config/..1/a.yaml", &config(one.address));
+    scratch.write("config/..2/a.yaml", &config(two.address));
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, scratch.0.join("config").join(name)).unwrap();
+    };
+    link("..1", "..data");
+    link("..data/a.yaml", "a.yaml");
+    let gateway = Gateway::start(&scratch.0.join("config"), &["--port-map", "80=0"]);
+    let mut client = Client::connect(gateway.listener(80));
+    assert_eq!(client.get("api.example.com", "/").1, "one");
+    link("..2", "..data_tmp");
+    let path = |name: &str| scratch.0.join("config").join(name);
+    std::fs::rename(path("..data_tmp"), path("..data")).unwrap();
+    eventually("the new content", || {
+        (client.get("api.example.com", "/").1 == "two").then_some(())
+    });
+}
+
+#[test]
 fn the_same_content_changes_nothing() {
     let scratch = Scratch::new("same");
     let origin = Origin::start("origin");
