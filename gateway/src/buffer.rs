@@ -8,7 +8,7 @@ use std::cell::RefCell;
 /// Capacity of a buffer: one TLS record's payload, and a body's share per direction.
 pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 /// Buffers kept for later, per worker. More are given back to the allocator.
-const KEPT_MAX: usize = 256;
+const KEPT_MAX: usize = 128;
 
 /// The buffers that nobody uses at the moment. The last one given back is taken first: its memory
 /// is in the cache.

@@ -203,7 +203,6 @@ async fn run(options: WorkerOptions, receiver: mailbox::Receiver) {
     rt::spawn(Rc::clone(&worker.timers).run());
     rt::spawn(housekeeping(Rc::clone(&worker)));
     mailbox::obey(&worker, receiver).await;
-    worker.log.borrow_mut().flush();
 }
 
 async fn housekeeping(worker: Rc<Worker>) {

@@ -67,6 +67,8 @@ pub(crate) struct Socket {
     reader: Lane<ReadOrder, ReadOutcome>,
     writer: Lane<WriteOrder, WriteDone>,
     reading: Reading,
+    /// The read under way was started with an empty buffer.
+    parkable: bool,
     canceller: Option<Canceller>,
     buffers: Rc<Buffers>,
 }
@@ -105,6 +107,7 @@ impl Socket {
             reader: Lane::new(|clerk| read_orders(read, clerk)),
             writer: Lane::new(|clerk| write_orders(write, clerk)),
             reading: Reading::Nothing,
+            parkable: false,
             canceller: None,
             buffers,
         }
@@ -112,10 +115,18 @@ impl Socket {
 
     /// Starts to read behind the bytes that are in the buffer already, up to its capacity.
     pub(crate) fn start_read(&mut self, buffer: Vec<u8>) {
+        self.parkable = buffer.is_empty();
         let canceller = self.canceller.get_or_insert_with(Canceller::new);
         let order = ReadOrder::Read(buffer, canceller.handle());
         self.reader.order(order);
         self.reading = Reading::Into;
+    }
+
+    /// Starts to read as if parked already: a buffer is taken when something is there. Costs one
+    /// operation more than a read that has its buffer ready.
+    pub(crate) fn start_watch(&mut self) {
+        self.reader.order(ReadOrder::Watch);
+        self.reading = Reading::Parked;
     }
 
     /// Whether a read has been started and not been reported.
@@ -123,10 +134,10 @@ impl Socket {
         self.reading != Reading::Nothing
     }
 
-    /// Gives the buffer of a pending read back until there is something to read. Only for a read
-    /// that was started with an empty buffer. Poll the read on as if nothing had happened.
+    /// Gives the buffer of a pending read back until there is something to read. Poll the read on
+    /// as if nothing had happened. Nothing is done for a buffer that was not empty at the start.
     pub(crate) fn park(&mut self) {
-        if self.reading == Reading::Into {
+        if self.reading == Reading::Into && self.parkable {
             self.canceller = self.canceller.take().map(Canceller::cancel);
             self.reading = Reading::Parking;
         }

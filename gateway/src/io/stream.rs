@@ -67,6 +67,20 @@ impl Stream {
         }
     }
 
+    /// Starts to read without a buffer: one is taken when something is there.
+    pub(crate) fn start_watch(&mut self) {
+        match &mut self.tls {
+            None => self.socket.start_watch(),
+            Some(tls) => {
+                tls.plain = None;
+                tls.reading = true;
+                if tls.session.is_empty() && !self.socket.is_reading() {
+                    self.socket.start_watch();
+                }
+            }
+        }
+    }
+
     /// Whether a read has been started and not been reported.
     pub(crate) fn is_reading(&self) -> bool {
         self.tls
@@ -74,12 +88,10 @@ impl Stream {
             .map_or_else(|| self.socket.is_reading(), |tls| tls.reading)
     }
 
-    /// Gives the buffers of a pending read back until something comes. Only for a read that was
-    /// started without a partial buffer; poll it on as if nothing had happened.
+    /// Gives the buffers of a pending read back until something comes; poll it on as if nothing
+    /// had happened.
     pub(crate) fn park(&mut self) {
-        if self.tls.as_ref().is_none_or(|tls| tls.session.is_drained()) {
-            self.socket.park();
-        }
+        self.socket.park();
     }
 
     /// How the read went: the bytes appended, 0 at the end of the stream, and the buffer.
@@ -120,23 +132,6 @@ impl Stream {
             self.buffers.give(buffer);
             result
         })
-    }
-
-    /// Writes the whole buffer.
-    ///
-    /// # Errors
-    /// The peer is gone.
-    pub(crate) async fn write(&mut self, buffer: Vec<u8>) -> io::Result<()> {
-        self.start_write(buffer);
-        poll_fn(|context| self.poll_write(context)).await
-    }
-
-    /// Reads once, behind the bytes of `partial`.
-    pub(crate) async fn read(&mut self, partial: Option<Vec<u8>>) -> ReadDone {
-        if !self.is_reading() {
-            self.start_read(partial);
-        }
-        poll_fn(|context| self.poll_read(context)).await
     }
 
     /// Tells the peer that no more will come; reading goes on.

@@ -6,7 +6,6 @@
 //! its entry costs a new entry. One task sleeps until the first entry, and not at all while there
 //! is none.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -107,10 +106,10 @@ impl Timers {
         let serial = state.serial;
         queue.entries.push(Reverse((due, key, serial)));
         drop(queue);
-        if due < self.wakes_at.get() {
-            if let Some(waker) = self.sleeper.borrow_mut().take() {
-                waker.wake();
-            }
+        if due < self.wakes_at.get()
+            && let Some(waker) = self.sleeper.borrow_mut().take()
+        {
+            waker.wake();
         }
     }
 
@@ -235,6 +234,7 @@ impl<F: Future<Output = ()>> Future for Contained<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let poll = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context)));
-        poll.unwrap_or_else(|_: Box<dyn Any + Send>| Poll::Ready(()))
+        // The hook has reported it.
+        poll.unwrap_or(Poll::Ready(()))
     }
 }

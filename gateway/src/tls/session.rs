@@ -60,6 +60,11 @@ impl Session {
         self.received.is_empty() || self.incomplete
     }
 
+    /// Whether nothing is left of what was received.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.received.is_empty()
+    }
+
     /// Whether the peer has said that no more will come.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished

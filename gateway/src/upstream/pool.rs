@@ -23,9 +23,13 @@ const PARK_AFTER: Millis = Millis(1_000);
 /// All idle connections of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
-    clusters: RefCell<HashMap<Arc<str>, HashMap<SocketAddr, Rc<EndpointPool>>>>,
+    clusters: RefCell<HashMap<Arc<str>, Endpoints>>,
     idle: Rc<Cell<usize>>,
 }
+
+/// The endpoints of one cluster that connections were made to.
+#[derive(Debug, Default)]
+struct Endpoints(HashMap<SocketAddr, Rc<EndpointPool>>);
 
 /// The idle connections to one endpoint of one cluster.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ impl Pools {
     ) -> Box<[Rc<EndpointPool>]> {
         let mut clusters = self.clusters.borrow_mut();
         if !clusters.contains_key(cluster) {
-            clusters.insert(cluster.into(), HashMap::new());
+            clusters.insert(cluster.into(), Endpoints::default());
         }
         let name: Arc<str> = clusters
             .get_key_value(cluster)
@@ -67,7 +71,7 @@ impl Pools {
         let endpoints = clusters.entry(Arc::clone(&name)).or_default();
         addresses
             .map(|address| {
-                let pool = endpoints.entry(address).or_insert_with(|| {
+                let pool = endpoints.0.entry(address).or_insert_with(|| {
                     Rc::new(EndpointPool {
                         address,
                         cluster: Arc::clone(&name),
@@ -86,7 +90,7 @@ impl Pools {
     pub(crate) fn sweep(&self, now: Now, mut closed: impl FnMut(&str)) {
         let mut clusters = self.clusters.borrow_mut();
         clusters.retain(|name, endpoints| {
-            endpoints.retain(|_, pool| {
+            endpoints.0.retain(|_, pool| {
                 // One reference is this map's: no generation and no lease has another.
                 let forgotten = Rc::strong_count(pool) == 1;
                 for _ in 0..pool.sweep(now, forgotten) {
@@ -94,7 +98,7 @@ impl Pools {
                 }
                 !forgotten
             });
-            !endpoints.is_empty()
+            !endpoints.0.is_empty()
         });
     }
 }

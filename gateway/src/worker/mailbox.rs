@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::stop::Stop;
-use super::{Command, Worker};
+use super::{Command, Reply, Worker};
 use crate::conn;
 use crate::listen::{WorkerSockets, accept_loop};
 use crate::rt;
@@ -66,22 +66,26 @@ pub(super) async fn obey(worker: &Rc<Worker>, mut receiver: Receiver) {
     };
     let mut listeners = Listeners::default();
     while watch.readable().await.is_ok() {
-        match receiver.bell.read(&mut [0; WAKES]) {
-            // The other end is gone, and with it everybody who could stop us properly.
-            Ok(0) => return,
-            // There may be commands without a bell, never a bell without effect.
-            Ok(_) | Err(_) => {}
+        // Rings in vain happen; an end means that the other end is gone, and with it everybody who
+        // could stop us properly.
+        if matches!(receiver.bell.read(&mut [0; WAKES]), Ok(0)) {
+            return;
         }
         while let Ok(command) = receiver.queue.try_recv() {
             if let Command::Drain(limit, reply) = command {
                 let cut = drain(worker, &mut listeners, limit).await;
-                // Who asked may have given up.
-                drop(reply.send(cut));
+                worker.log.borrow_mut().flush();
+                answer(reply, cut);
                 return;
             }
             listeners.obey(worker, command);
         }
     }
+}
+
+/// Who asked may have given up: that is no error.
+fn answer<T>(reply: Reply<T>, answer: T) {
+    let _: Result<(), T> = reply.send(answer);
 }
 
 /// Tasks that accept, by listener.
@@ -91,22 +95,21 @@ struct Listeners {
 }
 
 impl Listeners {
-    /// Answers may find nobody waiting any more: that is no error.
     fn obey(&mut self, worker: &Rc<Worker>, command: Command) {
         match command {
             Command::Activate(generation, reply) => {
                 worker.activate(generation);
-                drop(reply.send(()));
+                answer(reply, ());
             }
             Command::Listen(sockets) => self.open(worker, sockets),
             Command::Unlisten(name, reply) => {
                 self.close(&name);
                 worker.guests.send_away(Some(&name));
                 // The sockets close with their tasks, which run before this one's next turn.
-                rt::spawn(async move { drop(reply.send(())) });
+                rt::spawn(async move { answer(reply, ()) });
             }
             Command::Lame => worker.guests.close(),
-            Command::Collect(reply) => drop(reply.send(worker.stats.borrow().report())),
+            Command::Collect(reply) => answer(reply, worker.stats.borrow().report()),
             Command::Drain(..) => {}
         }
     }

@@ -32,6 +32,10 @@ pub(crate) struct Scratch {
 /// Working memories that nobody uses.
 #[derive(Debug, Default)]
 pub(crate) struct ScratchPool {
+    #[expect(
+        clippy::vec_box,
+        reason = "a working memory is moved as a pointer, from request to request"
+    )]
     kept: RefCell<Vec<Box<Scratch>>>,
 }
 

@@ -175,7 +175,7 @@ fn write(
             index: &scratch.request,
             edits: &scratch.request_edits,
         };
-        let facts = ledger.record(conn, request, &view, now);
+        let facts = ledger.record(&conn.worker, &conn.link, conn.begun, request, &view, now);
         let mut sink = Sink {
             edits: &mut head,
             buf: &[],
@@ -271,9 +271,7 @@ impl EditSink for Sink<'_> {
 pub(super) async fn idle_until(conn: &mut Conn, until: Now) -> bool {
     conn.alarm.set(Some(until));
     loop {
-        if conn.input.is_empty() && !conn.stream.is_reading() {
-            conn.stream.start_read(None);
-        }
+        conn.listen();
         let happening = poll_fn(|context| match poll_client(conn, context) {
             Poll::Ready(happening) => Poll::Ready(happening),
             Poll::Pending => Poll::Pending,

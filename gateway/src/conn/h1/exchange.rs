@@ -144,7 +144,14 @@ fn edit_request(
         index: &scratch.request,
         edits: &scratch.clean_edits,
     };
-    let facts = ledger.record(conn, request, &view, conn.begun);
+    let facts = ledger.record(
+        &conn.worker,
+        &conn.link,
+        conn.begun,
+        request,
+        &view,
+        conn.begun,
+    );
     let mut sink = Sink {
         edits: &mut scratch.request_edits,
         buf: request.buf,
@@ -246,7 +253,7 @@ impl Flight<'_, '_> {
         loop {
             let due = earliest(Some(limit), self.exchange.deadline());
             self.conn.alarm.set(due);
-            self.listen();
+            self.conn.listen();
             let conn = &mut *self.conn;
             let what = poll_fn(|context| match connecting.as_mut().poll(context) {
                 Poll::Ready(result) => Poll::Ready(Ok(result)),
@@ -279,7 +286,7 @@ impl Flight<'_, '_> {
     /// Waits while only client and clock count.
     async fn rest(&mut self, until: Now) {
         self.conn.alarm.set(Some(until));
-        self.listen();
+        self.conn.listen();
         let happening = event::next(self.conn, None).await;
         let now = self.now();
         match happening {
@@ -293,19 +300,12 @@ impl Flight<'_, '_> {
         }
     }
 
-    /// Keeps a read pending on the client's side, unless something read waits to be used.
-    fn listen(&mut self) {
-        if self.conn.input.is_empty() && !self.conn.stream.is_reading() {
-            self.conn.stream.start_read(None);
-        }
-    }
-
     /// Starts what can be started, then waits for one thing to happen.
     async fn turn(&mut self) {
         if self.pump_up() || self.pump_down() {
             return;
         }
-        self.listen();
+        self.conn.listen();
         self.conn.alarm.set(self.exchange.deadline());
         let happening = event::next(self.conn, self.lease.as_mut()).await;
         let now = self.now();

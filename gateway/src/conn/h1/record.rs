@@ -12,8 +12,9 @@ use sallyport_core::time::Now;
 
 use super::Conn;
 use super::request::Request;
+use crate::conn::Link;
 use crate::stats::{Protocol, Sample};
-use crate::worker::Scratch;
+use crate::worker::{Scratch, Worker};
 
 /// What is noted of a request on its way.
 #[derive(Debug, Default)]
@@ -45,25 +46,27 @@ impl Ledger<'_> {
     /// The record of a request as it stands. `view` shows its fields.
     pub(super) fn record<'a>(
         &'a self,
-        conn: &'a Conn,
+        worker: &Worker,
+        link: &'a Link,
+        begun: Now,
         request: &'a Request<'a>,
         view: &'a HeaderView<'a>,
         now: Now,
     ) -> Record<'a> {
-        let tls = conn.link.tls.as_deref();
+        let tls = link.tls.as_deref();
         let response: &dyn HeaderLines = match &self.response {
             Some(capture) => capture,
             None => &NoHeaders,
         };
         let cluster = self.cluster.map_or("", |cluster| cluster.name.as_str());
         Record {
-            start_us: conn.worker.clock.unix_micros(conn.begun),
-            duration_us: now.since(conn.begun),
+            start_us: worker.clock.unix_micros(begun),
+            duration_us: now.since(begun),
             request_us: self.request_us,
             request_tx_us: self.request_tx_us,
             response_us: self.response_us,
             method: request.method,
-            scheme: conn.link.scheme().as_str(),
+            scheme: link.scheme().as_str(),
             authority: request.authority,
             path: request.target,
             original_path: "",
@@ -90,10 +93,10 @@ impl Ledger<'_> {
                 ""
             },
             attempts: self.attempts,
-            client: SocketAddr::new(request.client, conn.link.peer.port()),
-            peer: conn.link.peer,
-            local: conn.link.local,
-            sni: conn.link.sni().unwrap_or_default(),
+            client: SocketAddr::new(request.client, link.peer.port()),
+            peer: link.peer,
+            local: link.local,
+            sni: link.sni().unwrap_or_default(),
             route: self.route.map_or("", |route| route.name.as_str()),
             chain: "",
             tls_version: tls.map_or("", |tls| tls.version),
@@ -101,7 +104,7 @@ impl Ledger<'_> {
             peer_subject: "",
             peer_uri: "",
             hostname: "",
-            connection: conn.link.serial,
+            connection: link.serial,
         }
     }
 
@@ -134,7 +137,8 @@ impl Ledger<'_> {
                 index: &scratch.request,
                 edits: &scratch.request_edits,
             };
-            let record = self.record(conn, request, &view, now);
+            let (worker, link) = (&conn.worker, &conn.link);
+            let record = self.record(worker, link, conn.begun, request, &view, now);
             let mut log = conn.worker.log.borrow_mut();
             log.line(|out| line.write(&record, out));
         }

@@ -191,7 +191,11 @@ impl<'t> Flight<'_, 't> {
             index: &self.scratch.request,
             edits: &self.scratch.request_edits,
         };
-        let facts = self.ledger.record(self.conn, self.request, &view, now);
+        let (worker, link) = (&self.conn.worker, &self.conn.link);
+        let begun = self.conn.begun;
+        let facts = self
+            .ledger
+            .record(worker, link, begun, self.request, &view, now);
         let mut sink = Sink {
             edits: &mut self.scratch.response_edits,
             buf: &self.download.input,
