@@ -91,7 +91,8 @@ impl World {
             let Spec::VirtualService(spec) = &resource.spec else {
                 continue;
             };
-            for gateway in &spec.gateways {
+            // the reserved name means sidecars, also beside a Gateway of that name
+            for gateway in spec.gateways.iter().filter(|g| *g != "mesh") {
                 let list = world
                     .by_gateway
                     .entry(gateway_name(gateway, &resource.meta.namespace))

@@ -197,6 +197,18 @@ fn cluster(
     let rule = rules.rules.first().map(|r| r.resource);
     let tls = upstream_tls(draft, policy.tls, rule, &name);
     later(draft, service);
+    if let (Some(rule), Some(_)) = (
+        rule,
+        policy.balancer.and_then(|b| b.consistent_hash.as_ref()),
+    ) {
+        let message = format!("consistentHash is not served yet: {name} takes the fewest requests");
+        draft.report(
+            codes::SP0401,
+            rule,
+            "spec.trafficPolicy.loadBalancer",
+            message,
+        );
+    }
     Some(Cluster {
         host: service.host.to_string(),
         port: port.number,

@@ -5,7 +5,10 @@
 //! costs what its own hosts cost: exact names by hash, wildcards by their parents, and the names
 //! below a wildcard as a range in an order by reversed name.
 
+use crate::api::VirtualService;
 use crate::ir::HostPattern;
+use crate::world::{Typed, full_name};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Hosts of one server, by the namespace whose VirtualServices may use them.
@@ -42,6 +45,24 @@ pub(super) fn bare(host: &str) -> &str {
     host.split_once('/').map_or(host, |(_, name)| name)
 }
 
+/// Hosts of a VirtualService; a name without dot is a service of its namespace.
+pub(super) fn of_service<'w>(
+    service: Typed<'w, VirtualService>,
+    domain_suffix: &'w str,
+) -> impl Iterator<Item = Cow<'w, str>> {
+    service.spec.hosts.iter().map(move |host| {
+        if host.contains(['.', '*']) {
+            Cow::Borrowed(host.as_str())
+        } else {
+            Cow::Owned(full_name(
+                host,
+                &service.resource.meta.namespace,
+                domain_suffix,
+            ))
+        }
+    })
+}
+
 impl ServerHosts {
     /// Indexes sanitised hosts.
     pub(super) fn new(hosts: &[String]) -> Self {
@@ -62,14 +83,14 @@ impl ServerHosts {
 
     /// What a VirtualService of `namespace` with these hosts serves on the server: sorted, each
     /// pattern once.
-    pub(super) fn intersect<'h>(
+    pub(super) fn intersect(
         &self,
         namespace: &str,
-        hosts: impl Iterator<Item = &'h String>,
+        hosts: impl Iterator<Item = impl AsRef<str>>,
     ) -> Vec<HostPattern> {
         let mut found = Vec::new();
         for host in hosts {
-            let pattern = HostPattern::parse(host);
+            let pattern = HostPattern::parse(host.as_ref());
             for index in std::iter::once(&self.to_all).chain(self.to_one.get(namespace)) {
                 index.intersect(&pattern, &mut found);
             }

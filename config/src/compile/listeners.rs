@@ -5,7 +5,7 @@
 //! conflict the server that came first stays and the later one is skipped, with a diagnostic.
 
 use super::draft::Draft;
-use super::hosts::{ServerHosts, bare, sanitised};
+use super::hosts::{ServerHosts, bare, of_service, sanitised};
 use super::routes::{self, At};
 use super::tables::Table;
 use super::tcp::{self, Bytes};
@@ -339,7 +339,8 @@ fn table<'w>(
                 continue;
             }
             let namespace = &service.resource.meta.namespace;
-            let common = index.intersect(namespace, service.spec.hosts.iter());
+            let common =
+                index.intersect(namespace, of_service(service, &draft.world.domain_suffix));
             if common.is_empty() {
                 continue;
             }

@@ -6,13 +6,13 @@
 
 use super::clusters::{self, Asker};
 use super::draft::Draft;
-use super::hosts::ServerHosts;
+use super::hosts::{ServerHosts, of_service};
 use super::millis;
 use crate::api::VirtualService;
 use crate::api::virtual_service::RouteDestination;
 use crate::ir::{ClusterRef, HostPattern, Millis, TcpService, TcpTarget};
 use crate::resource::Resource;
-use crate::world::{Named, Typed, gateway_name};
+use crate::world::{Named, Typed, World, gateway_name};
 
 /// Envoy's default for idle TCP connections.
 const IDLE_TIMEOUT: Millis = Millis(3_600_000);
@@ -29,12 +29,10 @@ pub(super) struct Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    fn shares_a_host(&self, service: Typed<'_, VirtualService>) -> bool {
+    fn shares_a_host(&self, world: &World, service: Typed<'_, VirtualService>) -> bool {
         let namespace = &service.resource.meta.namespace;
-        !self
-            .hosts
-            .intersect(namespace, service.spec.hosts.iter())
-            .is_empty()
+        let hosts = of_service(service, &world.domain_suffix);
+        !self.hosts.intersect(namespace, hosts).is_empty()
     }
 
     fn concerns(
@@ -65,7 +63,8 @@ pub(super) fn route<'w>(
     services: &[Typed<'w, VirtualService>],
     at: Bytes<'_>,
 ) -> Option<TcpService> {
-    for service in services.iter().filter(|s| at.shares_a_host(**s)) {
+    let world = draft.world;
+    for service in services.iter().filter(|s| at.shares_a_host(world, **s)) {
         for (index, rule) in service.spec.tcp.iter().enumerate() {
             let applies = rule.match_.is_empty()
                 || rule.match_.iter().any(|m| {
@@ -94,7 +93,8 @@ pub(super) fn passthrough<'w>(
     at: Bytes<'_>,
 ) -> Vec<(Vec<HostPattern>, TcpService)> {
     let mut out = Vec::new();
-    for service in services.iter().filter(|s| at.shares_a_host(**s)) {
+    let world = draft.world;
+    for service in services.iter().filter(|s| at.shares_a_host(world, **s)) {
         for (index, rule) in service.spec.tls.iter().enumerate() {
             for (number, m) in rule.match_.iter().enumerate() {
                 if !at.concerns(

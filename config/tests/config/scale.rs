@@ -7,7 +7,7 @@ use sallyport_config::{View, model};
 use std::fmt::Write as _;
 
 /// `count` VirtualServices, each with its own host, on one Gateway.
-pub fn many(count: usize) -> String {
+fn many(count: usize) -> String {
     let mut text = String::from(
         "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: public, namespace: istio-system}\n\
          spec:\n  selector: {istio: ingressgateway}\n  servers:\n    \
