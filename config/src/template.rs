@@ -251,7 +251,8 @@ fn operator(text: &str) -> Result<(Piece, usize), FormatProblem> {
 fn argument(inner: &str) -> Option<(&str, &str)> {
     inner.match_indices(')').find_map(|(at, _)| {
         let tail = inner.get(at + 1..)?;
-        length(tail).and(inner.get(..at).map(|argument| (argument, tail)))
+        length(tail)?;
+        Some((inner.get(..at)?, tail))
     })
 }
 

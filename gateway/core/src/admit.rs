@@ -47,6 +47,10 @@ impl Claims {
 ///
 /// # Errors
 /// The answer of the policy that denied.
+#[allow(
+    clippy::result_large_err,
+    reason = "a denial is answered where it arises, never carried far"
+)]
 pub fn admit<'t>(tables: &'t Tables, call: &Call<'_>) -> Result<Admitted, Reply<'t>> {
     let mut admitted = Admitted::default();
     for policy in POLICIES {

@@ -291,8 +291,11 @@ fn json_key(key: &str) -> Box<[u8]> {
     out.into()
 }
 
+/// Lists the names of one kind that a format asks for.
+type List = fn(&Format, &mut dyn FnMut(&str));
+
 /// What a format asks for through `list`, pseudo names excluded: those are never looked up.
-fn names(form: &Form, list: fn(&Format, &mut dyn FnMut(&str))) -> Box<[Box<str>]> {
+fn names(form: &Form, list: List) -> Box<[Box<str>]> {
     let mut names: Vec<Box<str>> = Vec::new();
     let mut take = |format: &Format| {
         list(format, &mut |name| {

@@ -106,88 +106,45 @@ mod tests {
         reply.headers[0].1.clone().into_owned()
     }
 
+    /// Path, authority, scheme and port of a rule, the request's authority, and the location.
+    type Case = (
+        Option<&'static str>,
+        Option<&'static str>,
+        Option<&'static str>,
+        RedirectPort,
+        &'static str,
+        &'static str,
+    );
+
+    #[rustfmt::skip]
+    const CASES: &[Case] = &[
+        (Some("/new"), Some("foo.com"), None, Keep, "b:85", "http://foo.com/new?k=v"),
+        (Some("/new?z"), None, None, Keep, "b:85", "http://b:85/new?z"),
+        (Some("new"), None, None, Keep, "b", "http://b/new?k=v"),
+        (None, None, Some("https"), Number(80), "h:81", "https://h:80/foo?k=v"),
+        (None, None, None, Number(85), "b", "http://b:85/foo?k=v"),
+        (None, Some("c:1"), None, Number(85), "b", "http://c:1:85/foo?k=v"),
+        (None, None, Some("https"), Keep, "b:80", "https://b/foo?k=v"),
+        (None, None, Some("https"), Keep, "b:8080", "https://b:8080/foo?k=v"),
+        (None, None, Some("http"), Keep, "b:80", "http://b:80/foo?k=v"),
+        (None, None, Some("https"), NoPort, "[::1]:8080", "https://[::1]/foo?k=v"),
+        (None, None, Some("https"), Number(443), "b:80", "https://b/foo?k=v"),
+    ];
+
     #[test]
     fn a_location_keeps_what_the_rule_does_not_say() {
-        for (path, authority, scheme, port, host, want) in [
-            (
-                Some("/new"),
-                Some("foo.com"),
-                None,
-                Keep,
-                "b:85",
-                "http://foo.com/new?k=v",
-            ),
-            (
-                Some("/new?z"),
-                None,
-                None,
-                Keep,
-                "b:85",
-                "http://b:85/new?z",
-            ),
-            (Some("new"), None, None, Keep, "b", "http://b/new?k=v"),
-            (
-                None,
-                None,
-                Some("https"),
-                Number(80),
-                "h:81",
-                "https://h:80/foo?k=v",
-            ),
-            (None, None, None, Number(85), "b", "http://b:85/foo?k=v"),
-            (
-                None,
-                Some("c:1"),
-                None,
-                Number(85),
-                "b",
-                "http://c:1:85/foo?k=v",
-            ),
-            (None, None, Some("https"), Keep, "b:80", "https://b/foo?k=v"),
-            (
-                None,
-                None,
-                Some("https"),
-                Keep,
-                "b:8080",
-                "https://b:8080/foo?k=v",
-            ),
-            (
-                None,
-                None,
-                Some("http"),
-                Keep,
-                "b:80",
-                "http://b:80/foo?k=v",
-            ),
-            (
-                None,
-                None,
-                Some("https"),
-                NoPort,
-                "[::1]:8080",
-                "https://[::1]/foo?k=v",
-            ),
-            (
-                None,
-                None,
-                Some("https"),
-                Number(443),
-                "b:80",
-                "https://b/foo?k=v",
-            ),
-        ] {
+        for (path, authority, scheme, port, host, want) in CASES {
             let rule = Redirect {
                 status: 301,
-                path: path.map(|path: &str| PathRewrite::Full(path.to_owned())),
+                path: path.map(|path| PathRewrite::Full(path.to_owned())),
                 authority: authority.map(str::to_owned),
                 scheme: scheme.map(str::to_owned),
-                port,
+                port: *port,
             };
             let mut patterns = Patterns::default();
             let path = rule.path.as_ref().map(|p| PathRule::new(p, &mut patterns));
             let reply = redirect(&rule, path.as_ref(), &call(host));
-            assert_eq!(location(&reply), want, "{rule:?}");
+            assert_eq!(location(&reply), *want, "{rule:?}");
         }
     }
 

@@ -13,6 +13,8 @@ mod corpora;
 mod corpus;
 #[path = "core/deadlines.rs"]
 mod deadlines;
+#[path = "core/golden.rs"]
+mod golden;
 #[path = "core/model.rs"]
 mod model;
 #[path = "core/server.rs"]
