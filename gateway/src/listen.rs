@@ -174,6 +174,7 @@ fn is_absent(error: &io::Error) -> bool {
 
 impl Bound {
     fn add_tcp(&mut self, wanted: SocketAddr) -> io::Result<SocketAddr> {
+        refuse_sharing(wanted)?;
         let mut actual = wanted;
         let mut sockets = Vec::new();
         for _ in &self.workers {
@@ -221,6 +222,27 @@ impl Bound {
             worker.sockets.push((address.clone(), socket.into()));
         }
         self.addresses.push(address.clone());
+    }
+}
+
+/// `SO_REUSEPORT` would let a second gateway of the same user take half of the connections without
+/// a word. A socket that does not share finds out; our own listeners on the port do not count.
+fn refuse_sharing(wanted: SocketAddr) -> io::Result<()> {
+    if wanted.port() == 0 {
+        return Ok(());
+    }
+    let socket = Socket::new(Domain::for_address(wanted), Type::STREAM, None)?;
+    if wanted.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    let Err(error) = socket.bind(&wanted.into()) else {
+        return Ok(());
+    };
+    let ours = format!("(pid {})", std::process::id());
+    match owner::of(wanted) {
+        Some(owner) if !owner.ends_with(&ours) => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -86,6 +86,23 @@ fn a_taken_port_is_named_with_its_owner_and_the_others_serve() {
 }
 
 #[test]
+fn a_second_gateway_does_not_share_a_port_and_takes_it_over() {
+    let scratch = Scratch::new("second");
+    let origin = Origin::start("origin");
+    scratch.write("a.yaml", &config(origin.address));
+    let first = Gateway::start(&scratch.0, &["--port-map", "80=0"]);
+    let port = first.listener(80).port();
+    let map = format!("80={port}");
+    let second = Gateway::start(&scratch.0, &["--port-map", &map]);
+    let said = second.admin("/diagnostics");
+    assert!(said.contains("held by sallyport"), "{said}");
+    assert_eq!(second.ask("status", "GET", "/healthz/ready").0, 503);
+    drop(first);
+    let address = second.listener(port);
+    assert_eq!(Client::connect(address).get("api.example.com", "/").0, 200);
+}
+
+#[test]
 fn a_broken_start_waits_for_better_and_is_not_ready() {
     let scratch = Scratch::new("broken-start");
     scratch.write("a.yaml", "{ broken");
