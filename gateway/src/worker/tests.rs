@@ -1,6 +1,9 @@
 //! A worker on real sockets, on each driver.
 
+#[path = "../../core/tests/core/corpus.rs"]
+mod corpus;
 mod faults;
 mod http1;
+mod smuggling;
 mod support;
 mod tls;

@@ -264,6 +264,37 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
+    /// A head, its empty line included.
+    pub(super) fn head(&mut self) -> Option<String> {
+        self.until(b"\r\n\r\n")
+    }
+
+    /// So many bytes; `None` if the end comes first.
+    pub(super) fn whole(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.seen.len() < count {
+            if !self.more() {
+                return None;
+            }
+        }
+        Some(self.seen.drain(..count).collect())
+    }
+
+    /// A chunked body of the plainest form.
+    pub(super) fn whole_chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.until(b"\r\n")?;
+            let size = usize::from_str_radix(line.strip_suffix("\r\n")?, 16).ok()?;
+            let mut data = self.whole(size + 2)?;
+            assert!(data.ends_with(b"\r\n"));
+            data.truncate(size);
+            if size == 0 {
+                return Some(body);
+            }
+            body.append(&mut data);
+        }
+    }
+
     /// So many bytes, whatever they are.
     pub(super) fn take(&mut self, count: usize) -> String {
         self.exactly(count).0
