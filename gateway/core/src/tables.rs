@@ -50,6 +50,9 @@ pub struct Tables {
     lists: Vec<RouteList>,
 }
 
+/// A list that is not longer is not indexed by path.
+const UNINDEXED_RULES_MAX: usize = 4;
+
 /// Hosts of one route table.
 #[derive(Debug)]
 struct Hosts {
@@ -70,7 +73,8 @@ pub(crate) struct Host {
 struct RouteList {
     routes: Arc<[Route]>,
     rules: Box<[Rule]>,
-    paths: PathIndex,
+    /// `None` for a short list, where looking at each rule touches less memory.
+    paths: Option<PathIndex>,
 }
 
 /// Where an authority leads.
@@ -220,14 +224,18 @@ impl Tables {
     /// The first rule of a host that applies.
     pub(crate) fn rule(&self, host: Host, call: &Call<'_>, claims: &Claims) -> Option<Found<'_>> {
         let list = self.lists.get(host.list)?;
-        let found = list.paths.candidates(call.path).find_map(|position| {
-            let position = usize::try_from(position).ok()?;
-            let rule = list.rules.get(position)?;
-            rule.conditions
-                .hold(call, claims)
-                .then_some((position, rule))
-        });
-        let (position, rule) = found?;
+        let (position, rule) = match &list.paths {
+            None => {
+                let mut rules = list.rules.iter().enumerate();
+                rules.find(|(_, rule)| rule.conditions.hold(call, claims))
+            }
+            Some(paths) => paths.candidates(call.path).find_map(|position| {
+                let position = usize::try_from(position).ok()?;
+                let rule = list.rules.get(position)?;
+                let holds = rule.conditions.hold_for_candidate(call, claims);
+                holds.then_some((position, rule))
+            }),
+        }?;
         let route = list.routes.get(position)?;
         Some(Found { route, rule })
     }
@@ -277,7 +285,7 @@ impl Lists {
             .map(|route| Rule::new(route, clusters, patterns));
         self.lists.push(RouteList {
             rules: rules.collect(),
-            paths: PathIndex::new(routes),
+            paths: (routes.len() > UNINDEXED_RULES_MAX).then(|| PathIndex::new(routes)),
             routes: Arc::clone(routes),
         });
         self.known.insert(key, self.lists.len() - 1);

@@ -25,7 +25,7 @@ pub(super) fn first_failed(
     conditions: &Conditions,
     call: &Call<'_>,
 ) -> Option<String> {
-    if !path_matches(&matcher.path, conditions, call.path) {
+    if !conditions.path_holds(call.path) {
         return Some(format!(
             "uri {} does not match {}",
             path_words(&matcher.path),
@@ -35,25 +35,6 @@ pub(super) fn first_failed(
     let failed = conditions.first_failed(call, &Claims::default())?;
     let words = others(matcher, call).nth(failed);
     Some(words.unwrap_or_else(|| "a condition does not hold".to_owned()))
-}
-
-fn path_matches(wanted: &PathMatch, conditions: &Conditions, path: &str) -> bool {
-    let same =
-        |a: &str, b: &str, ignore_case: bool| a == b || (ignore_case && a.eq_ignore_ascii_case(b));
-    match wanted {
-        PathMatch::Any => true,
-        PathMatch::Exact {
-            path: wanted,
-            ignore_case,
-        } => same(path, wanted, *ignore_case),
-        PathMatch::Prefix {
-            prefix,
-            ignore_case,
-        } => path
-            .get(..prefix.len())
-            .is_some_and(|head| same(head, prefix, *ignore_case)),
-        PathMatch::Regex(_) => conditions.path_holds(path),
-    }
 }
 
 fn path_words(wanted: &PathMatch) -> String {

@@ -10,9 +10,19 @@ use smallvec::SmallVec;
 /// All conditions of a rule, in the order in which they are asked.
 #[derive(Debug)]
 pub(crate) struct Conditions {
-    /// A pattern for the path; the index has seen to all other conditions on it.
-    path: Option<Test>,
+    path: PathTest,
     others: Box<[Condition]>,
+}
+
+/// The condition on the path.
+#[derive(Debug)]
+enum PathTest {
+    Any,
+    /// The flag: ASCII case is ignored.
+    Exact(Box<str>, bool),
+    /// The flag: ASCII case is ignored.
+    Prefix(Box<str>, bool),
+    Regex(Test),
 }
 
 /// One condition beside the path.
@@ -47,10 +57,7 @@ pub(crate) enum Test {
 
 impl Conditions {
     pub(super) fn new(matcher: &Matcher, patterns: &mut Patterns) -> Self {
-        let path = match &matcher.path {
-            PathMatch::Regex(pattern) => Some(Test::regex(pattern, patterns)),
-            _ => None,
-        };
+        let path = PathTest::new(&matcher.path, patterns);
         let mut others = Vec::new();
         let mut plain = |condition: &Option<ValueMatch>, kind: fn(Test) -> Condition| {
             others.extend(condition.iter().map(|c| kind(Test::new(c, patterns))));
@@ -89,15 +96,24 @@ impl Conditions {
         }
     }
 
-    /// Whether a call that the index let through meets all conditions.
+    /// Whether a call meets all conditions.
     pub(super) fn hold(&self, call: &Call<'_>, claims: &Claims) -> bool {
         self.path_holds(call.path) && self.first_failed(call, claims).is_none()
     }
 
-    /// Whether the path meets the rule's pattern, if it has one.
+    /// Whether a call that the path index let through meets all conditions: of the path, the
+    /// index has seen to all but a regex.
+    pub(super) fn hold_for_candidate(&self, call: &Call<'_>, claims: &Claims) -> bool {
+        let path = match &self.path {
+            PathTest::Regex(test) => test.holds(call.path.as_bytes()),
+            PathTest::Any | PathTest::Exact(..) | PathTest::Prefix(..) => true,
+        };
+        path && self.first_failed(call, claims).is_none()
+    }
+
+    /// Whether the path meets its condition.
     pub(crate) fn path_holds(&self, path: &str) -> bool {
-        let path = path.as_bytes();
-        self.path.as_ref().is_none_or(|test| test.holds(path))
+        self.path.holds(path)
     }
 
     /// Position of the first condition beside the path that a call does not meet: conditions are
@@ -105,6 +121,42 @@ impl Conditions {
     pub(crate) fn first_failed(&self, call: &Call<'_>, claims: &Claims) -> Option<usize> {
         let mut others = self.others.iter();
         others.position(|condition| !condition.holds(call, claims))
+    }
+}
+
+impl PathTest {
+    fn new(path: &PathMatch, patterns: &mut Patterns) -> Self {
+        match path {
+            PathMatch::Any => Self::Any,
+            PathMatch::Exact { path, ignore_case } => {
+                Self::Exact(path.as_str().into(), *ignore_case)
+            }
+            PathMatch::Prefix {
+                prefix,
+                ignore_case,
+            } => Self::Prefix(prefix.as_str().into(), *ignore_case),
+            PathMatch::Regex(pattern) => Self::Regex(Test::regex(pattern, patterns)),
+        }
+    }
+
+    fn holds(&self, path: &str) -> bool {
+        let path = path.as_bytes();
+        let same = |a: &[u8], b: &str, fold: bool| {
+            let b = b.as_bytes();
+            if fold {
+                a.eq_ignore_ascii_case(b)
+            } else {
+                a == b
+            }
+        };
+        match self {
+            Self::Any => true,
+            Self::Exact(wanted, fold) => same(path, wanted, *fold),
+            Self::Prefix(wanted, fold) => path
+                .get(..wanted.len())
+                .is_some_and(|head| same(head, wanted, *fold)),
+            Self::Regex(test) => test.holds(path),
+        }
     }
 }
 
