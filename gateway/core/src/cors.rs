@@ -104,3 +104,6 @@ impl CorsRule {
         Some(reply)
     }
 }
+
+#[cfg(test)]
+mod tests;

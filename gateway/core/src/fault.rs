@@ -66,6 +66,110 @@ fn http_of_grpc(code: u8) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::{HeaderLines, Scheme};
+    use crate::flags::Flags;
+    use sallyport_config::ir::{FaultAbort, FaultDelay, Ppm};
+
+    /// One content type.
+    struct Type(&'static str);
+
+    impl HeaderLines for Type {
+        fn any(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+            name == "content-type" && visit(self.0.as_bytes())
+        }
+        fn first(&self, name: &str) -> Option<&[u8]> {
+            (name == "content-type").then_some(self.0.as_bytes())
+        }
+    }
+
+    #[test]
+    fn an_abort_speaks_the_callers_language() {
+        let half = Ppm(500_000);
+        for (status, content_type, die, want) in [
+            (
+                AbortStatus::Http(418),
+                "text/plain",
+                499_999,
+                Some((418, None)),
+            ),
+            (AbortStatus::Http(418), "text/plain", 500_000, None),
+            (AbortStatus::Grpc(14), "text/plain", 0, Some((503, None))),
+            (
+                AbortStatus::Grpc(14),
+                "application/grpc",
+                0,
+                Some((200, Some("14"))),
+            ),
+            (
+                AbortStatus::Grpc(14),
+                "application/grpc+proto",
+                0,
+                Some((200, Some("14"))),
+            ),
+            (
+                AbortStatus::Grpc(14),
+                "application/grpc-web",
+                0,
+                Some((503, None)),
+            ),
+        ] {
+            let headers = Type(content_type);
+            let call = Call {
+                scheme: Scheme::Http,
+                method: "POST",
+                authority: "a.com",
+                path: "/",
+                query: None,
+                headers: &headers,
+                client: ([127, 0, 0, 1], 1).into(),
+                peer: ([127, 0, 0, 1], 1).into(),
+                local: ([127, 0, 0, 1], 1).into(),
+                sni: None,
+            };
+            let fault = Fault {
+                delay: None,
+                abort: Some(FaultAbort {
+                    status,
+                    share: half,
+                }),
+            };
+            let dice = Dice {
+                abort: die,
+                ..Dice::default()
+            };
+            let have = abort(Some(&fault), &call, &dice).map(|reply| {
+                assert_eq!(
+                    (&*reply.details, reply.flags),
+                    ("fault_filter_abort", Flags::FI)
+                );
+                let mut headers = reply.headers.into_iter();
+                let code = headers.find(|(name, _)| name == "grpc-status");
+                assert_eq!(reply.body.is_empty(), code.is_some());
+                (reply.status, code.map(|(_, code)| code.into_owned()))
+            });
+            let want = want.map(|(status, code)| (status, code.map(str::to_owned)));
+            assert_eq!(have, want, "{status:?} for {content_type}");
+        }
+    }
+
+    #[test]
+    fn a_delay_falls_on_its_share() {
+        let fault = Fault {
+            delay: Some(FaultDelay {
+                duration: Millis(5),
+                share: Ppm(1),
+            }),
+            abort: None,
+        };
+        for (die, want) in [(0, Some(Millis(5))), (1, None)] {
+            let dice = Dice {
+                delay: die,
+                ..Dice::default()
+            };
+            assert_eq!(delay(Some(&fault), &dice), want);
+        }
+        assert_eq!(delay(None, &Dice::default()), None);
+    }
 
     #[test]
     fn grpc_statuses_have_an_http_one() {

@@ -249,3 +249,6 @@ impl Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
