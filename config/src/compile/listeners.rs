@@ -251,7 +251,7 @@ fn resolve_ports(world: &World, view: &View, gateway: Typed<'_, Gateway>, number
 #[derive(Debug, Default)]
 struct Services<'w> {
     of: HashMap<Named, Vec<Typed<'w, VirtualService>>>,
-    lists: HashMap<(usize, Named, u16, bool), usize>,
+    lists: HashMap<(usize, Option<(Named, u16, bool)>), usize>,
 }
 
 impl<'w> Services<'w> {
@@ -277,7 +277,8 @@ impl<'w> Services<'w> {
             .clone()
     }
 
-    /// The list of routes of a VirtualService on a server, made once.
+    /// The list of routes of a VirtualService on a server, made once; once for all servers when
+    /// nothing in it depends on the server.
     fn list(
         &mut self,
         draft: &mut Draft<'w>,
@@ -285,7 +286,9 @@ impl<'w> Services<'w> {
         at: At<'_>,
     ) -> usize {
         let address = std::ptr::from_ref(service.spec).addr();
-        let key = (address, at.gateway.clone(), at.port, at.tls);
+        let server =
+            routes::depend_on_server(draft, service).then(|| (at.gateway.clone(), at.port, at.tls));
+        let key = (address, server);
         if let Some(known) = self.lists.get(&key) {
             return *known;
         }
@@ -347,7 +350,9 @@ fn table<'w>(
             let list = services.list(draft, service, at);
             for pattern in common {
                 let host = table.host(pattern);
-                host.lists.push(list);
+                if host.lists.last() != Some(&list) {
+                    host.lists.push(list);
+                }
                 host.https_redirect = host.https_redirect.or(redirect);
             }
         }

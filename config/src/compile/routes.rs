@@ -8,7 +8,7 @@ use super::delegates::{self, Rule};
 use super::draft::Draft;
 use super::matches::catches_all;
 use crate::api::VirtualService;
-use crate::api::virtual_service::HttpMatchRequest;
+use crate::api::virtual_service::{Destination, HttpMatchRequest};
 use crate::diag::codes;
 use crate::ir::{Action, HeaderOps, Matcher, PathMatch, Route};
 use crate::resource::Resource;
@@ -52,6 +52,29 @@ pub(super) fn routes<'w>(
         }
     }
     out
+}
+
+/// Whether a VirtualService has different routes on different servers: by a match on port or
+/// gateway, by a redirect (its port), or by a destination that takes the server's port.
+pub(super) fn depend_on_server<'w>(
+    draft: &mut Draft<'w>,
+    service: Typed<'w, VirtualService>,
+) -> bool {
+    let takes_port = |to: Option<&Destination>| to.is_some_and(|to| to.port.is_none());
+    delegates::rules(draft, service).iter().any(|rule| {
+        let http = &*rule.http;
+        let routes = http.route.iter().map(|to| to.destination.as_ref());
+        let copies = http.mirrors.iter().map(|to| to.destination.as_ref());
+        http.redirect.is_some()
+            || http
+                .match_
+                .iter()
+                .any(|m| m.port != 0 || !m.gateways.is_empty())
+            || routes
+                .chain(copies)
+                .chain([http.mirror.as_ref()])
+                .any(takes_port)
+    })
 }
 
 /// Whether the static conditions of a block hold: port, gateways, and who the proxy is.
