@@ -223,6 +223,14 @@ impl Client {
         self.ask(&format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"))
     }
 
+    /// Sends bytes through a connection that has left HTTP, and waits for them to come back.
+    pub(crate) fn echo(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).unwrap();
+        let mut back = vec![0; bytes.len()];
+        self.0.read_exact(&mut back).unwrap();
+        assert_eq!(back, bytes);
+    }
+
     /// Whether the peer closes without sending anything more.
     pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
@@ -285,6 +293,9 @@ fn answer_all(stream: TcpStream, name: &str, arrive: &Sender<()>, released: &Mut
     stream.set_nodelay(true).unwrap();
     let mut stream = BufReader::new(stream);
     while let Ok((head, _)) = receive(&mut stream) {
+        if head.to_ascii_lowercase().contains("upgrade: websocket") {
+            return echo(stream);
+        }
         if head.contains(" /slow") {
             let _ = arrive.send(());
             let _ = released.lock().unwrap().recv_timeout(DEADLINE);
@@ -292,6 +303,20 @@ fn answer_all(stream: TcpStream, name: &str, arrive: &Sender<()>, released: &Mut
         let length = name.len();
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
         if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Agrees to leave HTTP, then sends back what comes.
+fn echo(mut stream: BufReader<TcpStream>) {
+    let agreed =
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let mut bytes = [0; 64];
+    let mut length = stream.get_mut().write(agreed).map_or(0, |_| bytes.len());
+    while length > 0 {
+        length = stream.read(&mut bytes).unwrap_or(0);
+        if stream.get_mut().write_all(&bytes[..length]).is_err() {
             return;
         }
     }
