@@ -24,6 +24,7 @@ mod virtual_service;
 pub(crate) mod words;
 mod workload;
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 pub(crate) use route_match::is_claim;
@@ -32,21 +33,25 @@ pub(crate) use workload::is_l4;
 use crate::diag::{Code, Diagnostic, Diagnostics, Level, codes};
 use crate::resource::{Resource, ResourceSet, Spec};
 
+/// Most regular expressions that a run remembers as good.
+const MAX_REMEMBERED: usize = 10_000;
+
 /// Judges every object by itself.
 #[must_use]
 pub fn check(set: &ResourceSet) -> Diagnostics {
     let mut found = Diagnostics::default();
+    let mut regexes = HashSet::new();
     for resource in set.iter() {
-        found.extend(check_one(resource));
+        found.extend(check_one(resource, &mut regexes));
     }
     found.sorted()
 }
 
-/// Judges one object.
-#[must_use]
-pub fn check_one(resource: &Resource) -> Vec<Diagnostic> {
+/// Judges one object. `regexes` are those that compile, so that each is tried once a run.
+fn check_one(resource: &Resource, regexes: &mut HashSet<String>) -> Vec<Diagnostic> {
     let mut scope = Scope {
         resource,
+        regexes,
         found: Vec::new(),
     };
     let to = &mut scope;
@@ -81,6 +86,7 @@ pub fn check_one(resource: &Resource) -> Vec<Diagnostic> {
 /// Where the findings about one object are collected.
 pub(crate) struct Scope<'a> {
     resource: &'a Resource,
+    regexes: &'a mut HashSet<String>,
     found: Vec<Diagnostic>,
 }
 
@@ -119,6 +125,20 @@ impl Scope<'_> {
     fn judge(&mut self, at: &Path<'_>, judgement: words::Judgement, help: &str) {
         if let Err(message) = judgement {
             self.error(at, message, help);
+        }
+    }
+
+    /// An error, if the text is not a regular expression. Compiling one costs more than all other
+    /// checks of an object, and thousands of objects tend to share a few of them.
+    fn regex(&mut self, at: &Path<'_>, text: &str, help: &str) {
+        if self.regexes.contains(text) {
+            return;
+        }
+        match words::regex(text) {
+            Ok(()) if self.regexes.len() < MAX_REMEMBERED => {
+                self.regexes.insert(text.to_owned());
+            }
+            judgement => self.judge(at, judgement, help),
         }
     }
 

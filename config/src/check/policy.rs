@@ -25,9 +25,9 @@ pub(super) fn string_match(value: &StringMatch, at: &Path<'_>, scope: &mut Scope
     if let Some(text) = &value.regex
         && text != "*"
     {
-        scope.judge(
+        scope.regex(
             &at.field("regex"),
-            words::regex(text),
+            text,
             "the syntax is RE2's: no look-around and no back-references",
         );
     }

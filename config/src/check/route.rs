@@ -567,5 +567,5 @@ fn rewrite_check(rewrite: &HttpRewrite, at: &Path<'_>, scope: &mut Scope<'_>) {
         );
         return;
     }
-    scope.judge(&at_regex.field("match"), words::regex(&by_regex.match_), "");
+    scope.regex(&at_regex.field("match"), &by_regex.match_, "");
 }

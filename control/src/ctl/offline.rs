@@ -3,12 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sallyport_config::compile::compile;
-use sallyport_config::diag::Level;
 use sallyport_config::ir::Snapshot;
-use sallyport_config::view::View;
-use sallyport_config::world::World;
-use sallyport_config::{check, parse};
+use sallyport_config::retain::LastGood;
+use sallyport_config::{View, pipeline};
 
 use super::args::Identity;
 use super::{Trouble, input};
@@ -30,16 +27,6 @@ pub(super) fn snapshot(paths: &[PathBuf], identity: &Identity) -> Result<Arc<Sna
         view.labels
             .insert(key.trim().to_owned(), value.trim().to_owned());
     }
-    let mut parsed = parse(&input::read(paths)?);
-    for finding in &check::check(&parsed.set) {
-        if let Some(key) = finding
-            .resource
-            .as_ref()
-            .filter(|_| finding.level == Level::Error)
-        {
-            parsed.set.remove(key);
-        }
-    }
-    let world = World::build(&parsed.set, &parsed.sources, &view.domain_suffix);
-    Ok(Arc::new(compile(&world, &view).snapshot))
+    let built = pipeline::build(&input::read(paths)?, &view, &mut LastGood::default());
+    Ok(Arc::new(built.snapshot))
 }
