@@ -13,23 +13,27 @@ pub(super) enum Side {
     Back,
 }
 
-/// A set of byte strings, each with a number.
+/// A set of byte strings, each with a number. A probe touches one slot and the bytes of one key.
 #[derive(Debug)]
 pub(super) struct AffixMap {
     side: Side,
     fold: bool,
-    entries: Vec<Entry>,
-    /// Open addressing; 0 is free, else index of the entry plus one. A power of two long.
-    slots: Box<[u32]>,
+    used: usize,
+    /// Open addressing, a power of two long.
+    slots: Box<[Slot]>,
+    /// All keys, one behind the other.
+    keys: Vec<u8>,
     /// Bit `n`: a key of length `n` exists.
     lengths: Vec<u64>,
 }
 
-#[derive(Debug)]
-struct Entry {
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
     hash: u64,
-    key: Box<[u8]>,
     value: u32,
+    start: u32,
+    /// Length of the key plus one; 0 is a free slot.
+    length: u32,
 }
 
 /// FNV-1a: cheap per byte, and a prefix's hash is a state on the way to the whole text's.
@@ -46,31 +50,40 @@ impl AffixMap {
         Self {
             side,
             fold,
-            entries: Vec::new(),
-            slots: Box::new([0; 2]),
+            used: 0,
+            slots: Box::new([Slot::default(); 2]),
+            keys: Vec::new(),
             lengths: Vec::new(),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.used == 0
     }
 
-    /// The number of this key, which is `fresh` if the key is new.
+    /// The number of this key, which is `fresh` if the key is new. Keys of more than 4 GiB
+    /// altogether are not kept.
     pub(super) fn insert(&mut self, key: &[u8], fresh: u32) -> u32 {
         let hash = self.hash(key);
         if let Some(known) = self.probe(hash, key) {
             return known;
         }
-        if (self.entries.len() + 1) * 2 > self.slots.len() {
+        let (Ok(start), Ok(length)) =
+            (u32::try_from(self.keys.len()), u32::try_from(key.len() + 1))
+        else {
+            return fresh;
+        };
+        if (self.used + 1) * 2 > self.slots.len() {
             self.grow();
         }
-        self.entries.push(Entry {
+        self.used += 1;
+        self.keys.extend_from_slice(key);
+        self.place(Slot {
             hash,
-            key: key.into(),
             value: fresh,
+            start,
+            length,
         });
-        self.place(self.entries.len() - 1, hash);
         let word = key.len() / 64;
         if self.lengths.len() <= word {
             self.lengths.resize(word + 1, 0);
@@ -84,7 +97,7 @@ impl AffixMap {
     /// Calls `visit` with the number and length of every key that the text begins (or ends) with,
     /// shortest first.
     pub(super) fn visit(&self, text: &[u8], mut visit: impl FnMut(u32, usize)) {
-        if self.entries.is_empty() {
+        if self.is_empty() {
             return;
         }
         let mut hash = BASIS;
@@ -154,10 +167,9 @@ impl AffixMap {
         let mut slot = self.first_slot(hash);
         loop {
             // At least half of the slots are free, so this ends.
-            let index = self.slots.get(slot)?.checked_sub(1)?;
-            let entry = self.entries.get(usize::try_from(index).ok()?)?;
-            if entry.hash == hash && self.same(&entry.key, key) {
-                return Some(entry.value);
+            let found = self.slots.get(slot).filter(|slot| slot.length > 0)?;
+            if found.hash == hash && self.same(self.key(found), key) {
+                return Some(found.value);
             }
             slot = (slot + 1) & (self.slots.len() - 1);
         }
@@ -176,25 +188,29 @@ impl AffixMap {
         usize::try_from(mixed & 0xffff_ffff).unwrap_or_default() & (self.slots.len() - 1)
     }
 
+    fn key(&self, slot: &Slot) -> &[u8] {
+        let start = usize::try_from(slot.start).unwrap_or_default();
+        let length = usize::try_from(slot.length).unwrap_or_default();
+        let end = start.saturating_add(length).saturating_sub(1);
+        self.keys.get(start..end).unwrap_or_default()
+    }
+
     fn grow(&mut self) {
-        self.slots = vec![0; self.slots.len() * 2].into();
-        let hashes: Vec<u64> = self.entries.iter().map(|entry| entry.hash).collect();
-        for (index, hash) in hashes.into_iter().enumerate() {
-            self.place(index, hash);
+        let larger = vec![Slot::default(); self.slots.len() * 2].into();
+        let old = std::mem::replace(&mut self.slots, larger);
+        for slot in old.iter().filter(|slot| slot.length > 0) {
+            self.place(*slot);
         }
     }
 
-    fn place(&mut self, index: usize, hash: u64) {
-        let Ok(stored) = u32::try_from(index + 1) else {
-            return;
-        };
-        let mut slot = self.first_slot(hash);
-        while let Some(taken) = self.slots.get_mut(slot) {
-            if *taken == 0 {
-                *taken = stored;
+    fn place(&mut self, slot: Slot) {
+        let mut at = self.first_slot(slot.hash);
+        while let Some(taken) = self.slots.get_mut(at) {
+            if taken.length == 0 {
+                *taken = slot;
                 return;
             }
-            slot = (slot + 1) & (self.slots.len() - 1);
+            at = (at + 1) & (self.slots.len() - 1);
         }
     }
 }
