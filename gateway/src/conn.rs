@@ -42,7 +42,37 @@ pub(crate) fn welcome(
     let Ok(socket) = Socket::adopt(arrival.stream, Rc::clone(&worker.buffers)) else {
         return;
     };
-    rt::spawn(serve(Rc::clone(worker), guest, socket, link));
+    let worker = Rc::clone(worker);
+    match kind(&worker, &link) {
+        Some(Kind::Http) => {
+            let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
+            rt::spawn(h1::serve(worker, guest, stream, link, Vec::new()));
+        }
+        Some(Kind::Tls) => rt::spawn(secure::serve(worker, guest, socket, link)),
+        // The listener is on its way out, or nothing routes there.
+        None => {}
+    }
+}
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// HTTP.
+    Http,
+    /// TLS first.
+    Tls,
+}
+
+/// What is spoken on a connection that has just been accepted.
+fn kind(worker: &Worker, link: &Link) -> Option<Kind> {
+    let active = worker.active();
+    let tables = &active.generation.tables;
+    let listener = tables.listener(tables.listener_named(&link.listener)?)?;
+    match &listener.kind {
+        ListenerKind::Tls(_) => Some(Kind::Tls),
+        ListenerKind::Plain(Service::Http(_)) => Some(Kind::Http),
+        ListenerKind::Plain(_) => None,
+    }
 }
 
 /// Whether a limit on connections is reached. A limit of the whole proxy is this worker's share.
@@ -65,37 +95,5 @@ fn local_address(door: &BoundAddress, arrival: &Arrival) -> SocketAddr {
         BoundAddress::Tcp(address) if !address.ip().is_unspecified() => *address,
         BoundAddress::Tcp(address) => arrival.stream.local_addr().unwrap_or(*address),
         BoundAddress::Unix(_) => NO_ADDRESS,
-    }
-}
-
-async fn serve(worker: Rc<Worker>, guest: Guest, socket: Socket, link: Link) {
-    let is_tls = {
-        let active = worker.active();
-        let tables = &active.generation.tables;
-        let listener = tables.listener_named(&link.listener);
-        let listener = listener.and_then(|index| tables.listener(index));
-        listener.map(|listener| matches!(listener.kind, ListenerKind::Tls(_)))
-    };
-    match is_tls {
-        Some(true) => secure::serve(worker, guest, socket, link).await,
-        Some(false) => {
-            let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
-            speak(worker, guest, stream, link, Vec::new()).await;
-        }
-        // The listener is on its way out.
-        None => {}
-    }
-}
-
-/// Speaks what is spoken there. `early` came with the handshake.
-async fn speak(worker: Rc<Worker>, guest: Guest, stream: Stream, link: Link, early: Vec<u8>) {
-    let is_http = {
-        let active = worker.active();
-        let place = link.place(&active.generation);
-        let service = place.and_then(|place| active.generation.tables.service(place));
-        matches!(service, Some(Service::Http(_)))
-    };
-    if is_http {
-        h1::serve(worker, guest, stream, link, early).await;
     }
 }

@@ -8,7 +8,7 @@ mod mailbox;
 mod scratch;
 mod stop;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -157,6 +157,8 @@ pub(crate) struct Worker {
     pub(crate) pools: Pools,
     /// Client connections.
     pub(crate) guests: Guests,
+    /// Copies of requests under way.
+    pub(crate) mirrors: Cell<usize>,
     active: RefCell<Rc<Active>>,
 }
 
@@ -174,6 +176,7 @@ impl Worker {
             log: RefCell::new(options.access_log),
             pools: Pools::default(),
             guests: Guests::default(),
+            mirrors: Cell::new(0),
             active: RefCell::new(Rc::new(Active::new(options.generation))),
         };
         worker.point_log();

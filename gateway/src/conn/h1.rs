@@ -9,6 +9,7 @@ mod download;
 mod event;
 mod exchange;
 mod head;
+mod mirror;
 mod record;
 mod request;
 mod transit;
@@ -91,7 +92,8 @@ pub(crate) async fn serve(
             return;
         }
         let mut scratch = conn.worker.scratch.take();
-        fate = request::serve(&mut conn, &mut scratch).await;
+        // Boxed, so that an idle connection does not hold room for a request.
+        fate = Box::pin(request::serve(&mut conn, &mut scratch)).await;
         conn.worker.scratch.give(scratch);
     }
     if fate == Fate::Close {

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use rustls::{CipherSuite, ProtocolVersion};
-use sallyport_config::ir::Millis;
+use sallyport_config::ir::{Millis, Service};
 
 use super::link::TlsFacts;
-use super::{Link, speak};
+use super::{Link, h1};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::tls::handshake::{self, Refused};
+use crate::tls::session::Session;
 use crate::worker::{Guest, Worker};
 
 /// A handshake must be complete within this.
@@ -18,11 +19,23 @@ const HANDSHAKE_TIME: Millis = Millis(10_000);
 /// Shakes hands, then speaks what the chain says.
 pub(super) async fn serve(worker: Rc<Worker>, guest: Guest, mut socket: Socket, mut link: Link) {
     let mut early = Vec::new();
-    let shaken = shake(&worker, &mut socket, &mut link, &mut early).await;
+    // Boxed, so that what only a handshake needs goes with it.
+    let shaken = Box::pin(shake(&worker, &mut socket, &mut link, &mut early)).await;
     worker.stats.borrow_mut().handshake(shaken.is_ok());
     let Ok(session) = shaken else { return };
     let stream = Stream::tls(socket, session, Rc::clone(&worker.buffers));
-    speak(worker, guest, stream, link, early).await;
+    if speaks_http(&worker, &link) {
+        // Boxed: the room for it is not needed while shaking hands, nor the other way round.
+        Box::pin(h1::serve(worker, guest, stream, link, early)).await;
+    }
+}
+
+/// Whether the chain that was chosen speaks HTTP.
+fn speaks_http(worker: &Worker, link: &Link) -> bool {
+    let active = worker.active();
+    let place = link.place(&active.generation);
+    let service = place.and_then(|place| active.generation.tables.service(place));
+    matches!(service, Some(Service::Http(_)))
 }
 
 async fn shake(
@@ -30,7 +43,7 @@ async fn shake(
     socket: &mut Socket,
     link: &mut Link,
     early: &mut Vec<u8>,
-) -> Result<crate::tls::session::Session, Refused> {
+) -> Result<Box<Session>, Refused> {
     let alarm = worker.timers.alarm();
     alarm.set(Some(worker.timers.now() + HANDSHAKE_TIME));
     let hello = handshake::hello(socket, &alarm).await?;
@@ -56,7 +69,7 @@ async fn shake(
             .negotiated_cipher_suite()
             .map_or("", |suite| cipher_name(suite.suite())),
     }));
-    Ok(session)
+    Ok(Box::new(session))
 }
 
 /// As OpenSSL, and so Envoy, writes it.

@@ -20,7 +20,7 @@ pub(crate) struct Stream {
 /// What TLS adds to a stream.
 #[derive(Debug)]
 struct Tls {
-    session: Session,
+    session: Box<Session>,
     /// Where decrypted bytes of the read under way go; `None` takes a buffer when they are there.
     plain: Option<Vec<u8>>,
     reading: bool,
@@ -39,7 +39,7 @@ impl Stream {
     }
 
     /// A TLS stream whose handshake is done.
-    pub(crate) fn tls(socket: Socket, session: Session, buffers: Rc<Buffers>) -> Self {
+    pub(crate) fn tls(socket: Socket, session: Box<Session>, buffers: Rc<Buffers>) -> Self {
         let tls = Tls {
             session,
             plain: None,

@@ -34,15 +34,15 @@ use crate::upstream::{Lease, Upstream, connect_failure};
 use crate::worker::Scratch;
 
 /// A request on its way.
-struct Flight<'a, 't> {
-    conn: &'a mut Conn,
-    scratch: &'a mut Scratch,
-    request: &'a Request<'t>,
-    plan: &'a Plan<'t>,
+pub(super) struct Flight<'a, 't> {
+    pub(super) conn: &'a mut Conn,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) request: &'a Request<'t>,
+    pub(super) plan: &'a Plan<'t>,
     cluster: &'t Cluster,
     upstream: &'t Rc<Upstream>,
     exchange: Exchange<'a>,
-    upload: Upload,
+    pub(super) upload: Upload,
     download: Download,
     lease: Option<Lease>,
     /// The current try's head has been handed to the socket; and has been sent.
@@ -172,9 +172,9 @@ impl Flight<'_, '_> {
         loop {
             match self.exchange.next() {
                 Step::Connect { attempt, fresh } => self.connect(attempt, fresh).await,
-                Step::Send { replay, .. } => {
+                Step::Send { replay, mirror } => {
                     if !self.try_begun {
-                        self.begin_try(replay);
+                        self.begin_try(replay, mirror);
                     }
                     self.turn().await;
                 }

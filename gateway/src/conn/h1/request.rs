@@ -1,6 +1,7 @@
 //! One request from its head to the decision about it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use sallyport_config::model::Dice;
 use sallyport_core::admit::admit;
@@ -34,7 +35,7 @@ pub(super) struct Request<'a> {
     /// Address of the client, as far as it can be trusted.
     pub(super) client: IpAddr,
     /// What it is served by.
-    pub(super) active: &'a Active,
+    pub(super) active: &'a Rc<Active>,
 }
 
 impl<'a> Request<'a> {

@@ -14,6 +14,8 @@ pub(super) struct Upload {
     framing: Framing,
     /// Payload taken from the client, for another try.
     kept: Vec<u8>,
+    /// Bytes of payload taken from the client.
+    payload: u64,
     /// Framed, and not being written yet.
     pub(super) out: Vec<u8>,
     /// All of the body has been taken from the client.
@@ -35,6 +37,7 @@ impl Upload {
             transit,
             framing,
             kept: Vec::new(),
+            payload: 0,
             out: Vec::new(),
             told: false,
         }
@@ -70,6 +73,7 @@ impl Upload {
         let copy = keeps.then_some(&mut self.kept);
         let moved = self.transit.pass(input, &mut self.out, copy)?;
         self.taken = moved.done;
+        self.payload += moved.payload;
         Ok(moved)
     }
 
@@ -91,6 +95,12 @@ impl Upload {
         if chunked && self.taken {
             out.extend_from_slice(LAST_CHUNK);
         }
+    }
+
+    /// The whole body, if it has come and was kept.
+    pub(super) fn whole(&self) -> Option<&[u8]> {
+        let kept = u64::try_from(self.kept.len()).unwrap_or(u64::MAX);
+        (self.taken && kept == self.payload).then_some(&self.kept)
     }
 
     /// Appends what waits to `out`, if it fits.

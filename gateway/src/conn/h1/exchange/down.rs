@@ -237,7 +237,8 @@ impl<'t> Flight<'_, 't> {
         }
         if !self.conn.stream.is_writing() {
             let now = self.now();
-            if self.download.out.is_empty() && !self.download.broken {
+            let waits = !self.download.input.is_empty() && !self.download.done;
+            if self.download.out.is_empty() && waits && !self.download.broken {
                 if self.download.out.capacity() == 0 {
                     self.download.out = self.conn.worker.buffers.take();
                 }

@@ -8,11 +8,12 @@ use sallyport_core::h1::{BodyKind, RequestLine, encode_request};
 use sallyport_core::hygiene::set_attempt;
 use sallyport_core::time::Now;
 
+use super::super::mirror;
 use super::Flight;
 
 impl Flight<'_, '_> {
     /// Writes the head, with as much of the body as is there and fits.
-    pub(super) fn begin_try(&mut self, replay: bool) {
+    pub(super) fn begin_try(&mut self, replay: bool, mirror: bool) {
         self.try_begun = true;
         let attempt = self.exchange.attempts().tried;
         let scratch = &mut *self.scratch;
@@ -43,6 +44,9 @@ impl Flight<'_, '_> {
         } else if head.body != BodyKind::None {
             self.take_body();
             self.upload.join(&mut out);
+        }
+        if mirror && !self.plan.mirrors.is_empty() {
+            mirror::start(self);
         }
         if let Some(stream) = self.lease.as_mut().and_then(|lease| lease.stream()) {
             stream.start_write(out);
