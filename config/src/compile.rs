@@ -1,7 +1,7 @@
 //! The one translation of Istio's semantics: a [`World`] seen by a [`View`] becomes a [`Snapshot`].
 //!
 //! Passes, one a file: `listeners` merges Gateway servers into sockets, `tls` and `tcp` fill
-//! filter chains, `hosts` intersects names, `delegates` flattens VirtualServices, `routes`,
+//! filter chains, `hosts` intersects names, `virtual_hosts` binds rules to them, `delegates` flattens VirtualServices, `routes`,
 //! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` resolves
 //! destinations, `settings` reads the mesh's. Compiling never fails: what is broken disables
 //! itself and says so.
@@ -21,6 +21,7 @@ mod settings;
 mod tables;
 mod tcp;
 mod tls;
+mod virtual_hosts;
 
 use crate::diag::Diagnostics;
 use crate::ir::{Millis, Snapshot};

@@ -1,7 +1,12 @@
 //! Tests of the crate from outside: golden cases.
 #![allow(
     clippy::disallowed_methods,
-    reason = "tests read their cases from files"
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that cannot read its case has to end"
 )]
 
 #[path = "config/golden.rs"]

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::millis;
 use crate::api::destination_rule::{
     ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy,
-    LoadBalancerSettings, SimpleLb, TrafficPolicy,
+    LoadBalancerSettings, SimpleLb, Subset, TrafficPolicy,
 };
 use crate::api::virtual_service::Destination;
 use crate::diag::codes;
@@ -181,19 +181,7 @@ fn cluster(
     let tcp = pool.and_then(|p| p.tcp.as_ref());
     let http = pool.and_then(|p| p.http.as_ref());
     let mesh_timeout = world.mesh.connect_timeout.map(millis).filter(|t| t.0 > 0);
-    let selected = port
-        .instances
-        .iter()
-        .filter(|i| chosen.is_none_or(|s| covers(&i.labels, &s.labels)));
-    let endpoint = |i: &crate::world::Instance| Endpoint {
-        address: i.address,
-        weight: i.weight,
-        locality: i.locality.to_string(),
-        workload: i.workload.to_string(),
-    };
-    let mut endpoints: Vec<Endpoint> = selected.map(endpoint).collect();
-    endpoints.sort_by_key(|e| e.address);
-    endpoints.dedup_by_key(|e| e.address);
+    let endpoints = endpoints(port, chosen);
     let rule = rules.rules.first().map(|r| r.resource);
     let tls = upstream_tls(draft, policy.tls, rule, &name);
     later(draft, service);
@@ -235,6 +223,24 @@ fn cluster(
         tls,
         name,
     })
+}
+
+/// Endpoints of a port, or of a subset of it, in a stable order.
+fn endpoints(port: &ServicePort, subset: Option<&Subset>) -> Vec<Endpoint> {
+    let selected = port
+        .instances
+        .iter()
+        .filter(|i| subset.is_none_or(|s| covers(&i.labels, &s.labels)));
+    let endpoint = |i: &crate::world::Instance| Endpoint {
+        address: i.address,
+        weight: i.weight,
+        locality: i.locality.to_string(),
+        workload: i.workload.to_string(),
+    };
+    let mut endpoints: Vec<Endpoint> = selected.map(endpoint).collect();
+    endpoints.sort_by_key(|e| e.address);
+    endpoints.dedup_by_key(|e| e.address);
+    endpoints
 }
 
 /// The policies of a port: its own in place of all, else the subset's over the host's by block.

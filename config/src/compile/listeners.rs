@@ -5,36 +5,30 @@
 //! conflict the server that came first stays and the later one is skipped, with a diagnostic.
 
 use super::draft::Draft;
-use super::hosts::{ServerHosts, bare, of_service, sanitised};
-use super::routes::{self, At};
-use super::tables::Table;
+use super::hosts::{ServerHosts, bare, sanitised};
 use super::tcp::{self, Bytes};
 use super::tls;
+use super::virtual_hosts::{Services, http};
 use crate::api::gateway::{Server as Declared, ServerTlsMode, ServerTlsSettings};
-use crate::api::{Gateway, IntOrString, VirtualService};
+use crate::api::{Gateway, IntOrString};
 use crate::diag::codes;
-use crate::ir::{
-    Bind, FilterChain, HostPattern, HttpService, Listener, ListenerKind, Origin, RouteTableId,
-    Service,
-};
+use crate::ir::{Bind, FilterChain, HostPattern, Listener, ListenerKind, Origin, Service};
 use crate::view::View;
 use crate::world::{Named, Typed, World, name_of};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// Label by which a Gateway opts out of port translation.
 const NO_TRANSLATION: &str = "experimental.istio.io/disable-gateway-port-translation";
-/// Annotation of a Gateway: status of `httpsRedirect`.
-const REDIRECT_CODE: &str = "sallyport.io/redirect-code";
 
 /// One server of one Gateway on one socket.
 #[derive(Debug, Clone)]
-struct Server<'w> {
-    gateway: Typed<'w, Gateway>,
-    name: Named,
-    declared: &'w Declared,
+pub(super) struct Server<'w> {
+    pub(super) gateway: Typed<'w, Gateway>,
+    pub(super) name: Named,
+    pub(super) declared: &'w Declared,
     /// `port.number` as written.
-    number: u16,
-    hosts: Vec<String>,
+    pub(super) number: u16,
+    pub(super) hosts: Vec<String>,
     path: String,
 }
 
@@ -244,140 +238,6 @@ fn resolve_ports(world: &World, view: &View, gateway: Typed<'_, Gateway>, number
     } else {
         found
     }
-}
-
-/// VirtualServices of each Gateway as the view sees them: private ones first, then those exported
-/// by name, then public ones; each group by age.
-#[derive(Debug, Default)]
-struct Services<'w> {
-    of: HashMap<Named, Vec<Typed<'w, VirtualService>>>,
-    lists: HashMap<(usize, Option<(Named, u16, bool)>), usize>,
-}
-
-impl<'w> Services<'w> {
-    fn of(&mut self, draft: &Draft<'w>, server: &Server<'w>) -> Vec<Typed<'w, VirtualService>> {
-        let default = &draft.world.mesh.default_virtual_service_export_to;
-        let all = || {
-            let all = draft.world.virtual_services_of(server.gateway.resource);
-            let seen = all.filter_map(|s| {
-                Some((
-                    draft
-                        .view
-                        .exported(&s.spec.export_to, default, &s.resource.meta.namespace)?,
-                    s,
-                ))
-            });
-            let mut seen: Vec<_> = seen.collect();
-            seen.sort_by_key(|(how, _)| *how);
-            seen.into_iter().map(|(_, service)| service).collect()
-        };
-        self.of
-            .entry(server.name.clone())
-            .or_insert_with(all)
-            .clone()
-    }
-
-    /// The list of routes of a VirtualService on a server, made once; once for all servers when
-    /// nothing in it depends on the server.
-    fn list(
-        &mut self,
-        draft: &mut Draft<'w>,
-        service: Typed<'w, VirtualService>,
-        at: At<'_>,
-    ) -> usize {
-        let address = std::ptr::from_ref(service.spec).addr();
-        let server =
-            routes::depend_on_server(draft, service).then(|| (at.gateway.clone(), at.port, at.tls));
-        let key = (address, server);
-        if let Some(known) = self.lists.get(&key) {
-            return *known;
-        }
-        let routes = routes::routes(draft, service, at);
-        let list = draft.tables.list(routes);
-        self.lists.insert(key, list);
-        list
-    }
-}
-
-fn http<'w>(
-    draft: &mut Draft<'w>,
-    services: &mut Services<'w>,
-    servers: &[Server<'w>],
-    name: String,
-    tls: bool,
-) -> Service {
-    let table = table(draft, services, servers, name, tls);
-    let first = servers.first();
-    let web = |s: &Server<'_>| {
-        s.declared
-            .port
-            .as_ref()
-            .is_some_and(|p| p.protocol.eq_ignore_ascii_case("grpc-web"))
-    };
-    Service::Http(HttpService {
-        routes: table,
-        server_port: first.map_or(0, |s| s.number),
-        grpc_web: servers.iter().any(web),
-    })
-}
-
-fn table<'w>(
-    draft: &mut Draft<'w>,
-    services: &mut Services<'w>,
-    servers: &[Server<'w>],
-    name: String,
-    tls: bool,
-) -> RouteTableId {
-    let mut table = Table::new(name);
-    for server in servers {
-        let redirect = redirect_code(server);
-        let index = ServerHosts::new(&server.hosts);
-        let at = At {
-            gateway: &server.name,
-            port: server.number,
-            tls,
-        };
-        for service in services.of(draft, server) {
-            if service.spec.http.is_empty() {
-                continue;
-            }
-            let namespace = &service.resource.meta.namespace;
-            let common =
-                index.intersect(namespace, of_service(service, &draft.world.domain_suffix));
-            if common.is_empty() {
-                continue;
-            }
-            let list = services.list(draft, service, at);
-            for pattern in common {
-                let host = table.host(pattern);
-                if host.lists.last() != Some(&list) {
-                    host.lists.push(list);
-                }
-                host.https_redirect = host.https_redirect.or(redirect);
-            }
-        }
-        if redirect.is_some() {
-            for host in &server.hosts {
-                let host = table.host(HostPattern::parse(bare(host)));
-                host.https_redirect = host.https_redirect.or(redirect);
-            }
-        }
-    }
-    draft.tables.add(table)
-}
-
-/// Status of the server's `httpsRedirect`, if it has one.
-fn redirect_code(server: &Server<'_>) -> Option<u16> {
-    server
-        .declared
-        .tls
-        .as_ref()
-        .filter(|tls| tls.https_redirect)?;
-    let annotation = server.gateway.resource.meta.annotations.get(REDIRECT_CODE);
-    let code = annotation
-        .and_then(|text| text.parse().ok())
-        .filter(|code| matches!(code, 301 | 302 | 303 | 307 | 308));
-    Some(code.unwrap_or(301))
 }
 
 fn chain_name(server: &Server<'_>, bind: &Bind) -> String {
