@@ -1,4 +1,4 @@
-//! Tests of the crate from outside: golden cases.
+//! Tests of the crate from outside: golden cases, views, size.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -13,3 +13,5 @@
 mod golden;
 #[path = "config/scale.rs"]
 mod scale;
+#[path = "config/views.rs"]
+mod views;
