@@ -53,8 +53,8 @@ pub(crate) struct Loaded {
     pub(crate) begun: Instant,
 }
 
-/// The way from files to a snapshot, with the memory of what was good last.
-#[derive(Debug)]
+/// The way from files to a snapshot, with the memory of what was good last. Not to be printed: it
+/// holds the texts of Secrets.
 pub(crate) struct Pipeline {
     paths: Vec<PathBuf>,
     credentials: Option<PathBuf>,
@@ -63,6 +63,14 @@ pub(crate) struct Pipeline {
     key_pairs: KeyPairs,
     last_good: LastGood,
     state: Option<State>,
+    memory: Option<(Input, Arc<Built>)>,
+}
+
+/// What is compiled.
+#[derive(PartialEq, Eq)]
+struct Input {
+    files: Vec<(String, String)>,
+    credentials: Vec<Credential>,
 }
 
 impl Pipeline {
@@ -91,6 +99,7 @@ impl Pipeline {
             key_pairs: KeyPairs::default(),
             last_good: last_good.unwrap_or_default(),
             state,
+            memory: None,
         }
     }
 
@@ -119,9 +128,11 @@ impl Pipeline {
             }
             None => Vec::new(),
         };
-        // A defect in the compiler must not end a gateway that serves.
-        let build = || self.build(&texts.files, credentials);
-        let Ok(mut built) = catch_unwind(AssertUnwindSafe(build)) else {
+        let input = Input {
+            files: texts.files,
+            credentials,
+        };
+        let Some(built) = self.built(input) else {
             let message = "reading the configuration failed: this is a defect of the gateway";
             problems.push(Problem::of(Level::Error, "configuration", message));
             let findings = Findings {
@@ -130,36 +141,48 @@ impl Pipeline {
             };
             return refused(findings, directories, begun);
         };
+        let mut findings = Findings {
+            diagnostics: built.diagnostics.clone(),
+            sources: built.sources.clone(),
+            problems,
+            retained: built.retained.clone(),
+        };
         if built.set_is_empty {
             let message = if self.last_good.is_empty() {
                 "there is nothing to serve"
             } else {
                 "nothing is left to serve; what was served stays"
             };
-            problems.push(Problem::of(Level::Error, "configuration", message));
-            let findings = Findings {
-                diagnostics: built.diagnostics,
-                sources: built.sources,
-                problems,
-                retained: built.retained,
-            };
+            let problem = Problem::of(Level::Error, "configuration", message);
+            findings.problems.push(problem);
             return refused(findings, directories, begun);
         }
-        let found = self.key_pairs.read_into(&mut built.snapshot);
-        problems.extend(found.problems);
+        let mut snapshot = built.snapshot.clone();
+        let found = self.key_pairs.read_into(&mut snapshot);
+        findings.problems.extend(found.problems);
         directories.extend(found.directories);
-        self.last_good = built.last_good;
+        self.last_good = built.last_good.clone();
         Loaded {
-            snapshot: Some(Arc::new(built.snapshot)),
-            findings: Arc::new(Findings {
-                diagnostics: built.diagnostics,
-                sources: built.sources,
-                problems,
-                retained: built.retained,
-            }),
+            snapshot: Some(Arc::new(snapshot)),
+            findings: Arc::new(findings),
             directories,
             begun,
         }
+    }
+
+    /// What the input compiles to. The same input again is not compiled again: a directory may hold
+    /// other files that change all the time. `None`: the compiler has a defect, which must not end
+    /// a gateway that serves.
+    fn built(&mut self, input: Input) -> Option<Arc<Built>> {
+        if let Some((last, built)) = &self.memory
+            && *last == input
+        {
+            return Some(Arc::clone(built));
+        }
+        let build = || self.build(&input.files, input.credentials.clone());
+        let built = Arc::new(catch_unwind(AssertUnwindSafe(build)).ok()?);
+        self.memory = Some((input, Arc::clone(&built)));
+        Some(built)
     }
 
     /// Puts what is good on disk, once it is served.

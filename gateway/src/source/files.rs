@@ -27,13 +27,13 @@ const POLL_EVERY: Duration = Duration::from_secs(5);
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Reads files and remembers the last readable text of each.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Files {
     last: BTreeMap<PathBuf, Arc<str>>,
 }
 
 /// What one reading found.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Texts {
     /// Name and text, in the order in which objects count: files by name.
     pub(crate) files: Vec<(String, String)>,

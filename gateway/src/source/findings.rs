@@ -62,7 +62,7 @@ impl fmt::Display for Problem {
 }
 
 /// Everything that is wrong with the input of a run.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Findings {
     /// Findings in the texts.
     pub(crate) diagnostics: Diagnostics,
@@ -72,6 +72,15 @@ pub(crate) struct Findings {
     pub(crate) problems: Vec<Problem>,
     /// Objects that are served in their last good state.
     pub(crate) retained: Vec<String>,
+}
+
+// the texts may hold Secrets: Debug leaves them out
+impl fmt::Debug for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Findings");
+        text.field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Findings {
