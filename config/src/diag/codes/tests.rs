@@ -1,7 +1,7 @@
 //! Every code has a page, and the example of every page triggers its code.
 
 use super::{CODES, CodeInfo};
-use crate::{analyze, check, parse};
+use crate::{View, World, analyze, check, compile, parse};
 
 const SECTIONS: [&str; 5] = [
     "What it means",
@@ -51,6 +51,9 @@ fn every_example_triggers_its_code() {
         let mut found: Vec<_> = parsed.diagnostics.iter().map(|d| d.code).collect();
         found.extend(check::check(&parsed.set).iter().map(|d| d.code));
         found.extend(analyze::analyze(&parsed.set).iter().map(|d| d.code));
+        let world = World::build(&parsed.set, &parsed.sources, "cluster.local");
+        let compiled = compile(&world, &View::default());
+        found.extend(compiled.diagnostics.iter().map(|d| d.code));
         if !found.contains(&info.code) {
             silent.push(format!("{}: {found:?}", info.code));
         }
