@@ -15,3 +15,5 @@ mod golden;
 mod scale;
 #[path = "config/views.rs"]
 mod views;
+#[path = "config/tidy.rs"]
+mod tidy;

@@ -4,6 +4,7 @@
 mod destination_rule;
 mod gateway;
 mod mesh;
+mod route;
 mod security;
 mod virtual_service;
 mod workload;

@@ -1,3 +1,5 @@
+//! Every rule of decoding.
+
 #![expect(unreachable_pub, reason = "the macros write pub")]
 
 use super::{Cx, FromNode, Map, Unknown};

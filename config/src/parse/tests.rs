@@ -1,3 +1,5 @@
+//! Files to objects: names, kinds, and every error at once.
+
 use std::time::Duration;
 
 use super::{Parsed, parse, rfc3339};

@@ -1,3 +1,5 @@
+//! What is broken keeps its last good version, and says so.
+
 use super::{LastGood, Merged, Reason, StoreError};
 use crate::parse;
 use crate::resource::{Key, Kind};

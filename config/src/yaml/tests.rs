@@ -1,3 +1,5 @@
+//! Text to trees: places, layouts, limits.
+
 use super::read::{MAX_DEPTH, read};
 use super::{Node, Plain, Value};
 use crate::source::FileId;

@@ -1,3 +1,5 @@
+//! Each form of output, and that no text of a file can forge a line of it.
+
 use super::{Format, render};
 use crate::diag::{Diagnostic, Diagnostics, codes};
 use crate::source::SourceMap;

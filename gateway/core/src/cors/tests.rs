@@ -1,3 +1,5 @@
+//! Preflights and actual requests of other origins.
+
 use super::*;
 use crate::call::{HeaderLines, Scheme};
 use sallyport_config::ir::ValueMatch;

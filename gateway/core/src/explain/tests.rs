@@ -1,3 +1,5 @@
+//! Explanations name the rule that matched, and why the others did not.
+
 use super::*;
 use crate::call::NoHeaders;
 use crate::tables::ListenerIdx;

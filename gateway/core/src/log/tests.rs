@@ -1,3 +1,5 @@
+//! Formats of the access log, and lines written by them.
+
 use super::*;
 use crate::call::NoHeaders;
 

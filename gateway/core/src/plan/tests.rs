@@ -1,3 +1,5 @@
+//! Plans: which cluster, which rewrite, which copies.
+
 use super::*;
 use crate::call::{NoHeaders, Scheme};
 use crate::template::CallFacts;

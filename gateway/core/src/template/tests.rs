@@ -1,3 +1,5 @@
+//! Header values with operators.
+
 use super::*;
 use crate::call::{NoHeaders, Scheme};
 use sallyport_config::template;
