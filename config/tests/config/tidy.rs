@@ -52,7 +52,8 @@ fn functions_are_short() {
             .filter(|(_, _, lines)| *lines > MAX_FUNCTION)
             .map(|(name, line, lines)| format!("line {line}: `{name}` has {lines} lines"))
             .collect();
-        (!long.is_empty()).then(|| long.join("; "))
+        // tables and scripts of tests are clippy's business
+        (!long.is_empty() && !is_test(&file.path)).then(|| long.join("; "))
     });
 }
 
@@ -246,7 +247,8 @@ fn functions(text: &str) -> impl Iterator<Item = (&str, usize, usize)> {
     });
     let ended = starts.filter_map(move |(name, start, indent)| {
         let close = format!("{}}}", " ".repeat(indent));
-        let body = lines.get(start + 1..)?;
+        let open = lines.get(start..)?.iter().position(|l| l.ends_with('{'))?;
+        let body = lines.get(start + open + 1..)?;
         let body = body.get(..body.iter().position(|l| **l == close)?)?;
         let is_code = |l: &&&str| !l.trim().is_empty() && !l.trim_start().starts_with("//");
         Some((name, start + 1, body.iter().filter(is_code).count()))

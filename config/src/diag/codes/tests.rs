@@ -1,7 +1,8 @@
 //! Every code has a page, and the example of every page triggers its code.
 
 use super::{CODES, CodeInfo};
-use crate::{View, World, analyze, check, compile, parse};
+use crate::retain::LastGood;
+use crate::{View, pipeline};
 
 const SECTIONS: [&str; 5] = [
     "What it means",
@@ -47,13 +48,9 @@ fn every_example_triggers_its_code() {
         let text = yaml
             .unwrap_or_else(|| panic!("{}: no example", info.code))
             .to_owned();
-        let parsed = parse(&[("example.yaml".to_owned(), text)]);
-        let mut found: Vec<_> = parsed.diagnostics.iter().map(|d| d.code).collect();
-        found.extend(check::check(&parsed.set).iter().map(|d| d.code));
-        found.extend(analyze::analyze(&parsed.set).iter().map(|d| d.code));
-        let world = World::build(&parsed.set, &parsed.sources, "cluster.local");
-        let compiled = compile(&world, &View::default());
-        found.extend(compiled.diagnostics.iter().map(|d| d.code));
+        let files = [("example.yaml".to_owned(), text)];
+        let built = pipeline::build(&files, &View::default(), &mut LastGood::default());
+        let found: Vec<_> = built.diagnostics.iter().map(|d| d.code).collect();
         if !found.contains(&info.code) {
             silent.push(format!("{}: {found:?}", info.code));
         }
