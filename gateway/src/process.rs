@@ -21,7 +21,7 @@ use crate::admin::Servers;
 use crate::args::Options;
 use crate::generation::Generation;
 use crate::log::{self, LogWriter};
-use crate::rt::{self, Driver};
+use crate::rt::{self, Driver, DriverChoice};
 use crate::signals::{Signals, Wish};
 use crate::source::files::Watch;
 use crate::source::{Loaded, Pipeline};
@@ -123,7 +123,7 @@ impl Process {
         let signals = Signals::install().map_err(|error| StartError::new("take signals", error))?;
         let driver = rt::probe(options.driver);
         let driver = driver.map_err(|error| StartError::new("use the I/O driver", error))?;
-        if !driver.reason.is_empty() {
+        if options.driver == DriverChoice::Auto && !driver.reason.is_empty() {
             log::warn("driver", &driver.reason);
         }
         let servers = Servers::bind(&options)?;

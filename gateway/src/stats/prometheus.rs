@@ -145,7 +145,7 @@ fn requests(page: &mut Page, report: &Report, source: &Source) {
 
 fn istio_labels<'a>(source: &'a Source, labels: &'a Labels) -> Vec<(&'static str, LabelText<'a>)> {
     // Endpoints live in the namespace of their service; one without a workload has neither.
-    let namespace = if labels.workload.is_empty() {
+    let namespace = if labels.workload.is_empty() || *labels.workload == *UNKNOWN {
         ""
     } else {
         &labels.service_namespace

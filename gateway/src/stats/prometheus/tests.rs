@@ -100,6 +100,25 @@ fn a_request_without_a_cluster_is_unknown_with_its_flags() {
 }
 
 #[test]
+fn a_workload_has_the_namespace_of_its_service_when_it_is_known() {
+    for (workload, namespace) in [
+        ("api-v1", "default"),
+        ("unknown", "unknown"),
+        ("", "unknown"),
+    ] {
+        let (mut stats, cluster) = (WorkerStats::default(), cluster());
+        let sample = Sample {
+            workload,
+            ..sample(Some(&cluster), 200, Flags::NONE)
+        };
+        stats.request_finished(&sample);
+        let text = render(&stats.report(), &facts());
+        let expected = format!("destination_workload_namespace=\"{namespace}\"");
+        assert!(text.contains(&expected), "{workload}: {text}");
+    }
+}
+
+#[test]
 fn every_sample_follows_its_type_and_parses() {
     let mut stats = WorkerStats::default();
     let slot = stats.listener("we\"ird\n\\name");
