@@ -17,7 +17,8 @@ fn replay(target: &str, entry: fn(&[u8])) {
     files.sort();
     assert!(files.len() >= 3, "{target} has hardly a corpus");
     for file in files {
-        println!("{}", file.display());
+        // shown only when the entry panics
+        eprintln!("{}", file.display());
         entry(&std::fs::read(&file).unwrap());
     }
 }

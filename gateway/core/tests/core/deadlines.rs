@@ -29,98 +29,68 @@ fn policy(retry: &Retry, body: BodyKind) -> Policy<'_> {
     }
 }
 
-#[test]
-fn deadlines_are_exact() {
-    let mut one_try = retry(0);
-    one_try.per_try_timeout = Some(Millis(20));
-    let none = retry(0);
-    let quiet = policy(&none, BodyKind::Empty);
-    let limits = |request, idle, duration| Limits {
-        request: (request > 0).then_some(Millis(request)),
-        idle: (idle > 0).then_some(Millis(idle)),
-        duration: (duration > 0).then_some(Millis(duration)),
+/// Limits in milliseconds; 0 is none.
+fn limits(request: u64, idle: u64, duration: u64) -> Limits {
+    let millis = |limit: u64| (limit > 0).then_some(Millis(limit));
+    Limits {
+        request: millis(request),
+        idle: millis(idle),
+        duration: millis(duration),
+    }
+}
+
+/// Name, policy, when it ends in milliseconds, and how.
+fn deadlines<'a>(none: &'a Retry, one_try: &'a Retry) -> Vec<(&'static str, Policy<'a>, u64, K)> {
+    let idle = |request_complete| K::StreamIdle { request_complete };
+    let quiet = policy(none, BodyKind::Empty);
+    let timeout = |millis, policy| Policy {
+        timeout: Some(Millis(millis)),
+        ..policy
     };
-    let late = |request_complete| {
-        (
-            K::StreamIdle { request_complete },
-            K::MaxDuration { request_complete },
-        )
+    let limited = |limits, body| Policy {
+        limits,
+        body,
+        ..quiet
     };
-    let cases = [
-        (
-            "route",
-            Policy {
-                timeout: Some(Millis(30)),
-                ..quiet
-            },
-            30,
-            K::RouteTimeout,
-        ),
-        (
-            "per try",
-            policy(&one_try, BodyKind::Empty),
-            20,
-            K::PerTryTimeout,
-        ),
-        (
-            "both",
-            Policy {
-                timeout: Some(Millis(20)),
-                ..policy(&one_try, BodyKind::Empty)
-            },
-            20,
-            K::RouteTimeout,
-        ),
-        (
-            "idle",
-            Policy {
-                limits: limits(0, 7, 0),
-                ..quiet
-            },
-            7,
-            late(true).0,
-        ),
-        (
-            "duration",
-            Policy {
-                limits: limits(0, 0, 9),
-                ..quiet
-            },
-            9,
-            late(true).1,
-        ),
+    let (empty, stream) = (BodyKind::Empty, BodyKind::Stream);
+    let per_try = policy(one_try, empty);
+    let waiting = timeout(1, limited(limits(5, 0, 0), stream));
+    let aged = K::MaxDuration {
+        request_complete: true,
+    };
+    vec![
+        ("route", timeout(30, quiet), 30, K::RouteTimeout),
+        ("per try", per_try, 20, K::PerTryTimeout),
+        ("both", timeout(20, per_try), 20, K::RouteTimeout),
+        ("idle", limited(limits(0, 7, 0), empty), 7, idle(true)),
+        ("duration", limited(limits(0, 0, 9), empty), 9, aged),
         (
             "request",
-            Policy {
-                limits: limits(5, 0, 0),
-                body: BodyKind::Stream,
-                ..quiet
-            },
+            limited(limits(5, 0, 0), stream),
             5,
             K::RequestTimeout,
         ),
         (
             "idle upload",
-            Policy {
-                limits: limits(0, 7, 0),
-                body: BodyKind::Stream,
-                ..quiet
-            },
+            limited(limits(0, 7, 0), stream),
             7,
-            late(false).0,
+            idle(false),
         ),
         (
             "the route's waits for the upload",
-            Policy {
-                timeout: Some(Millis(1)),
-                limits: limits(5, 0, 0),
-                body: BodyKind::Stream,
-                ..quiet
-            },
+            waiting,
             5,
             K::RequestTimeout,
         ),
-    ];
+    ]
+}
+
+#[test]
+fn deadlines_are_exact() {
+    let mut one_try = retry(0);
+    one_try.per_try_timeout = Some(Millis(20));
+    let none = retry(0);
+    let cases = deadlines(&none, &one_try);
     for (name, policy, millis, kind) in cases {
         let mut exchange = Exchange::new(policy, 0, T0);
         exchange.on(Event::Connected { reused: false }, T0);

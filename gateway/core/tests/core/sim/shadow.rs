@@ -139,33 +139,9 @@ impl Shadow {
         self.trying = false;
         match step {
             Step::Connect { attempt, fresh } => self.connect(attempt, fresh, now)?,
-            Step::Send { mirror, replay } => {
-                self.trying = true;
-                if !self.connected {
-                    return Err("a send without connection".to_owned());
-                }
-                if mirror == self.mirrored {
-                    return Err("mirrors start with the first send, once".to_owned());
-                }
-                self.mirrored = true;
-                if replay != (self.taken > 0) {
-                    return Err("replay flag is wrong".to_owned());
-                }
-                if replay && self.copy != Some(self.taken) {
-                    return Err("a body that was not kept is sent again".to_owned());
-                }
-            }
+            Step::Send { mirror, replay } => self.send(mirror, replay)?,
             Step::AwaitHead => self.trying = true,
-            Step::Backoff { until } => {
-                self.must_be_wanted()?;
-                if self.tries > self.retry.attempts {
-                    return Err("one try too many".to_owned());
-                }
-                let longest = self.retry.backoff_base.0 * 10_000;
-                if until.0 > now + longest {
-                    return Err(format!("back-off of {} µs", until.0 - now));
-                }
-            }
+            Step::Backoff { until } => self.back_off(until.0, now)?,
             Step::Relay { early } => {
                 if self.relayed || self.replied {
                     return Err("a second response".to_owned());
@@ -203,6 +179,35 @@ impl Shadow {
                     return Err("done without exactly one response".to_owned());
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, mirror: bool, replay: bool) -> Result<(), String> {
+        self.trying = true;
+        if !self.connected {
+            return Err("a send without connection".to_owned());
+        }
+        if mirror == self.mirrored {
+            return Err("mirrors start with the first send, once".to_owned());
+        }
+        self.mirrored = true;
+        if replay != (self.taken > 0) {
+            return Err("replay flag is wrong".to_owned());
+        }
+        if replay && self.copy != Some(self.taken) {
+            return Err("a body that was not kept is sent again".to_owned());
+        }
+        Ok(())
+    }
+
+    fn back_off(&mut self, until: u64, now: u64) -> Result<(), String> {
+        self.must_be_wanted()?;
+        if self.tries > self.retry.attempts {
+            return Err("one try too many".to_owned());
+        }
+        if until > now + self.retry.backoff_base.0 * 10_000 {
+            return Err(format!("back-off of {} µs", until - now));
         }
         Ok(())
     }
