@@ -84,13 +84,17 @@ pub fn clean_request(
     rng: &mut Rng,
 ) -> IpAddr {
     edits.begin(drop, index);
+    let trusted = settings.trusted_proxies > 0;
+    // `forwarded` says the same as the x-forwarded-* fields, which are rewritten: from a client
+    // that is not trusted it could only contradict them.
+    let spoofed =
+        |known: KnownHeader| known.is_envoy() || (known == KnownHeader::Forwarded && !trusted);
     for (position, field) in index.fields().iter().enumerate() {
-        if field.known.is_some_and(KnownHeader::is_envoy) {
+        if field.known.is_some_and(spoofed) {
             edits.remove_at(position);
         }
     }
     let client = forwarded_for(edits, buf, index, settings.trusted_proxies, peer);
-    let trusted = settings.trusted_proxies > 0;
     if !(trusted && index.has(KnownHeader::XForwardedProto)) {
         let scheme = peer.scheme.as_str().as_bytes();
         edits.set_known(index, KnownHeader::XForwardedProto, scheme);
