@@ -198,7 +198,7 @@ impl Gateway {
         let drain = |reply| Command::Drain(within, reply);
         let (cut, missing) = self.ask(deadline, drain).await;
         let workers = self.workers.take();
-        if missing == 0 {
+        if missing.is_empty() {
             // All have answered, so their threads are at their end.
             let join = || workers.into_iter().for_each(WorkerHandle::join);
             let _ = timeout(OBEY_WITHIN, tokio::task::spawn_blocking(join)).await;
@@ -213,7 +213,7 @@ impl Gateway {
         for report in reports {
             sum.merge(report);
         }
-        (sum, silent)
+        (sum, silent.len())
     }
 
     /// How long connections may live on while draining.
@@ -344,11 +344,9 @@ impl Gateway {
     async fn activate(&self, generation: &Arc<Generation>) {
         let activate = |reply| Command::Activate(Arc::clone(generation), reply);
         let (_, silent) = self.ask(OBEY_WITHIN, activate).await;
-        if silent > 0 {
-            log::warn(
-                "worker",
-                format_args!("{silent} workers are slow to take over the new generation"),
-            );
+        for index in silent {
+            let message = format_args!("worker {index} is slow to take over the new generation");
+            log::warn("worker", message);
         }
     }
 
@@ -375,28 +373,27 @@ impl Gateway {
         }
     }
 
-    /// Sends a command to all workers and waits for their answers; gives those, and how many are
-    /// missing.
+    /// Sends a command to all workers and waits for their answers; gives those, and the numbers of
+    /// the workers that did not answer.
     async fn ask<T>(
         &self,
         within: Duration,
         command: impl Fn(Reply<T>) -> Command,
-    ) -> (Vec<T>, usize) {
+    ) -> (Vec<T>, Vec<usize>) {
         let mut waiting = Vec::with_capacity(self.workers());
         for worker in self.workers.borrow().iter() {
             let (reply, answer) = oneshot::channel();
             worker.send(command(reply));
-            waiting.push(answer);
+            waiting.push((worker.index, answer));
         }
         let deadline = tokio::time::Instant::now() + within;
-        let asked = waiting.len();
-        let mut answers = Vec::with_capacity(asked);
-        for answer in waiting {
-            if let Ok(Ok(answer)) = timeout_at(deadline, answer).await {
-                answers.push(answer);
+        let (mut answers, mut missing) = (Vec::with_capacity(waiting.len()), Vec::new());
+        for (index, answer) in waiting {
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => answers.push(answer),
+                Ok(Err(_)) | Err(_) => missing.push(index),
             }
         }
-        let missing = asked - answers.len();
         (answers, missing)
     }
 }
