@@ -18,6 +18,8 @@ quickstart: needs ## Build, then serve the public gateway of the guide on this h
 
 test: needs ## Every test; UPDATE=1 rewrites golden files
 	$(CARGO) test --workspace --no-fail-fast
+	$(CARGO) build --quiet --bin sallyport-gateway --bin sallyctl
+	control/tests/quickstart.sh target/debug
 
 lint: ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check
