@@ -155,6 +155,8 @@ pub(crate) struct Worker {
     pub(crate) log: RefCell<AccessLog>,
     /// Idle upstream connections.
     pub(crate) pools: Pools,
+    /// Name of this machine, for logs.
+    pub(crate) hostname: Box<str>,
     /// Client connections.
     pub(crate) guests: Guests,
     /// Copies of requests under way.
@@ -175,6 +177,7 @@ impl Worker {
             stats: RefCell::default(),
             log: RefCell::new(options.access_log),
             pools: Pools::default(),
+            hostname: hostname(),
             guests: Guests::default(),
             mirrors: Cell::new(0),
             active: RefCell::new(Rc::new(Active::new(options.generation))),
@@ -199,6 +202,12 @@ impl Worker {
         let path = log.as_ref().map(|log| log.path.as_str());
         self.log.borrow_mut().set_path(path);
     }
+}
+
+/// Name of this machine; empty if the system does not say.
+fn hostname() -> Box<str> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.unwrap_or_default().trim().into()
 }
 
 async fn run(options: WorkerOptions, receiver: mailbox::Receiver) {

@@ -15,17 +15,21 @@ mod request;
 mod transit;
 mod upload;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use sallyport_config::ir::Millis;
 use sallyport_core::time::Now;
 
 use crate::conn::Link;
+use crate::io::socket::ReadDone;
 use crate::io::stream::Stream;
 use crate::rt::Alarm;
 use crate::worker::{Guest, Worker};
+
+pub(super) use answer::log_closed;
 
 /// A connection that is idle for this long gives its read buffer back.
 const PARK_AFTER: Millis = Millis(1_000);
@@ -88,8 +92,14 @@ pub(crate) async fn serve(
     };
     let mut fate = Fate::Keep;
     while fate == Fate::Keep {
-        if !conn.wait().await {
-            return;
+        match conn.wait().await {
+            Some(true) => {}
+            // Nothing of it is unread, so saying goodbye is enough.
+            Some(false) => {
+                conn.finish().await;
+                return;
+            }
+            None => return,
         }
         let mut scratch = conn.worker.scratch.take();
         // Boxed, so that an idle connection does not hold room for a request.
@@ -102,49 +112,53 @@ pub(crate) async fn serve(
 }
 
 impl Conn {
-    /// Waits for the first bytes of a request; `false` when there will be none.
-    async fn wait(&mut self) -> bool {
-        self.begun = self.worker.timers.now();
+    /// Waits for the first bytes of a request: `Some(false)` when it is time to end, `None` when
+    /// the client has.
+    async fn wait(&mut self) -> Option<bool> {
+        let since = self.worker.timers.now();
+        self.begun = since;
         if !self.input.is_empty() {
-            return true;
+            return Some(true);
         }
         self.listen();
         let idle_timeout = self.worker.active().generation.serving.idle_timeout;
-        let end = idle_timeout.map(|limit| self.begun + limit);
-        let park = self.begun + PARK_AFTER;
+        let end = idle_timeout.map(|limit| since + limit);
+        let park = since + PARK_AFTER;
         self.alarm.set(Some(end.map_or(park, |end| end.min(park))));
-        let came = poll_fn(|context| {
-            if let Poll::Ready((result, buffer)) = self.stream.poll_read(context) {
-                return Poll::Ready(result.is_ok_and(|count| count > 0).then_some(buffer));
-            }
-            if self.guest.poll_leave(context) {
-                return Poll::Ready(None);
-            }
-            while self.alarm.poll(context).is_ready() {
-                if end.is_some_and(|end| self.worker.timers.now() >= end) {
-                    return Poll::Ready(None);
-                }
-                self.stream.park();
-                self.alarm.set(end);
-                // The read is cancelled only if it is polled on.
-                if let Poll::Ready((result, buffer)) = self.stream.poll_read(context) {
-                    return Poll::Ready(result.is_ok_and(|count| count > 0).then_some(buffer));
-                }
-            }
-            Poll::Pending
-        })
-        .await;
-        let idle_since = self.begun;
+        let came = poll_fn(|context| self.poll_wait(context, end)).await;
+        let Some((result, buffer)) = came else {
+            return Some(false);
+        };
         self.begun = self.worker.timers.now();
-        self.quick = if self.begun <= idle_since + QUICK {
+        let quick = self.begun <= since + QUICK;
+        self.quick = if quick {
             QUICK_MIN.min(self.quick + 1)
         } else {
             0
         };
-        came.is_some_and(|buffer| {
-            self.input = buffer;
-            true
-        })
+        self.input = buffer;
+        result.is_ok_and(|count| count > 0).then_some(true)
+    }
+
+    /// Ready with what was read, or with nothing when it is time to end.
+    fn poll_wait(&mut self, context: &mut Context<'_>, end: Option<Now>) -> Poll<Option<ReadDone>> {
+        loop {
+            if let Poll::Ready(done) = self.stream.poll_read(context) {
+                return Poll::Ready(Some(done));
+            }
+            if self.guest.poll_leave(context) {
+                return Poll::Ready(None);
+            }
+            if self.alarm.poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            if end.is_some_and(|end| self.worker.timers.now() >= end) {
+                return Poll::Ready(None);
+            }
+            // Parking takes effect when the read is polled on.
+            self.stream.park();
+            self.alarm.set(end);
+        }
     }
 
     /// Keeps a read pending, unless something that was read waits to be used.
@@ -169,11 +183,22 @@ impl Conn {
         self.worker.buffers.give(buffer);
     }
 
+    /// Says that no more will come; whether it could be said in time.
+    async fn finish(&mut self) -> bool {
+        self.alarm.set(Some(self.worker.timers.now() + LINGER));
+        let alarm = &self.alarm;
+        let mut finish = pin!(self.stream.finish());
+        poll_fn(|context| match finish.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(result.is_ok()),
+            Poll::Pending => alarm.poll(context).map(|()| false),
+        })
+        .await
+    }
+
     /// Says that no more will come and reads on for a while: a socket that is closed with unread
     /// bytes resets the connection, and the reset can overtake our answer.
     async fn linger(&mut self) {
-        self.alarm.set(Some(self.worker.timers.now() + LINGER));
-        if self.stream.finish().await.is_err() {
+        if !self.finish().await {
             return;
         }
         let mut left = LINGER_BYTES_MAX;

@@ -83,6 +83,14 @@ impl Link {
         place
     }
 
+    /// Name of the filter chain, empty for cleartext.
+    pub(crate) fn chain<'g>(&self, generation: &'g Generation) -> &'g str {
+        let place = self.place(generation);
+        let chain =
+            place.and_then(|place| generation.tables.filter_chain(place.listener, place.chain?));
+        chain.map_or("", |chain| chain.name.as_str())
+    }
+
     fn find(&self, generation: &Generation) -> Option<Where> {
         let listener = generation.tables.listener_named(&self.listener)?;
         let chain = match &self.tls {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use rustls::{CipherSuite, ProtocolVersion};
 use sallyport_config::ir::{Millis, Service};
+use sallyport_core::flags::Flags;
 
 use super::link::TlsFacts;
 use super::{Link, h1};
@@ -18,11 +19,19 @@ const HANDSHAKE_TIME: Millis = Millis(10_000);
 
 /// Shakes hands, then speaks what the chain says.
 pub(super) async fn serve(worker: Rc<Worker>, guest: Guest, mut socket: Socket, mut link: Link) {
+    let begun = worker.timers.now();
     let mut early = Vec::new();
     // Boxed, so that what only a handshake needs goes with it.
     let shaken = Box::pin(shake(&worker, &mut socket, &mut link, &mut early)).await;
     worker.stats.borrow_mut().handshake(shaken.is_ok());
-    let Ok(session) = shaken else { return };
+    let session = match shaken {
+        Ok(session) => session,
+        Err(Refused::NoChain) => {
+            let details = "filter_chain_not_found";
+            return h1::log_closed(&worker, &link, begun, Flags::NR, details);
+        }
+        Err(Refused::Failed) => return,
+    };
     let stream = Stream::tls(socket, session, Rc::clone(&worker.buffers));
     if speaks_http(&worker, &link) {
         // Boxed: the room for it is not needed while shaking hands, nor the other way round.
@@ -50,6 +59,11 @@ async fn shake(
     let active = worker.active();
     let generation = &active.generation;
     let sni = hello.sni.clone();
+    link.tls = Some(Box::new(TlsFacts {
+        sni: sni.clone(),
+        version: "",
+        cipher: "",
+    }));
     let listener = generation.tables.listener_named(&link.listener);
     let listener = listener.ok_or(Refused::NoChain)?;
     let chain = generation.tables.chain(listener, sni.as_deref());

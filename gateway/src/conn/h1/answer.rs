@@ -1,6 +1,7 @@
 //! Answers that are made here.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
 
 use sallyport_core::cors::CorsFields;
@@ -19,7 +20,8 @@ use super::event::{Happening, poll_client};
 use super::record::{Ledger, is_grpc};
 use super::request::Request;
 use super::{Conn, Fate};
-use crate::worker::Scratch;
+use crate::conn::Link;
+use crate::worker::{Active, Scratch, Worker};
 
 /// What rules say about the head of an answer.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,17 +57,7 @@ pub(super) async fn refuse(conn: &mut Conn, scratch: &mut Scratch, error: H1Erro
         .request_edits
         .begin(FieldSet::NONE, &scratch.request);
     let active = conn.worker.active();
-    let request = Request {
-        head: no_head(),
-        buf: &[],
-        method: "",
-        target: "",
-        path: "",
-        query: None,
-        authority: "",
-        client: conn.link.peer.ip(),
-        active: &active,
-    };
+    let request = nothing(&active, &conn.link);
     send(
         conn,
         scratch,
@@ -75,6 +67,41 @@ pub(super) async fn refuse(conn: &mut Conn, scratch: &mut Scratch, error: H1Erro
         Ledger::default(),
     )
     .await
+}
+
+/// Logs a connection that ends before a request could be read.
+pub(in crate::conn) fn log_closed(
+    worker: &Worker,
+    link: &Link,
+    begun: Now,
+    flags: Flags,
+    details: &'static str,
+) {
+    let active = worker.active();
+    let ledger = Ledger {
+        flags,
+        details: details.into(),
+        ..Ledger::default()
+    };
+    let scratch = worker.scratch.take();
+    let request = nothing(&active, link);
+    ledger.log(worker, link, begun, &scratch, &request, worker.timers.now());
+    worker.scratch.give(scratch);
+}
+
+/// Stands for a request that could not be read.
+fn nothing<'a>(active: &'a Rc<Active>, link: &Link) -> Request<'a> {
+    Request {
+        head: no_head(),
+        buf: &[],
+        method: "",
+        target: "",
+        path: "",
+        query: None,
+        authority: "",
+        client: link.peer.ip(),
+        active,
+    }
 }
 
 /// Stands for a head that could not be read.
@@ -117,7 +144,7 @@ pub(super) async fn send(
     ledger.details = reply.details.clone();
     ledger.head_received = u64::try_from(request.buf.len()).unwrap_or(u64::MAX);
     // A body that is still to come would be taken for the next request.
-    let read_on = matches!(request.head.body, BodyKind::None | BodyKind::Length(0));
+    let read_on = ledger.body_taken || conn.skip_body(request.head.body);
     let keep = request.head.keep_alive && read_on && !reply.close && !conn.shall_end();
     let out = write(
         conn,
@@ -234,6 +261,21 @@ pub(super) async fn flush(conn: &mut Conn, out: Vec<u8>) -> bool {
 }
 
 impl Conn {
+    /// Drops a request body of which nothing was taken yet; `false` if not all of it has come.
+    fn skip_body(&mut self, body: BodyKind) -> bool {
+        match body {
+            BodyKind::None => true,
+            BodyKind::Length(length) => match usize::try_from(length) {
+                Ok(length) if length <= self.input.len() => {
+                    self.input.drain(..length);
+                    true
+                }
+                _ => false,
+            },
+            BodyKind::Chunked | BodyKind::UntilClose => false,
+        }
+    }
+
     /// Bytes that came while a request was being served.
     pub(super) fn keep(&mut self, buffer: Vec<u8>) {
         if self.input.is_empty() {

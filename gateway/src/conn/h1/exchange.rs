@@ -19,7 +19,7 @@ use sallyport_core::exchange::{
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::flags::Flags;
 use sallyport_core::h1::{BodyKind, HeaderView, KnownHeader};
-use sallyport_core::plan::Plan;
+use sallyport_core::plan::{EditSink, Plan};
 use sallyport_core::reply;
 use sallyport_core::time::{Now, earliest};
 
@@ -135,7 +135,9 @@ fn edit_request(
     scratch.target.clear();
     plan.path
         .write(request.path, request.query, &mut scratch.target);
-    if plan.path.is_kept() && plan.authority.is_none() && plan.request.is_empty() {
+    let settings = &request.active.generation.snapshot.settings;
+    let kept = plan.path.is_kept() && plan.authority.is_none() && plan.request.is_empty();
+    if kept && !settings.x_forwarded_port {
         return;
     }
     scratch.clean_edits.clone_from(&scratch.request_edits);
@@ -334,7 +336,12 @@ impl Flight<'_, '_> {
         self.lease = None;
         let outcome = self.exchange.outcome();
         self.settle();
+        self.ledger.body_taken = self.upload.taken && !outcome.close_downstream;
         let reply = reply::reply(&failure, &outcome.attempts);
+        if !self.ledger.body_taken {
+            // What is left of the body is nowhere near the front of the input any more.
+            self.conn.input.clear();
+        }
         answer::send(
             self.conn,
             self.scratch,

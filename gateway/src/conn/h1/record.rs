@@ -38,6 +38,8 @@ pub(super) struct Ledger<'t> {
     pub(super) request_tx_us: Option<u64>,
     pub(super) response_us: Option<u64>,
     pub(super) grpc_status: Option<u16>,
+    /// All of the request's body has been taken off the connection.
+    pub(super) body_taken: bool,
     /// Response fields that the log asks for.
     pub(super) response: Option<Capture<'t>>,
 }
@@ -46,7 +48,7 @@ impl Ledger<'_> {
     /// The record of a request as it stands. `view` shows its fields.
     pub(super) fn record<'a>(
         &'a self,
-        worker: &Worker,
+        worker: &'a Worker,
         link: &'a Link,
         begun: Now,
         request: &'a Request<'a>,
@@ -98,12 +100,12 @@ impl Ledger<'_> {
             local: link.local,
             sni: link.sni().unwrap_or_default(),
             route: self.route.map_or("", |route| route.name.as_str()),
-            chain: "",
+            chain: link.chain(&request.active.generation),
             tls_version: tls.map_or("", |tls| tls.version),
             tls_cipher: tls.map_or("", |tls| tls.cipher),
             peer_subject: "",
             peer_uri: "",
-            hostname: "",
+            hostname: &worker.hostname,
             connection: link.serial,
         }
     }
@@ -131,15 +133,28 @@ impl Ledger<'_> {
             response_bytes: self.sent + self.head_sent,
         };
         conn.worker.stats.borrow_mut().request_finished(&sample);
+        let (worker, link) = (&conn.worker, &conn.link);
+        self.log(worker, link, conn.begun, scratch, request, now);
+    }
+
+    /// Writes the request's line, if there is a log.
+    pub(super) fn log(
+        &self,
+        worker: &Worker,
+        link: &Link,
+        begun: Now,
+        scratch: &Scratch,
+        request: &Request<'_>,
+        now: Now,
+    ) {
         if let Some(line) = &request.active.generation.serving.line {
             let view = HeaderView {
                 buf: request.buf,
                 index: &scratch.request,
                 edits: &scratch.request_edits,
             };
-            let (worker, link) = (&conn.worker, &conn.link);
-            let record = self.record(worker, link, conn.begun, request, &view, now);
-            let mut log = conn.worker.log.borrow_mut();
+            let record = self.record(worker, link, begun, request, &view, now);
+            let mut log = worker.log.borrow_mut();
             log.line(|out| line.write(&record, out));
         }
     }
