@@ -52,6 +52,8 @@ pub(super) struct Flight<'a, 't> {
     continued: bool,
     /// The client's connection may carry another request.
     keep: bool,
+    /// The time of the last wake-up.
+    clock: Now,
     ledger: Ledger<'a>,
 }
 
@@ -87,8 +89,9 @@ pub(super) async fn forward<'a, 't>(
     ledger.cluster = Some(cluster);
     let policy = policy(scratch, request, plan);
     let seed = conn.worker.rng.borrow_mut().next_u64();
+    let now = conn.worker.timers.now();
     let flight = Flight {
-        exchange: Exchange::new(policy, seed, conn.begun),
+        exchange: Exchange::new(policy, seed, now),
         upload: Upload::new(request.head.body),
         download: Download::new(),
         keep: request.head.keep_alive,
@@ -102,6 +105,7 @@ pub(super) async fn forward<'a, 't>(
         try_begun: false,
         head_told: false,
         continued: false,
+        clock: now,
         ledger,
     };
     flight.run().await
@@ -160,6 +164,13 @@ fn edit_request(
         index: &scratch.request,
     };
     let call = request.call(conn, &view);
+    if settings.x_forwarded_host && plan.authority.is_some() {
+        sink.add("x-forwarded-host", request.authority.as_bytes());
+    }
+    if settings.x_forwarded_port {
+        let port = conn.link.local.port().to_string();
+        sink.set("x-forwarded-port", port.as_bytes());
+    }
     plan.edit_request(&call, &facts, &mut scratch.text, &mut sink);
 }
 
@@ -199,8 +210,15 @@ impl Flight<'_, '_> {
         }
     }
 
+    /// The time of the last wake-up: what is done in one go happens at one time.
     fn now(&self) -> Now {
-        self.conn.worker.timers.now()
+        self.clock
+    }
+
+    /// Reads the clock after a wait.
+    fn tick(&mut self) -> Now {
+        self.clock = self.conn.worker.timers.now();
+        self.clock
     }
 
     /// Chooses an endpoint, and takes a pooled connection or makes one.
@@ -262,7 +280,7 @@ impl Flight<'_, '_> {
                 Poll::Pending => poll_client(conn, context).map(Err),
             })
             .await;
-            let now = self.now();
+            let now = self.tick();
             match what {
                 Ok(Ok(lease)) => return self.connected(lease, now),
                 Ok(Err(error)) => return self.connect_failed(connect_failure(&error), now),
@@ -290,7 +308,7 @@ impl Flight<'_, '_> {
         self.conn.alarm.set(Some(until));
         self.conn.listen();
         let happening = event::next(self.conn, None).await;
-        let now = self.now();
+        let now = self.tick();
         match happening {
             Happening::Deadline => {
                 let mut stats = self.conn.worker.stats.borrow_mut();
@@ -310,7 +328,7 @@ impl Flight<'_, '_> {
         self.conn.listen();
         self.conn.alarm.set(self.exchange.deadline());
         let happening = event::next(self.conn, self.lease.as_mut()).await;
-        let now = self.now();
+        let now = self.tick();
         match happening {
             Happening::Deadline => self.exchange.on(Event::Deadline, now),
             Happening::Upstream((result, buffer)) => self.received(result, buffer, now),
