@@ -80,6 +80,8 @@ pub(crate) struct WorkerOptions {
 /// The side thread's end of a worker.
 #[derive(Debug)]
 pub(crate) struct WorkerHandle {
+    /// Number of the worker.
+    pub(crate) index: usize,
     mailbox: mailbox::Sender,
     thread: JoinHandle<()>,
 }
@@ -125,7 +127,11 @@ pub(crate) fn spawn_worker(options: WorkerOptions) -> io::Result<WorkerHandle> {
     started
         .recv()
         .unwrap_or_else(|_| Err(io::Error::other("the worker thread ended at once")))?;
-    Ok(WorkerHandle { mailbox, thread })
+    Ok(WorkerHandle {
+        index,
+        mailbox,
+        thread,
+    })
 }
 
 /// What all tasks of a worker share.

@@ -129,21 +129,15 @@ impl Flight<'_, '_> {
             }
             Ok(()) => {}
             // What the upstream said before it closed counts more than that it closed: an early
-            // answer is still to be read. The read tells how it ended.
-            Err(_) if self.download.begun => self.upload.give_up(),
-            Err(error) => {
-                let reading = self
-                    .lease
-                    .as_mut()
-                    .and_then(|lease| lease.stream())
-                    .is_some_and(|stream| stream.is_reading());
-                if reading && error.kind() == io::ErrorKind::BrokenPipe {
-                    self.upload.give_up();
-                } else {
-                    self.upstream_failed(FailureKind::UpstreamClosed.into(), now);
-                }
-            }
+            // answer may be waiting to be read. The read that is pending tells how it ended.
+            Err(_) if self.download.begun || self.is_read_pending() => self.upload.give_up(),
+            Err(_) => self.upstream_failed(FailureKind::UpstreamClosed.into(), now),
         }
+    }
+
+    fn is_read_pending(&mut self) -> bool {
+        let stream = self.lease.as_mut().and_then(|lease| lease.stream());
+        stream.is_some_and(|stream| stream.is_reading())
     }
 
     pub(super) fn upstream_failed(&mut self, failure: Failure, now: Now) {
