@@ -3,10 +3,12 @@
 //! Passes, one a file: `listeners` merges Gateway servers into sockets, `tls` and `tcp` fill
 //! filter chains, `hosts` intersects names, `virtual_hosts` binds rules to them, `delegates` flattens VirtualServices, `routes`,
 //! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` resolves
-//! destinations, `settings` reads the mesh's. Compiling never fails: what is broken disables
-//! itself and says so.
+//! destinations, `settings` reads the mesh's, `authn` and `authz` choose policies. Compiling never
+//! fails: what is broken disables itself and says so.
 
 mod actions;
+mod authn;
+mod authz;
 mod certificates;
 mod clusters;
 mod delegates;
@@ -24,7 +26,7 @@ mod tls;
 mod virtual_hosts;
 
 use crate::diag::Diagnostics;
-use crate::ir::{Millis, Snapshot};
+use crate::ir::{Millis, Policies, Snapshot};
 use crate::view::View;
 use crate::world::World;
 use draft::Draft;
@@ -44,6 +46,10 @@ pub struct Compiled {
 pub fn compile(world: &World, view: &View) -> Compiled {
     let mut draft = Draft::new(world, view);
     draft.settings = settings::settings(&world.mesh, view);
+    draft.policies = Policies {
+        jwt: authn::rules(&mut draft),
+        authorization: authz::policies(&mut draft),
+    };
     listeners::build(&mut draft);
     draft.finish()
 }

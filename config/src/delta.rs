@@ -45,7 +45,8 @@ impl Delta {
             && old.listeners == new.listeners
             && old.route_tables == new.route_tables
             && old.certificates == new.certificates
-            && old.settings == new.settings;
+            && old.settings == new.settings
+            && old.policies == new.policies;
         delta
     }
 

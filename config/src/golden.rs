@@ -31,6 +31,13 @@ pub enum Expect {
     Closed,
     /// `no_certificate`: the handshake fails.
     NoCertificate,
+    /// `denied`: `status`, `details`.
+    Denied {
+        /// Status.
+        status: u16,
+        /// Envoy's details.
+        details: Option<String>,
+    },
     /// `misdirected`: 421.
     Misdirected,
     /// `no_route`: 404 NR.
@@ -127,6 +134,13 @@ impl Expect {
                         .is_none_or(|t| t.as_bytes() == body.as_slice())
                     && why.as_ref().is_none_or(|w| w == details)
             }
+            (
+                Self::Denied {
+                    status: want,
+                    details: why,
+                },
+                Verdict::Denied { status, details },
+            ) => want == status && why.as_ref().is_none_or(|w| w == details),
             (Self::Preflight(want), Verdict::Preflight(fields)) => want == fields,
             (Self::Forward(want), Verdict::Forward(forwarded)) => {
                 let wrong = want.wrong(forwarded);

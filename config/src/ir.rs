@@ -11,11 +11,13 @@
 
 mod cluster;
 mod listener;
+mod policy;
 mod route;
 mod settings;
 
 pub use cluster::*;
 pub use listener::*;
+pub use policy::*;
 pub use route::*;
 pub use settings::*;
 
@@ -90,4 +92,6 @@ pub struct Snapshot {
     pub clusters: Vec<Cluster>,
     /// Server certificates, referenced by filter chains.
     pub certificates: Vec<Certificate>,
+    /// Who may pass.
+    pub policies: Policies,
 }

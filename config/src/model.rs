@@ -2,12 +2,14 @@
 //!
 //! The oracle. It is short and obviously right, and it is slow: linear scans, fresh strings,
 //! regexes compiled on every use. Golden cases run against it, against the gateway's tables, and
-//! against a real Envoy. Order: chain by SNI, host, httpsRedirect, route, fault, CORS, action.
+//! against a real Envoy. Order: chain by SNI, policies, host, httpsRedirect, route, fault, CORS,
+//! action. Tokens are not its business: it is told what a verified one claims.
 
 mod call;
 mod edit;
 mod filters;
 mod matching;
+mod policy;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,11 @@ pub fn decide(snapshot: &Snapshot, call: &Call) -> Verdict {
         return Verdict::Refused;
     };
     match (&listener.kind, &call.sni) {
+        (ListenerKind::Plain(Service::Http(_)), None)
+            if let Some(denied) = policy::denied(&snapshot.policies, call) =>
+        {
+            denied
+        }
         (ListenerKind::Plain(service), None) => serve(snapshot, call, service, false),
         (ListenerKind::Tls(chains), Some(sni)) => handshake(snapshot, call, chains, sni),
         // cleartext on a TLS port, or a handshake on a cleartext one
@@ -49,6 +56,9 @@ fn handshake(snapshot: &Snapshot, call: &Call, chains: &[FilterChain], sni: &str
     let Service::Http(_) = chain.service else {
         return serve(snapshot, call, &chain.service, true);
     };
+    if let Some(denied) = policy::denied(&snapshot.policies, call) {
+        return denied;
+    }
     // RFC 9110 §15.5.20: a request for a host of another chain is served only if that chain
     // would have shaken hands in the same way
     match chain_for(chains, &host_of(&call.authority)) {

@@ -3,6 +3,7 @@
 //! Keys never show: a key is `[redacted]`, a certificate chain is named by the beginning of its
 //! SHA-256, so that a rotation is visible and the content is not.
 
+mod policy;
 mod route;
 
 use crate::ir::*;
@@ -38,6 +39,7 @@ impl Out {
 pub fn snapshot(snapshot: &Snapshot) -> String {
     let mut out = Out::default();
     settings(&mut out, &snapshot.settings);
+    policy::policies(&mut out, &snapshot.policies);
     for l in &snapshot.listeners {
         listener(&mut out, snapshot, l);
     }

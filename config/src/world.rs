@@ -57,6 +57,8 @@ pub struct World {
     config_maps: HashMap<Named, Arc<Resource>>,
     kube_services: Vec<Arc<Resource>>,
     pods: Vec<Arc<Resource>>,
+    authorization: Vec<Arc<Resource>>,
+    authentication: Vec<Arc<Resource>>,
 }
 
 impl World {
@@ -84,6 +86,8 @@ impl World {
             config_maps: named(Kind::ConfigMap),
             kube_services: all(Kind::Service),
             pods: all(Kind::Pod),
+            authorization: all(Kind::AuthorizationPolicy),
+            authentication: all(Kind::RequestAuthentication),
             ..Self::default()
         };
         for (index, resource) in world.virtual_services.iter().enumerate() {
@@ -116,6 +120,41 @@ impl World {
                 }),
                 _ => None,
             })
+    }
+
+    /// Every AuthorizationPolicy, oldest first.
+    pub fn authorization_policies(&self) -> impl Iterator<Item = Typed<'_, api::AuthorizationPolicy>> {
+        let policies = self.authorization.iter();
+        policies.filter_map(|resource| match &resource.spec {
+            Spec::AuthorizationPolicy(spec) => Some(Typed {
+                resource,
+                spec: &**spec,
+            }),
+            _ => None,
+        })
+    }
+
+    /// Every RequestAuthentication, oldest first.
+    pub fn request_authentications(
+        &self,
+    ) -> impl Iterator<Item = Typed<'_, api::RequestAuthentication>> {
+        let rules = self.authentication.iter();
+        rules.filter_map(|resource| match &resource.spec {
+            Spec::RequestAuthentication(spec) => Some(Typed {
+                resource,
+                spec: &**spec,
+            }),
+            _ => None,
+        })
+    }
+
+    /// Namespace whose objects are everybody's.
+    #[must_use]
+    pub fn root_namespace(&self) -> &str {
+        match self.mesh.root_namespace.as_str() {
+            "" => "istio-system",
+            root => root,
+        }
     }
 
     /// VirtualServices that name a Gateway, oldest first.

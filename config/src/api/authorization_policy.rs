@@ -5,39 +5,39 @@ use crate::message::{enumeration, message};
 
 message! {
     /// Who may do what.
-    pub struct AuthorizationPolicy [Later("authorization")] {
+    pub struct AuthorizationPolicy [Honoured] {
         selector: Option<WorkloadSelector>,
         target_ref: Option<PolicyTargetReference>,
         target_refs: Vec<PolicyTargetReference>,
         rules: Vec<Rule>,
-        action: Action,
-        provider: Option<ExtensionProvider>,
+        action: Action => Partly("CUSTOM refuses what it matches until external authorization is served; AUDIT is not logged yet; TCP servers are not served yet"),
+        provider: Option<ExtensionProvider> => Later("external authorization"),
     }
 
     /// The provider of a CUSTOM policy.
-    pub struct ExtensionProvider [Later("authorization")] {
+    pub struct ExtensionProvider [Honoured] {
         name: String,
     }
 
     /// Holds when its three parts hold.
-    pub struct Rule [Later("authorization")] {
+    pub struct Rule [Honoured] {
         from: Vec<RuleFrom>,
         to: Vec<RuleTo>,
         when: Vec<Condition>,
     }
 
     /// One source of a rule.
-    pub struct RuleFrom [Later("authorization")] {
+    pub struct RuleFrom [Honoured] {
         source: Option<Source>,
     }
 
     /// One operation of a rule.
-    pub struct RuleTo [Later("authorization")] {
+    pub struct RuleTo [Honoured] {
         operation: Option<Operation>,
     }
 
     /// Who asks.
-    pub struct Source [Later("authorization")] {
+    pub struct Source [Honoured] {
         principals: Vec<String>,
         not_principals: Vec<String>,
         request_principals: Vec<String>,
@@ -55,7 +55,7 @@ message! {
     }
 
     /// What is asked.
-    pub struct Operation [Later("authorization")] {
+    pub struct Operation [Honoured] {
         hosts: Vec<String>,
         not_hosts: Vec<String>,
         ports: Vec<String>,
@@ -67,8 +67,8 @@ message! {
     }
 
     /// A condition on an attribute.
-    pub struct Condition [Later("authorization")] {
-        key: String,
+    pub struct Condition [Honoured] {
+        key: String => Partly("not `experimental.envoy.filters`"),
         values: Vec<String>,
         not_values: Vec<String>,
     }

@@ -7,7 +7,7 @@ use crate::message::{enumeration, message};
 
 message! {
     /// Which tokens are checked, and how.
-    pub struct RequestAuthentication [Later("JWT")] {
+    pub struct RequestAuthentication [Honoured] {
         selector: Option<WorkloadSelector>,
         target_ref: Option<PolicyTargetReference>,
         target_refs: Vec<PolicyTargetReference>,
@@ -15,10 +15,10 @@ message! {
     }
 
     /// One issuer.
-    pub struct JwtRule [Later("JWT")] {
+    pub struct JwtRule [Honoured] {
         issuer: String,
         audiences: Vec<String>,
-        jwks_uri also "jwks_uri": String,
+        jwks_uri also "jwks_uri": String => Later("fetching keys; tokens are refused until then"),
         jwks: String,
         from_headers: Vec<JwtHeader>,
         from_params: Vec<String>,
@@ -26,19 +26,19 @@ message! {
         output_payload_to_header: String,
         output_claim_to_headers: Vec<ClaimToHeader>,
         forward_original_token: bool,
-        timeout: Option<Duration>,
+        timeout: Option<Duration> => Later("fetching keys"),
         space_delimited_claims: Vec<String>,
         presence: Presence,
     }
 
     /// A header that carries the token.
-    pub struct JwtHeader [Later("JWT")] {
+    pub struct JwtHeader [Honoured] {
         name: String,
         prefix: String,
     }
 
     /// A claim that is copied to a header.
-    pub struct ClaimToHeader [Later("JWT")] {
+    pub struct ClaimToHeader [Honoured] {
         header: String,
         claim: String,
     }

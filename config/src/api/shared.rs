@@ -40,7 +40,7 @@ message! {
     }
 
     /// Workloads by the object that they belong to.
-    pub struct PolicyTargetReference [Later("policies")] {
+    pub struct PolicyTargetReference [Honoured] {
         group: String,
         kind: String,
         name: String,

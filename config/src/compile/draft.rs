@@ -11,7 +11,7 @@ use super::matches::Regexes;
 use super::tables::Tables;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::ir::{
-    Action, ClusterId, ClusterRef, Listener, ListenerKind, Route, Service, Settings, Snapshot,
+    Action, ClusterId, ClusterRef, Listener, ListenerKind, Policies, Route, Service, Settings, Snapshot,
     TcpTarget,
 };
 use crate::resource::Resource;
@@ -31,6 +31,7 @@ pub(super) struct Draft<'w> {
     pub tables: Tables,
     pub listeners: Vec<Listener>,
     pub settings: Settings,
+    pub policies: Policies,
 }
 
 impl<'w> Draft<'w> {
@@ -46,6 +47,7 @@ impl<'w> Draft<'w> {
             tables: Tables::default(),
             listeners: Vec::new(),
             settings: Settings::default(),
+            policies: Policies::default(),
         }
     }
 
@@ -81,6 +83,7 @@ impl<'w> Draft<'w> {
             route_tables,
             clusters,
             certificates,
+            policies: self.policies,
         };
         Compiled {
             snapshot,

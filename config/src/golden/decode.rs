@@ -10,6 +10,9 @@
 //!   path: /v2/x
 //!   headers: {x-a: 1, x-b: [1, 2]}
 //!   claims: {role: [admin]}     # of a verified token, by dotted path
+//!   identity: spiffe://cluster.local/ns/x/sa/y    # of the peer's verified certificate
+//!   peer: 10.0.0.1              # address that the connection comes from
+//!   client: 1.2.3.4             # address of the client behind trusted hops
 //!   dice: {target: 0, delay: 0, abort: 0, mirror: 0}
 //!   expect:
 //!     forward: {cluster: outbound|8080||api-v2.default.svc.cluster.local, path: /x}
@@ -91,6 +94,9 @@ fn vector(node: &Node) -> Result<Vector, String> {
                     call.claims.push((path, texts(&claim.value)?));
                 }
             }
+            "identity" => call.identity = Some(text(value)?),
+            "peer" => call.peer = Some(number(value)?),
+            "client" => call.client = Some(number(value)?),
             "dice" => call.dice = dice(value)?,
             "expect" => expect = Some(outcome(value)?),
             _ => return unknown(entry),
@@ -152,6 +158,13 @@ fn outcome(node: &Node) -> Result<Expect, String> {
             Ok(Expect::Direct {
                 status: status()?,
                 body: field("body")?,
+                details: field("details")?,
+            })
+        }
+        "denied" => {
+            known(&["status", "details"])?;
+            Ok(Expect::Denied {
+                status: status()?,
                 details: field("details")?,
             })
         }

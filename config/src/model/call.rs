@@ -1,5 +1,7 @@
 //! A call and its verdict: what [`super::decide`] takes and gives.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 /// A request, in the plainest form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Call {
@@ -17,8 +19,38 @@ pub struct Call {
     pub headers: Vec<(String, String)>,
     /// Claims of a verified token by dotted path: a list is several values.
     pub claims: Vec<(Vec<String>, Vec<String>)>,
+    /// SPIFFE identity of the peer's verified certificate: `spiffe://cluster.local/ns/x/sa/y`.
+    pub identity: Option<String>,
+    /// Address of the direct peer; unset: 127.0.0.1.
+    pub peer: Option<IpAddr>,
+    /// Address of the client behind trusted hops; unset: the peer's.
+    pub client: Option<IpAddr>,
+    /// Our address of the connection; unset: 127.0.0.1.
+    pub local: Option<IpAddr>,
     /// Thrown dice, so that chance is an input.
     pub dice: Dice,
+}
+
+impl Call {
+    const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// Address of the direct peer.
+    #[must_use]
+    pub fn peer(&self) -> IpAddr {
+        self.peer.unwrap_or(Self::SOMEWHERE)
+    }
+
+    /// Address of the client.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.client.unwrap_or_else(|| self.peer())
+    }
+
+    /// Our address.
+    #[must_use]
+    pub fn local(&self) -> IpAddr {
+        self.local.unwrap_or(Self::SOMEWHERE)
+    }
 }
 
 /// Thrown dice.
@@ -45,6 +77,13 @@ pub enum Verdict {
     Tcp(String),
     /// The handshake is refused: no certificate.
     NoCertificate,
+    /// A policy refuses it.
+    Denied {
+        /// 403, or 401 without a token where one is asked for.
+        status: u16,
+        /// Envoy's details: `rbac_access_denied_matched_policy[none]`.
+        details: String,
+    },
     /// 421: the authority belongs to another certificate or TLS policy than the connection's.
     Misdirected,
     /// 404 NR.

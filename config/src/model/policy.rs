@@ -1,0 +1,122 @@
+//! Whether authorization policies let a call pass.
+
+use super::{Call, Verdict, edit};
+use crate::ir::*;
+use crate::re2;
+use std::net::IpAddr;
+
+/// The denial, if there is one: CUSTOM, then DENY, then ALLOW. AUDIT and dry runs decide nothing.
+pub(super) fn denied(policies: &Policies, call: &Call) -> Option<Verdict> {
+    let asked = |action: PolicyAction| {
+        let all = policies.authorization.iter();
+        all.filter(move |p| p.action == action && !p.dry_run)
+    };
+    let first = |action: PolicyAction| {
+        let mut all = asked(action);
+        all.find_map(|p| Some(p.id(p.rules.iter().position(|rule| holds(rule, call))?)))
+    };
+    let matched = match (first(PolicyAction::Custom), first(PolicyAction::Deny)) {
+        (Some(id), _) | (None, Some(id)) => id,
+        (None, None) => {
+            let open = asked(PolicyAction::Allow).count() == 0;
+            if open || first(PolicyAction::Allow).is_some() {
+                return None;
+            }
+            "none".to_owned()
+        }
+    };
+    Some(Verdict::Denied {
+        status: 403,
+        details: format!("rbac_access_denied_matched_policy[{matched}]"),
+    })
+}
+
+fn holds(rule: &PolicyRule, call: &Call) -> bool {
+    let all = |conditions: &Conditions| conditions.iter().all(|c| test(&c.test, call) != c.negated);
+    (rule.from.is_empty() || rule.from.iter().any(all))
+        && (rule.to.is_empty() || rule.to.iter().any(all))
+        && all(&rule.when)
+}
+
+fn test(test: &PolicyTest, call: &Call) -> bool {
+    match test {
+        PolicyTest::Text(of, values) => {
+            let texts = texts(of, call);
+            texts.iter().any(|text| any(values, text))
+        }
+        PolicyTest::Path(patterns) => {
+            let path = edit::split_query(&call.path).0;
+            patterns.iter().any(|pattern| on_path(pattern, path))
+        }
+        PolicyTest::RequestPrincipal(principals) => {
+            let claim = |name: &str| texts(&TextOf::Claim(vec![name.to_owned()]), call);
+            let some = |m: &TextMatch, texts: &[String]| texts.iter().any(|t| matches(m, t));
+            principals
+                .iter()
+                .any(|p| some(&p.issuer, &claim("iss")) && some(&p.subject, &claim("sub")))
+        }
+        PolicyTest::Address(of, blocks) => {
+            let address: IpAddr = match of {
+                AddressOf::Peer => call.peer(),
+                AddressOf::Client => call.client(),
+                AddressOf::Local => call.local(),
+            };
+            blocks.iter().any(|block| block.contains(address))
+        }
+        PolicyTest::Port(ports) => ports.contains(&call.port),
+    }
+}
+
+fn texts(of: &TextOf, call: &Call) -> Vec<String> {
+    let identity = call.identity.as_deref();
+    let identity = identity.and_then(|uri| uri.strip_prefix("spiffe://"));
+    let parts: Vec<&str> = identity.unwrap_or_default().split('/').collect();
+    let part = match (of, parts.as_slice()) {
+        (TextOf::Principal, _) => identity.map(str::to_owned),
+        (TextOf::Namespace, [_, "ns", namespace, "sa", _]) => Some((*namespace).to_owned()),
+        (TextOf::ServiceAccount, [_, "ns", namespace, "sa", account]) => {
+            Some(format!("{namespace}/{account}"))
+        }
+        (TextOf::TrustDomain, [domain, ..]) if identity.is_some() => Some((*domain).to_owned()),
+        (TextOf::Host, _) => Some(call.authority.to_ascii_lowercase()),
+        (TextOf::Method, _) => Some(call.method.clone()),
+        (TextOf::Sni, _) => call.sni.clone(),
+        (TextOf::Header(name), _) if name == ":scheme" => None,
+        (TextOf::Header(name), _) => {
+            let lines = edit::lines(call, name, "").into_iter();
+            return lines.map(str::to_owned).collect();
+        }
+        (TextOf::Claim(path), _) => {
+            let claims = call.claims.iter().filter(|(claim, _)| claim == path);
+            return claims.flat_map(|(_, values)| values.clone()).collect();
+        }
+        _ => None,
+    };
+    part.into_iter().collect()
+}
+
+fn any(values: &[TextMatch], text: &str) -> bool {
+    values.iter().any(|value| matches(value, text))
+}
+
+fn matches(value: &TextMatch, text: &str) -> bool {
+    match value {
+        TextMatch::Exact(want) => text == want,
+        TextMatch::Prefix(want) => text.starts_with(want.as_str()),
+        TextMatch::Suffix(want) => text.ends_with(want.as_str()),
+        TextMatch::Present => !text.is_empty(),
+    }
+}
+
+fn on_path(pattern: &PathPattern, path: &str) -> bool {
+    let segments = match pattern {
+        PathPattern::Text(value) => return matches(value, path),
+        PathPattern::Template(segments) => segments,
+    };
+    let regex = segments.iter().map(|segment| match segment {
+        PathSegment::Literal(text) => format!("/{}", regex::escape(text)),
+        PathSegment::One => "/[^/]+".to_owned(),
+        PathSegment::Any => "/.*".to_owned(),
+    });
+    re2::whole(&regex.collect::<String>()).is_ok_and(|regex| regex.is_match(path.as_bytes()))
+}
