@@ -123,7 +123,9 @@ impl World {
     }
 
     /// Every AuthorizationPolicy, oldest first.
-    pub fn authorization_policies(&self) -> impl Iterator<Item = Typed<'_, api::AuthorizationPolicy>> {
+    pub fn authorization_policies(
+        &self,
+    ) -> impl Iterator<Item = Typed<'_, api::AuthorizationPolicy>> {
         let policies = self.authorization.iter();
         policies.filter_map(|resource| match &resource.spec {
             Spec::AuthorizationPolicy(spec) => Some(Typed {

@@ -7,7 +7,7 @@ use crate::message::{enumeration, message};
 
 message! {
     /// Which tokens are checked, and how.
-    pub struct RequestAuthentication [Honoured] {
+    pub struct RequestAuthentication [Later("JWT")] {
         selector: Option<WorkloadSelector>,
         target_ref: Option<PolicyTargetReference>,
         target_refs: Vec<PolicyTargetReference>,
@@ -15,7 +15,7 @@ message! {
     }
 
     /// One issuer.
-    pub struct JwtRule [Honoured] {
+    pub struct JwtRule [Later("JWT")] {
         issuer: String,
         audiences: Vec<String>,
         jwks_uri also "jwks_uri": String => Later("fetching keys; tokens are refused until then"),
@@ -32,13 +32,13 @@ message! {
     }
 
     /// A header that carries the token.
-    pub struct JwtHeader [Honoured] {
+    pub struct JwtHeader [Later("JWT")] {
         name: String,
         prefix: String,
     }
 
     /// A claim that is copied to a header.
-    pub struct ClaimToHeader [Honoured] {
+    pub struct ClaimToHeader [Later("JWT")] {
         header: String,
         claim: String,
     }

@@ -27,7 +27,12 @@ pub(super) fn rules(draft: &mut Draft<'_>) -> Vec<JwtRule> {
     for policy in world.request_authentications() {
         let spec = policy.spec;
         let one = spec.target_ref.as_ref();
-        if !here.selects(policy.resource, spec.selector.as_ref(), one, &spec.target_refs) {
+        if !here.selects(
+            policy.resource,
+            spec.selector.as_ref(),
+            one,
+            &spec.target_refs,
+        ) {
             continue;
         }
         for (index, rule) in spec.jwt_rules.iter().enumerate() {

@@ -88,7 +88,9 @@ impl Here<'_> {
             });
         }
         let labels = &self.view.labels;
-        GATEWAY_LABELS.iter().any(|key| labels.get(*key) == Some(&to.name))
+        GATEWAY_LABELS
+            .iter()
+            .any(|key| labels.get(*key) == Some(&to.name))
     }
 }
 
@@ -160,6 +162,9 @@ fn never() -> PolicyCondition {
     }
 }
 
+/// Makes a test of a list of values.
+type Make<'m> = Box<dyn Fn(&[String]) -> PolicyTest + 'm>;
+
 /// What rules of one policy need to know.
 #[derive(Debug, Clone, Copy)]
 struct Translator<'p> {
@@ -203,12 +208,26 @@ impl Translator<'_> {
             self.pair(&mut out, list, not, test);
         };
         both(&s.principals, &s.not_principals, &|v| self.principals(v));
-        both(&s.request_principals, &s.not_request_principals, &request_principals);
-        both(&s.namespaces, &s.not_namespaces, &|v| text(TextOf::Namespace, v));
-        both(&s.service_accounts, &s.not_service_accounts, &|v| self.accounts(v));
-        both(&s.trust_domains, &s.not_trust_domains, &|v| text(TextOf::TrustDomain, v));
-        both(&s.ip_blocks, &s.not_ip_blocks, &|v| address(AddressOf::Peer, v));
-        both(&s.remote_ip_blocks, &s.not_remote_ip_blocks, &|v| address(AddressOf::Client, v));
+        both(
+            &s.request_principals,
+            &s.not_request_principals,
+            &request_principals,
+        );
+        both(&s.namespaces, &s.not_namespaces, &|v| {
+            text(TextOf::Namespace, v)
+        });
+        both(&s.service_accounts, &s.not_service_accounts, &|v| {
+            self.accounts(v)
+        });
+        both(&s.trust_domains, &s.not_trust_domains, &|v| {
+            text(TextOf::TrustDomain, v)
+        });
+        both(&s.ip_blocks, &s.not_ip_blocks, &|v| {
+            address(AddressOf::Peer, v)
+        });
+        both(&s.remote_ip_blocks, &s.not_remote_ip_blocks, &|v| {
+            address(AddressOf::Client, v)
+        });
         out
     }
 
@@ -235,10 +254,8 @@ impl Translator<'_> {
     /// The conditions of one key; none when the key cannot be asked.
     fn condition(self, condition: &Condition) -> Option<Conditions> {
         let key = condition.key.as_str();
-        let of = |of: TextOf| -> Box<dyn Fn(&[String]) -> PolicyTest> {
-            Box::new(move |values| text(of.clone(), values))
-        };
-        let test: Box<dyn Fn(&[String]) -> PolicyTest + '_> = match key {
+        let of = |of: TextOf| -> Make<'_> { Box::new(move |values| text(of.clone(), values)) };
+        let test: Make<'_> = match key {
             "source.ip" => Box::new(|v| address(AddressOf::Peer, v)),
             "remote.ip" => Box::new(|v| address(AddressOf::Client, v)),
             "destination.ip" => Box::new(|v| address(AddressOf::Local, v)),

@@ -11,8 +11,8 @@ use super::matches::Regexes;
 use super::tables::Tables;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::ir::{
-    Action, ClusterId, ClusterRef, Listener, ListenerKind, Policies, Route, Service, Settings, Snapshot,
-    TcpTarget,
+    Action, ClusterId, ClusterRef, Listener, ListenerKind, Policies, Route, Service, Settings,
+    Snapshot, TcpTarget,
 };
 use crate::resource::Resource;
 use crate::view::View;

@@ -322,7 +322,11 @@ mod tests {
             ("2001:db8::/32", "2001:db9::1", false),
         ] {
             let block = IpBlock::parse(block).unwrap();
-            assert_eq!(block.contains(address.parse().unwrap()), want, "{block} {address}");
+            assert_eq!(
+                block.contains(address.parse().unwrap()),
+                want,
+                "{block} {address}"
+            );
         }
         for wrong in ["10.0.0.0/33", "x", "10.0.0.0/-1", "", "::/129"] {
             assert_eq!(IpBlock::parse(wrong), None, "{wrong}");

@@ -80,7 +80,11 @@ fn line(out: &mut Out, condition: &PolicyCondition) {
         PolicyTest::Address(of, blocks) => (format!("{of:?} address").to_lowercase(), list(blocks)),
         PolicyTest::Port(ports) => ("port".to_owned(), list(ports)),
     };
-    let values = if values.is_empty() { "nothing" } else { &values };
+    let values = if values.is_empty() {
+        "nothing"
+    } else {
+        &values
+    };
     out.line(&format!("{not}{what} {values}"));
 }
 

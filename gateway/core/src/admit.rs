@@ -2,14 +2,24 @@
 //!
 //! Nothing reaches an upstream without an [`Admitted`]; only [`admit`] makes one.
 
+mod authz;
+mod claims;
+mod edits;
+
 use crate::call::Call;
 use crate::reply::Reply;
 use crate::tables::Tables;
+
+pub use claims::Claims;
+pub use edits::RequestEdits;
+
+pub(crate) use authz::{Authorization, authorize};
 
 /// Proof that policy said yes, and what it learned of the caller.
 #[derive(Debug, Clone, Default)]
 pub struct Admitted {
     claims: Claims,
+    edits: RequestEdits,
 }
 
 impl Admitted {
@@ -19,53 +29,56 @@ impl Admitted {
         &self.claims
     }
 
+    /// What policies change of the request, before routes look at it.
+    #[must_use]
+    pub fn edits(&self) -> &RequestEdits {
+        &self.edits
+    }
+
     /// For comparing with the model, which is told the claims.
     pub(crate) fn with_claims(claims: Claims) -> Self {
-        Self { claims }
+        Self {
+            claims,
+            ..Self::default()
+        }
     }
 }
 
-/// Claims of a verified token: path of a claim, and its string or the members of its list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Claims(Vec<(Vec<String>, Vec<String>)>);
-
-impl Claims {
-    /// From paths and values.
-    pub(crate) fn new(claims: Vec<(Vec<String>, Vec<String>)>) -> Self {
-        Self(claims)
-    }
-
-    /// Whether `test` holds for the claim at this path: for its string, or for any member of its
-    /// list. A claim that the token does not have never passes.
-    pub fn any(&self, path: &[String], mut test: impl FnMut(&str) -> bool) -> bool {
-        let mut named = self.0.iter().filter(|(claim, _)| claim == path);
-        named.any(|(_, values)| values.iter().any(|value| test(value)))
-    }
+/// What policies need to know beside the call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context {
+    /// Seconds since 1970, for the times in tokens.
+    pub unix_seconds: u64,
 }
 
 /// Asks every policy in order; the first denial is the answer.
 ///
 /// # Errors
 /// The answer of the policy that denied.
-#[allow(
-    clippy::result_large_err,
-    reason = "a denial is answered where it arises, never carried far"
-)]
-pub fn admit<'t>(tables: &'t Tables, call: &Call<'_>) -> Result<Admitted, Reply<'t>> {
+pub fn admit<'t>(
+    tables: &'t Tables,
+    call: &Call<'_>,
+    context: &Context,
+) -> Result<Admitted, Denial<'t>> {
     let mut admitted = Admitted::default();
     for policy in POLICIES {
-        policy(tables, call, &mut admitted)?;
+        policy(tables, call, context, &mut admitted)?;
     }
     Ok(admitted)
 }
 
+/// The answer of a policy that denied; boxed, for it is rare and large.
+pub type Denial<'t> = Box<Reply<'t>>;
+
 /// A policy lets the call pass, perhaps having learned something, or answers it.
-type Policy = for<'t> fn(&'t Tables, &Call<'_>, &mut Admitted) -> Result<(), Reply<'t>>;
+type Policy = for<'t> fn(&'t Tables, &Call<'_>, &Context, &mut Admitted) -> Result<(), Denial<'t>>;
 
 /// The order is Istio's filter order on a gateway (`pilot/pkg/networking/core/listener_builder.go`).
-const POLICIES: [Policy; 0] = [
+const POLICIES: [Policy; 2] = [
     // 1. External authorization (`CUSTOM`): before tokens, so it cannot ask about claims.
+    authz::custom,
     // 2. Tokens (`RequestAuthentication`): before routing, because routes may match on claims.
-    // 3. Authorization (`AuthorizationPolicy`): AUDIT, DENY, ALLOW.
+    // 3. Authorization (`AuthorizationPolicy`): DENY, ALLOW.
+    authz::authorization,
     // Fault, CORS and routing follow in `decide`: a denial precedes an injected fault.
 ];

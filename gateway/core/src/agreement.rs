@@ -11,6 +11,7 @@ pub use verdict::verdict;
 
 use crate::tables::Tables;
 use dice::Bytes;
+use sallyport_config::ir::Snapshot;
 use sallyport_config::model::{self, Verdict};
 use std::sync::Arc;
 
@@ -33,7 +34,23 @@ pub fn fuzz_decide_vs_model(data: &[u8]) {
 #[doc(hidden)]
 pub fn agree(data: &[u8], agreed: &mut dyn FnMut(&Verdict)) {
     let mut bytes = Bytes::new(data);
-    let snapshot = Arc::new(worlds::snapshot(&mut bytes));
+    let snapshot = worlds::snapshot(&mut bytes);
+    compare(snapshot, bytes, agreed);
+}
+
+/// As [`agree`], in a world of policies with one route behind them.
+///
+/// # Panics
+/// When they disagree.
+#[doc(hidden)]
+pub fn agree_on_policies(data: &[u8], agreed: &mut dyn FnMut(&Verdict)) {
+    let mut bytes = Bytes::new(data);
+    let snapshot = worlds::guarded(&mut bytes);
+    compare(snapshot, bytes, agreed);
+}
+
+fn compare(snapshot: Snapshot, mut bytes: Bytes<'_>, agreed: &mut dyn FnMut(&Verdict)) {
+    let snapshot = Arc::new(snapshot);
     let tables = Tables::build(Arc::clone(&snapshot));
     for _ in 0..CALLS_MAX {
         if bytes.is_empty() {

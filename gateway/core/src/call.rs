@@ -68,6 +68,8 @@ pub struct Call<'a> {
     pub local: SocketAddr,
     /// Server name of the handshake.
     pub sni: Option<&'a str>,
+    /// SPIFFE identity of the peer's verified certificate (`spiffe://cluster.local/ns/x/sa/y`).
+    pub identity: Option<&'a str>,
 }
 
 impl std::fmt::Debug for Call<'_> {

@@ -70,6 +70,10 @@ impl Plan<'_> {
 pub trait EditSink {
     /// Removes every line of this name.
     fn remove(&mut self, name: &str);
+    /// Removes every line of this name, `_` counting as `-`.
+    fn remove_like(&mut self, name: &str) {
+        self.remove(name);
+    }
     /// Replaces every line of this name by one.
     fn set(&mut self, name: &str, value: &[u8]);
     /// Adds a line.

@@ -99,6 +99,7 @@ mod tests {
             peer: ([127, 0, 0, 1], 1).into(),
             local: ([127, 0, 0, 1], 80).into(),
             sni: None,
+            identity: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! A snapshot arranged for speed: built once beside the traffic, shared by every worker.
 
-use crate::admit::Claims;
+use crate::admit::{Authorization, Claims};
 use crate::call::Call;
 use crate::decide::Where;
 use sallyport_config::ir::{
@@ -21,7 +21,7 @@ mod rule;
 pub use hosts::host_of;
 
 pub(crate) use hosts::split_port;
-pub(crate) use matching::{Conditions, Test, query_value};
+pub(crate) use matching::{Conditions, Test, any_line, query_value};
 pub(crate) use pattern::Patterns;
 pub(crate) use rule::{Rule, TargetRule};
 
@@ -48,6 +48,7 @@ pub struct Tables {
     hosts: Vec<Hosts>,
     /// Route lists, each once however many hosts share it.
     lists: Vec<RouteList>,
+    authorization: Authorization,
 }
 
 /// A list that is not longer is not indexed by path.
@@ -129,6 +130,7 @@ impl Tables {
                 .map(|(index, listener)| (listener.name.clone(), ListenerIdx(index)))
                 .collect(),
             lists: lists.lists,
+            authorization: Authorization::new(&snapshot.policies),
             snapshot,
         }
     }
@@ -137,6 +139,11 @@ impl Tables {
     #[must_use]
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
+    }
+
+    /// Who may pass.
+    pub(crate) fn authorization(&self) -> &Authorization {
+        &self.authorization
     }
 
     /// A listener.

@@ -17,6 +17,8 @@ mod deadlines;
 mod golden;
 #[path = "core/model.rs"]
 mod model;
+#[path = "core/policy.rs"]
+mod policy;
 #[path = "core/server.rs"]
 mod server;
 #[path = "core/sim.rs"]

@@ -130,6 +130,7 @@ pub(super) fn answer(generation: &Generation, addresses: &Addresses, request: &R
         peer: anybody,
         local: SocketAddr::new(anybody.ip(), chosen.port),
         sni: is_tls.then_some(sni),
+        identity: None,
     };
     let explanation = explain(tables, Where { listener, chain }, &call);
     if request.argument("format") == Some("text") {

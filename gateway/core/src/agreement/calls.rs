@@ -1,8 +1,9 @@
 //! Calls that have something to do with the worlds.
 
 use super::dice::Bytes;
-use super::worlds::{HOSTS, PATHS, TLS_PORT, VALUES};
+use super::worlds::{HOSTS, IDENTITIES, PATHS, TLS_PORT, VALUES};
 use sallyport_config::model::{Call, Dice};
+use std::net::{IpAddr, Ipv4Addr};
 
 const QUERIES: &[&str] = &[
     "",
@@ -62,16 +63,30 @@ pub(super) fn call(bytes: &mut Bytes<'_>) -> Call {
         path: bytes.text(PATHS) + &bytes.text(&["", "", "b", "/b", "/é"]) + bytes.pick(QUERIES),
         headers,
         claims: bytes.some(2, |bytes| {
-            let path = bytes.pick::<&[&str]>(&[&["sub"], &["a", "b"]]);
+            let path = bytes.pick::<&[&str]>(&[&["sub"], &["a", "b"], &["iss"]]);
             let path = path.iter().map(|part| (*part).to_owned()).collect();
             (path, bytes.some(2, |bytes| bytes.text(VALUES)))
         }),
+        identity: bytes.maybe(40, |bytes| format!("spiffe://{}", bytes.pick(IDENTITIES))),
+        peer: bytes.maybe(60, address),
+        client: bytes.maybe(40, address),
+        local: None,
         dice: Dice {
             target: bytes.below(255).into(),
             delay: u32::from(bytes.below(100)) * 10_000,
             abort: u32::from(bytes.below(100)) * 10_000,
             mirror: u32::from(bytes.below(100)) * 10_000,
         },
+    }
+}
+
+fn address(bytes: &mut Bytes<'_>) -> IpAddr {
+    let v4 = |a, b, c, d| IpAddr::V4(Ipv4Addr::new(a, b, c, d));
+    match bytes.below(4) {
+        0 => v4(10, 1, 2, 3),
+        1 => v4(10, 2, 0, 1),
+        2 => v4(127, 0, 0, 1),
+        _ => IpAddr::V6(Ipv4Addr::new(10, 1, 2, 3).to_ipv6_mapped()),
     }
 }
 

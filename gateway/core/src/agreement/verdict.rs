@@ -1,6 +1,6 @@
 //! A decision in the model's words.
 
-use crate::admit::{Admitted, Claims};
+use crate::admit::{Admitted, Claims, authorize};
 use crate::call::{Call, HeaderLines, Scheme};
 use crate::decide::{Answer, Decision, Where, decide};
 use crate::plan::{EditSink, Plan};
@@ -11,7 +11,7 @@ use sallyport_config::ir::{
     TcpTarget,
 };
 use sallyport_config::model::{self, Forwarded, Verdict};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// What the tables make of a call, from the socket on, as [`model::decide`] would say it.
 #[must_use]
@@ -77,7 +77,6 @@ fn has_certificate(snapshot: &Snapshot, tls: &ServerTls) -> bool {
 
 fn request(tables: &Tables, at: Where, call: &model::Call, tls: bool) -> Verdict {
     let lines = Lines(&call.headers);
-    let anywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
     let (path, query) = match call.path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (call.path.as_str(), None),
@@ -89,12 +88,19 @@ fn request(tables: &Tables, at: Where, call: &model::Call, tls: bool) -> Verdict
         path,
         query,
         headers: &lines,
-        client: anywhere,
-        peer: anywhere,
-        local: anywhere,
+        client: SocketAddr::new(call.client(), 1),
+        peer: SocketAddr::new(call.peer(), 1),
+        local: SocketAddr::new(call.local(), call.port),
         sni: call.sni.as_deref(),
+        identity: call.identity.as_deref(),
     };
     let admitted = Admitted::with_claims(Claims::new(call.claims.clone()));
+    if let Err(reply) = authorize(tables, &borrowed, &admitted) {
+        return Verdict::Denied {
+            status: reply.status,
+            details: reply.details.into_owned(),
+        };
+    }
     match decide(tables, at, &borrowed, &admitted, &call.dice) {
         Decision::Reply(answer) => answered(answer),
         Decision::Forward(plan) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 mod actions;
 mod matchers;
+mod policies;
 
 /// Port of the TLS listener; the cleartext one is 80.
 pub(super) const TLS_PORT: u16 = 443;
@@ -29,6 +30,10 @@ pub(super) const PATHS: &[&str] = &[
 
 pub(super) const VALUES: &[&str] = &["", "x", "xy", "y", "X", "x y", "1", "é"];
 
+/// Identities without `spiffe://`.
+pub(super) const IDENTITIES: &[&str] =
+    &["td/ns/a/sa/x", "td2/ns/ab/sa/x", "td/ns/a/sa/y", "td", ""];
+
 /// Clusters that exist; a route may name one more.
 const CLUSTERS: u8 = 3;
 
@@ -49,7 +54,69 @@ pub(super) fn snapshot(bytes: &mut Bytes<'_>) -> Snapshot {
         ],
         route_tables,
         clusters: (0..CLUSTERS).map(cluster).collect(),
+        policies: policies::policies(bytes),
         certificates: (0..2).map(|number| certificate(number, bytes)).collect(),
+    }
+}
+
+/// One cleartext listener that answers whatever policies let pass.
+pub(super) fn guarded(bytes: &mut Bytes<'_>) -> Snapshot {
+    let answer = Route {
+        name: String::new(),
+        origin: origin("spec.http[0]".to_owned()),
+        matcher: Matcher::default(),
+        action: Action::Direct(DirectResponse {
+            status: 200,
+            body: Arc::from([]),
+        }),
+        headers: HeaderOps::default(),
+        fault: None,
+        cors: None,
+    };
+    let all = VirtualHost {
+        domains: vec![HostPattern::Any],
+        https_redirect: None,
+        routes: Arc::from([answer]),
+    };
+    let service = Service::Http(HttpService {
+        routes: RouteTableId(0),
+        server_port: 80,
+        grpc_web: false,
+    });
+    let chain = FilterChain {
+        name: "https".to_owned(),
+        sni: Vec::new(),
+        tls: Some(ServerTls {
+            mode: ServerTlsMode::Simple,
+            certificates: vec![CertificateId(0)],
+            client_ca: None,
+            subject_alt_names: Vec::new(),
+            min_version: TlsVersion::V1_2,
+            max_version: TlsVersion::V1_3,
+            cipher_suites: Vec::new(),
+            alpn: Vec::new(),
+        }),
+        service: service.clone(),
+        origin: origin("spec.servers[0]".to_owned()),
+    };
+    Snapshot {
+        listeners: vec![
+            listener(80, ListenerKind::Plain(service)),
+            listener(TLS_PORT, ListenerKind::Tls(vec![chain])),
+        ],
+        certificates: vec![Certificate {
+            source: CertificateSource::Files {
+                chain: "c".to_owned(),
+                key: "k".to_owned(),
+            },
+            ..certificate(0, bytes)
+        }],
+        route_tables: vec![RouteTable {
+            name: "all".to_owned(),
+            hosts: vec![all],
+        }],
+        policies: policies::some_policies(bytes),
+        ..Snapshot::default()
     }
 }
 

@@ -96,6 +96,22 @@ impl HeaderEdits {
         self.remove_added(|added| added == name);
     }
 
+    /// Removes every field named `name` (lower case), and every alias with `_` for `-` that an
+    /// origin may take for it.
+    pub fn remove_like(&mut self, buf: &[u8], index: &HeaderIndex, name: &[u8]) {
+        let dash = |byte: &u8| match byte {
+            b'_' => b'-',
+            other => other.to_ascii_lowercase(),
+        };
+        let like = |other: &[u8]| other.iter().map(dash).eq(name.iter().map(dash));
+        for (position, field) in index.fields().iter().enumerate() {
+            if like(field.name.of(buf)) {
+                self.remove_at(position);
+            }
+        }
+        self.remove_added(like);
+    }
+
     fn remove_added(&mut self, matches: impl Fn(&[u8]) -> bool) {
         for added in &mut self.added {
             if matches(added.name(&self.lines)) {
@@ -201,6 +217,11 @@ pub struct HeaderEditor<'a> {
 impl EditSink for HeaderEditor<'_> {
     fn remove(&mut self, name: &str) {
         self.edits.remove(self.buf, self.index, name.as_bytes());
+    }
+
+    fn remove_like(&mut self, name: &str) {
+        self.edits
+            .remove_like(self.buf, self.index, name.as_bytes());
     }
 
     fn set(&mut self, name: &str, value: &[u8]) {

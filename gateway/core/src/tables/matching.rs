@@ -221,7 +221,7 @@ impl Header {
 }
 
 /// Calls `visit` with each line of a field or pseudo field until it says `true`.
-fn any_line(call: &Call<'_>, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+pub(crate) fn any_line(call: &Call<'_>, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
     match name {
         ":method" => visit(call.method.as_bytes()),
         ":authority" | "host" => visit(call.authority.as_bytes()),

@@ -145,6 +145,7 @@ fn call<'a>(authority: &'a str, path: &'a str) -> Call<'a> {
         peer: ([127, 0, 0, 1], 1).into(),
         local: ([127, 0, 0, 1], 443).into(),
         sni: None,
+        identity: None,
     }
 }
 

@@ -16,6 +16,7 @@ fn call() -> Call<'static> {
         peer: ([10, 0, 0, 2], 6000).into(),
         local: ([10, 0, 0, 3], 443).into(),
         sni: Some("a.com"),
+        identity: None,
     }
 }
 

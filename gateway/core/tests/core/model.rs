@@ -40,7 +40,7 @@ fn tables_and_model_agree_on_every_call() {
     for (kind, seen) in &tally {
         assert!(*seen >= 50, "{kind} was seen {seen} times: {tally:?}");
     }
-    assert_eq!(tally.len(), 14, "{tally:?}");
+    assert_eq!(tally.len(), 15, "{tally:?}");
 }
 
 fn world(seed: u64, tally: &mut BTreeMap<&'static str, u32>) {
@@ -57,6 +57,7 @@ fn kind(verdict: &Verdict) -> &'static str {
         Verdict::Closed => "closed",
         Verdict::Tcp(_) => "tcp",
         Verdict::NoCertificate => "no certificate",
+        Verdict::Denied { .. } => "denied",
         Verdict::Misdirected => "misdirected",
         Verdict::NoRoute => "no route",
         Verdict::Redirect { route, .. } if route.is_empty() => "https or unnamed redirect",
@@ -70,7 +71,7 @@ fn kind(verdict: &Verdict) -> &'static str {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a test's own switch")]
-fn seed_from_environment() -> Option<u64> {
+pub(crate) fn seed_from_environment() -> Option<u64> {
     let text = std::env::var("SALLYPORT_SEED").ok()?;
     let seed = match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16),

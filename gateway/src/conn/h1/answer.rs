@@ -300,6 +300,11 @@ impl EditSink for Sink<'_> {
         self.edits.remove(self.buf, self.index, name.as_bytes());
     }
 
+    fn remove_like(&mut self, name: &str) {
+        self.edits
+            .remove_like(self.buf, self.index, name.as_bytes());
+    }
+
     fn set(&mut self, name: &str, value: &[u8]) {
         self.edits.set(self.buf, self.index, name.as_bytes(), value);
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use sallyport_config::model::Dice;
-use sallyport_core::admit::admit;
+use sallyport_core::admit::{Context, admit};
 use sallyport_core::call::Call;
 use sallyport_core::decide::{Answer, Decision, Where, decide};
 use sallyport_core::failure::FailureKind;
@@ -52,6 +52,7 @@ impl<'a> Request<'a> {
             peer: conn.link.peer,
             local: conn.link.local,
             sni: conn.link.sni(),
+            identity: None,
         }
     }
 }
@@ -203,9 +204,12 @@ fn judge<'t>(conn: &Conn, scratch: &Scratch, request: &Request<'t>, place: Where
         edits: &scratch.request_edits,
     };
     let call = request.call(conn, &view);
-    let admitted = match admit(tables, &call) {
+    let context = Context {
+        unix_seconds: conn.worker.clock.unix_micros(conn.begun) / 1_000_000,
+    };
+    let admitted = match admit(tables, &call, &context) {
         Ok(admitted) => admitted,
-        Err(reply) => return Judgement::Denied(reply),
+        Err(reply) => return Judgement::Denied(*reply),
     };
     let dice = {
         let mut rng = conn.worker.rng.borrow_mut();

@@ -1,0 +1,184 @@
+//! AuthorizationPolicies, indexed: however many there are, a request asks few of them.
+//!
+//! Rules are filed by the hosts or by the first path segments that they name, so that a request
+//! meets those of its own host and path, and those that name neither. Which rule matched first
+//! does not depend on how it was filed.
+
+mod check;
+mod file;
+
+use super::{Admitted, Claims, Context, Denial};
+use crate::call::Call;
+use crate::flags::Flags;
+use crate::reply::Reply;
+use crate::tables::Tables;
+use check::{Check, Facts};
+use file::File;
+use sallyport_config::ir::{Conditions, Policies, PolicyAction, PolicyRule};
+use std::borrow::Cow;
+
+/// What the client is told; Envoy's words.
+const DENIED: &str = "RBAC: access denied";
+
+/// All policies of a snapshot, compiled.
+#[derive(Debug)]
+pub(crate) struct Authorization {
+    /// Nobody can be asked yet, so these deny.
+    custom: Rules,
+    deny: Rules,
+    /// `None`: everything may pass that is not denied.
+    allow: Option<Rules>,
+}
+
+/// Rules of one action.
+#[derive(Debug, Default)]
+struct Rules {
+    rules: Vec<Rule>,
+    file: File,
+}
+
+/// One rule.
+#[derive(Debug)]
+struct Rule {
+    /// `%RESPONSE_CODE_DETAILS%` when it denies.
+    details: Box<str>,
+    from: Box<[Checks]>,
+    to: Box<[Checks]>,
+    when: Checks,
+}
+
+/// Checks that must all hold.
+type Checks = Box<[Check]>;
+
+impl Authorization {
+    pub(crate) fn new(policies: &Policies) -> Self {
+        let of = |action: PolicyAction| {
+            let all = policies.authorization.iter();
+            let mut all = all.filter(|p| p.action == action && !p.dry_run).peekable();
+            all.peek()?;
+            let mut rules = Rules::default();
+            for policy in all {
+                for (index, rule) in policy.rules.iter().enumerate() {
+                    rules.add(&policy.id(index), rule);
+                }
+            }
+            Some(rules)
+        };
+        Self {
+            custom: of(PolicyAction::Custom).unwrap_or_default(),
+            deny: of(PolicyAction::Deny).unwrap_or_default(),
+            allow: of(PolicyAction::Allow),
+        }
+    }
+}
+
+impl Rules {
+    fn add(&mut self, id: &str, rule: &PolicyRule) {
+        let checks = |all: &Conditions| all.iter().map(Check::new).collect();
+        self.file.add(self.rules.len(), rule);
+        self.rules.push(Rule {
+            details: details(id).into(),
+            from: rule.from.iter().map(checks).collect(),
+            to: rule.to.iter().map(checks).collect(),
+            when: checks(&rule.when),
+        });
+    }
+
+    /// The first rule that matches.
+    fn first(&self, facts: &Facts<'_>) -> Option<&Rule> {
+        let matches = |entry: &file::Entry| {
+            let rule = self.rules.get(entry.rule)?;
+            rule.holds(entry.operation, facts).then_some(entry.rule)
+        };
+        let lists = self.file.lists(facts);
+        let firsts = lists.filter_map(|list| list.iter().find_map(matches));
+        self.rules.get(firsts.min()?)
+    }
+}
+
+impl Rule {
+    /// Whether it matches by this operation; `None` when it has none.
+    fn holds(&self, operation: Option<usize>, facts: &Facts<'_>) -> bool {
+        let all = |checks: &Checks| checks.iter().all(|check| check.holds(facts));
+        operation.is_none_or(|at| self.to.get(at).is_some_and(all))
+            && (self.from.is_empty() || self.from.iter().any(all))
+            && all(&self.when)
+    }
+}
+
+fn details(id: &str) -> String {
+    format!("rbac_access_denied_matched_policy[{id}]")
+}
+
+/// External authorization: what a CUSTOM policy matches is refused until somebody can be asked.
+pub(super) fn custom<'t>(
+    tables: &'t Tables,
+    call: &Call<'_>,
+    _: &Context,
+    admitted: &mut Admitted,
+) -> Result<(), Denial<'t>> {
+    let rules = &tables.authorization().custom;
+    deny_first(rules, call, admitted.claims())
+}
+
+/// DENY, then ALLOW, on the request as tokens left it.
+pub(super) fn authorization<'t>(
+    tables: &'t Tables,
+    call: &Call<'_>,
+    _: &Context,
+    admitted: &mut Admitted,
+) -> Result<(), Denial<'t>> {
+    let edits = admitted.edits();
+    if edits.is_empty() {
+        return decide(tables, call, admitted.claims());
+    }
+    let call = Call {
+        headers: &edits.view(call.headers),
+        query: edits.query(call.query),
+        ..*call
+    };
+    decide(tables, &call, admitted.claims())
+}
+
+fn decide<'t>(tables: &'t Tables, call: &Call<'_>, claims: &Claims) -> Result<(), Denial<'t>> {
+    let Authorization { deny, allow, .. } = tables.authorization();
+    deny_first(deny, call, claims)?;
+    let Some(allow) = allow else {
+        return Ok(());
+    };
+    match allow.first(&Facts::new(call, claims)) {
+        Some(_) => Ok(()),
+        None => Err(denied(Cow::Owned(details("none")))),
+    }
+}
+
+fn deny_first<'t>(rules: &Rules, call: &Call<'_>, claims: &Claims) -> Result<(), Denial<'t>> {
+    if rules.rules.is_empty() {
+        return Ok(());
+    }
+    match rules.first(&Facts::new(call, claims)) {
+        Some(rule) => Err(denied(Cow::Owned(rule.details.to_string()))),
+        None => Ok(()),
+    }
+}
+
+fn denied<'t>(details: Cow<'static, str>) -> Denial<'t> {
+    Box::new(Reply {
+        details,
+        ..Reply::text(403, Flags::NONE, "", DENIED)
+    })
+}
+
+/// Asks CUSTOM, DENY and ALLOW with given claims: for comparing with the model, which verifies no
+/// tokens.
+pub(crate) fn authorize<'t>(
+    tables: &'t Tables,
+    call: &Call<'_>,
+    admitted: &Admitted,
+) -> Result<(), Denial<'t>> {
+    deny_first(&tables.authorization().custom, call, &Claims::default())?;
+    decide(tables, call, admitted.claims())
+}
+
+#[cfg(test)]
+mod tests;
