@@ -13,7 +13,7 @@
 mod golden;
 #[path = "config/scale.rs"]
 mod scale;
-#[path = "config/views.rs"]
-mod views;
 #[path = "config/tidy.rs"]
 mod tidy;
+#[path = "config/views.rs"]
+mod views;
