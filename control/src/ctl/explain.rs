@@ -149,6 +149,7 @@ fn offline_answer(tables: &Tables, args: &ExplainArgs, url: &Url<'_>, fields: &F
         peer: client,
         local: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), chosen.port),
         sni: is_tls.then_some(sni),
+        identity: None,
     };
     Answer::Explained(explain(tables, Where { listener, chain }, &call))
 }

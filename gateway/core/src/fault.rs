@@ -125,6 +125,7 @@ mod tests {
                 peer: ([127, 0, 0, 1], 1).into(),
                 local: ([127, 0, 0, 1], 1).into(),
                 sni: None,
+                identity: None,
             };
             let fault = Fault {
                 delay: None,

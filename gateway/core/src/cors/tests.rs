@@ -43,6 +43,7 @@ fn outcome(cors: &Cors, method: &str, lines: &[(&'static str, &'static str)]) ->
         peer: ([127, 0, 0, 1], 1).into(),
         local: ([127, 0, 0, 1], 1).into(),
         sni: None,
+        identity: None,
     };
     let rule = CorsRule::new(cors, &mut Patterns::default());
     let preflight = rule

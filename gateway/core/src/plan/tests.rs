@@ -53,6 +53,7 @@ fn rendered(levels: [&[Edit]; 2]) -> Vec<String> {
         peer: ([127, 0, 0, 1], 1).into(),
         local: ([127, 0, 0, 1], 1).into(),
         sni: None,
+        identity: None,
     };
     let facts = CallFacts {
         call: &call,
