@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sallyport_core::admit::TokenCache;
 use sallyport_core::rng::Rng;
 
 use crate::buffer::Buffers;
@@ -149,6 +150,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: ScratchPool,
     /// The worker's dice.
     pub(crate) rng: RefCell<Rng>,
+    /// Signatures of tokens that were checked.
+    pub(crate) tokens: TokenCache,
     /// Counters.
     pub(crate) stats: RefCell<WorkerStats>,
     /// Access-log lines on their way out.
@@ -174,6 +177,7 @@ impl Worker {
             buffers: Rc::default(),
             scratch: ScratchPool::default(),
             rng: RefCell::new(Rng::new(options.seed)),
+            tokens: TokenCache::default(),
             stats: RefCell::default(),
             log: RefCell::new(options.access_log),
             pools: Pools::default(),

@@ -7,7 +7,7 @@ use crate::message::{enumeration, message};
 
 message! {
     /// Which tokens are checked, and how.
-    pub struct RequestAuthentication [Later("JWT")] {
+    pub struct RequestAuthentication [Honoured] {
         selector: Option<WorkloadSelector>,
         target_ref: Option<PolicyTargetReference>,
         target_refs: Vec<PolicyTargetReference>,
@@ -15,7 +15,7 @@ message! {
     }
 
     /// One issuer.
-    pub struct JwtRule [Later("JWT")] {
+    pub struct JwtRule [Honoured] {
         issuer: String,
         audiences: Vec<String>,
         jwks_uri also "jwks_uri": String => Later("fetching keys; tokens are refused until then"),
@@ -32,13 +32,13 @@ message! {
     }
 
     /// A header that carries the token.
-    pub struct JwtHeader [Later("JWT")] {
+    pub struct JwtHeader [Honoured] {
         name: String,
         prefix: String,
     }
 
     /// A claim that is copied to a header.
-    pub struct ClaimToHeader [Later("JWT")] {
+    pub struct ClaimToHeader [Honoured] {
         header: String,
         claim: String,
     }

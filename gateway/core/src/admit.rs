@@ -3,8 +3,12 @@
 //! Nothing reaches an upstream without an [`Admitted`]; only [`admit`] makes one.
 
 mod authz;
+mod base64url;
 mod claims;
 mod edits;
+mod json;
+mod jwks;
+mod jwt;
 
 use crate::call::Call;
 use crate::reply::Reply;
@@ -12,8 +16,11 @@ use crate::tables::Tables;
 
 pub use claims::Claims;
 pub use edits::RequestEdits;
+pub use jwks::{JWKS_BYTES_MAX, KeySet, KeyStore};
+pub use jwt::TokenCache;
 
 pub(crate) use authz::{Authorization, authorize};
+pub(crate) use jwt::Tokens;
 
 /// Proof that policy said yes, and what it learned of the caller.
 #[derive(Debug, Clone, Default)]
@@ -46,9 +53,13 @@ impl Admitted {
 
 /// What policies need to know beside the call.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Context {
+pub struct Context<'c> {
     /// Seconds since 1970, for the times in tokens.
     pub unix_seconds: u64,
+    /// Keys that were fetched; a rule whose keys are not among them refuses its tokens.
+    pub keys: Option<&'c KeyStore>,
+    /// Signatures that were checked by this worker.
+    pub cache: Option<&'c TokenCache>,
 }
 
 /// Asks every policy in order; the first denial is the answer.
@@ -58,7 +69,7 @@ pub struct Context {
 pub fn admit<'t>(
     tables: &'t Tables,
     call: &Call<'_>,
-    context: &Context,
+    context: &Context<'_>,
 ) -> Result<Admitted, Denial<'t>> {
     let mut admitted = Admitted::default();
     for policy in POLICIES {
@@ -67,17 +78,26 @@ pub fn admit<'t>(
     Ok(admitted)
 }
 
+/// A query without the parameters in which tokens are looked for: a token is not for logs. `None`
+/// when there are none; the inner `None` when nothing else is left.
+#[must_use]
+pub fn without_tokens(tables: &Tables, query: Option<&str>) -> Option<Option<String>> {
+    tables.tokens().redacted(query)
+}
+
 /// The answer of a policy that denied; boxed, for it is rare and large.
 pub type Denial<'t> = Box<Reply<'t>>;
 
 /// A policy lets the call pass, perhaps having learned something, or answers it.
-type Policy = for<'t> fn(&'t Tables, &Call<'_>, &Context, &mut Admitted) -> Result<(), Denial<'t>>;
+type Policy =
+    for<'t> fn(&'t Tables, &Call<'_>, &Context<'_>, &mut Admitted) -> Result<(), Denial<'t>>;
 
 /// The order is Istio's filter order on a gateway (`pilot/pkg/networking/core/listener_builder.go`).
-const POLICIES: [Policy; 2] = [
+const POLICIES: [Policy; 3] = [
     // 1. External authorization (`CUSTOM`): before tokens, so it cannot ask about claims.
     authz::custom,
     // 2. Tokens (`RequestAuthentication`): before routing, because routes may match on claims.
+    jwt::tokens,
     // 3. Authorization (`AuthorizationPolicy`): DENY, ALLOW.
     authz::authorization,
     // Fault, CORS and routing follow in `decide`: a denial precedes an injected fault.

@@ -1,6 +1,6 @@
 //! A snapshot arranged for speed: built once beside the traffic, shared by every worker.
 
-use crate::admit::{Authorization, Claims};
+use crate::admit::{Authorization, Claims, Tokens};
 use crate::call::Call;
 use crate::decide::Where;
 use sallyport_config::ir::{
@@ -49,6 +49,7 @@ pub struct Tables {
     /// Route lists, each once however many hosts share it.
     lists: Vec<RouteList>,
     authorization: Authorization,
+    tokens: Tokens,
 }
 
 /// A list that is not longer is not indexed by path.
@@ -131,6 +132,7 @@ impl Tables {
                 .collect(),
             lists: lists.lists,
             authorization: Authorization::new(&snapshot.policies),
+            tokens: Tokens::new(&snapshot.policies),
             snapshot,
         }
     }
@@ -144,6 +146,11 @@ impl Tables {
     /// Who may pass.
     pub(crate) fn authorization(&self) -> &Authorization {
         &self.authorization
+    }
+
+    /// Which tokens are good.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     /// A listener.

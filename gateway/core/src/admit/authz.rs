@@ -114,7 +114,7 @@ fn details(id: &str) -> String {
 pub(super) fn custom<'t>(
     tables: &'t Tables,
     call: &Call<'_>,
-    _: &Context,
+    _: &Context<'_>,
     admitted: &mut Admitted,
 ) -> Result<(), Denial<'t>> {
     let rules = &tables.authorization().custom;
@@ -125,7 +125,7 @@ pub(super) fn custom<'t>(
 pub(super) fn authorization<'t>(
     tables: &'t Tables,
     call: &Call<'_>,
-    _: &Context,
+    _: &Context<'_>,
     admitted: &mut Admitted,
 ) -> Result<(), Denial<'t>> {
     let edits = admitted.edits();

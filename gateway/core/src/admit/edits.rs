@@ -30,12 +30,6 @@ impl RequestEdits {
         }
     }
 
-    /// Whether the query changed.
-    #[must_use]
-    pub fn changes_query(&self) -> bool {
-        self.query.is_some()
-    }
-
     /// Calls the sink with every change of the fields.
     pub fn apply(&self, sink: &mut dyn EditSink) {
         for name in &self.removed {
@@ -44,6 +38,24 @@ impl RequestEdits {
         for (name, value) in &self.added {
             sink.set(name, value.as_bytes());
         }
+    }
+
+    /// Takes a field out, and its aliases.
+    pub(super) fn remove(&mut self, name: &str) {
+        if !self.removed.iter().any(|removed| same_name(removed, name)) {
+            self.removed.push(name.into());
+        }
+    }
+
+    /// Puts a field in, in place of all others of its name.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.added.retain(|(added, _)| **added != *name);
+        self.added.push((name.into(), value.into()));
+    }
+
+    /// Changes the query.
+    pub(super) fn set_query(&mut self, query: Option<String>) {
+        self.query = Some(query.map(Into::into));
     }
 
     /// The fields as they will be.

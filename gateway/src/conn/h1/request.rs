@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use sallyport_config::model::Dice;
-use sallyport_core::admit::{Context, admit};
+use sallyport_core::admit::{Admitted, Context, Denial, admit, without_tokens};
 use sallyport_core::call::Call;
 use sallyport_core::decide::{Answer, Decision, Where, decide};
 use sallyport_core::failure::FailureKind;
@@ -15,7 +15,7 @@ use sallyport_core::path::{PathAction, normalize};
 use sallyport_core::plan::Plan;
 use sallyport_core::reply::{self, Reply};
 
-use super::answer::Rules;
+use super::answer::{Rules, Sink};
 use super::head::{self, NoHead};
 use super::record::Ledger;
 use super::{Conn, Fate, answer, exchange};
@@ -157,11 +157,24 @@ async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -
         let ledger = Ledger::default();
         return answer::send(conn, scratch, request, reply, Rules::default(), ledger).await;
     };
-    match judge(conn, scratch, request, place) {
-        Judgement::Denied(reply) => {
+    // What is logged has no token where one is looked for.
+    let redacted = redacted(request);
+    let target = redacted.as_deref().unwrap_or(request.target);
+    let admitted = match allow(conn, scratch, request) {
+        Ok(admitted) => admitted,
+        Err(reply) => {
+            let request = &Request { target, ..*request };
             let ledger = Ledger::default();
-            answer::send(conn, scratch, request, reply, Rules::default(), ledger).await
+            return answer::send(conn, scratch, request, *reply, Rules::default(), ledger).await;
         }
+    };
+    let query = admitted.edits().query(request.query);
+    let request = &Request {
+        target,
+        query,
+        ..*request
+    };
+    match judge(conn, scratch, request, place, &admitted) {
         Judgement::Answer(answer) => {
             let Answer {
                 reply,
@@ -190,14 +203,24 @@ async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -
 }
 
 enum Judgement<'t> {
-    Denied(Reply<'t>),
     Answer(Answer<'t>),
     Forward(Plan<'t>),
 }
 
-fn judge<'t>(conn: &Conn, scratch: &Scratch, request: &Request<'t>, place: Where) -> Judgement<'t> {
+/// The target without tokens, if it may have any.
+fn redacted(request: &Request<'_>) -> Option<String> {
+    let query = without_tokens(&request.active.generation.tables, request.query)?;
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    Some(request.path.to_owned() + &query)
+}
+
+/// Asks policies, and makes the changes that they want, so that rules see them.
+fn allow<'t>(
+    conn: &Conn,
+    scratch: &mut Scratch,
+    request: &Request<'t>,
+) -> Result<Admitted, Denial<'t>> {
     let active: &'t Active = request.active;
-    let tables = &active.generation.tables;
     let view = HeaderView {
         buf: request.buf,
         index: &scratch.request,
@@ -206,11 +229,33 @@ fn judge<'t>(conn: &Conn, scratch: &Scratch, request: &Request<'t>, place: Where
     let call = request.call(conn, &view);
     let context = Context {
         unix_seconds: conn.worker.clock.unix_micros(conn.begun) / 1_000_000,
+        keys: None,
+        cache: Some(&conn.worker.tokens),
     };
-    let admitted = match admit(tables, &call, &context) {
-        Ok(admitted) => admitted,
-        Err(reply) => return Judgement::Denied(*reply),
+    let admitted = admit(&active.generation.tables, &call, &context)?;
+    admitted.edits().apply(&mut Sink {
+        edits: &mut scratch.request_edits,
+        buf: request.buf,
+        index: &scratch.request,
+    });
+    Ok(admitted)
+}
+
+fn judge<'t>(
+    conn: &Conn,
+    scratch: &Scratch,
+    request: &Request<'t>,
+    place: Where,
+    admitted: &Admitted,
+) -> Judgement<'t> {
+    let active: &'t Active = request.active;
+    let tables = &active.generation.tables;
+    let view = HeaderView {
+        buf: request.buf,
+        index: &scratch.request,
+        edits: &scratch.request_edits,
     };
+    let call = request.call(conn, &view);
     let dice = {
         let mut rng = conn.worker.rng.borrow_mut();
         Dice {
@@ -220,7 +265,7 @@ fn judge<'t>(conn: &Conn, scratch: &Scratch, request: &Request<'t>, place: Where
             mirror: rng.die(),
         }
     };
-    match decide(tables, place, &call, &admitted, &dice) {
+    match decide(tables, place, &call, admitted, &dice) {
         Decision::Reply(answer) => Judgement::Answer(answer),
         Decision::Forward(plan) => Judgement::Forward(plan),
     }
