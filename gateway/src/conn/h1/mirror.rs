@@ -36,7 +36,8 @@ pub(super) fn start(flight: &Flight<'_, '_>) {
             }
         }
     };
-    let authority = shadow(flight.plan.authority.unwrap_or(request.authority));
+    // As it is: Istio turns off the suffix by which Envoy would mark a copy.
+    let authority = flight.plan.authority.unwrap_or(request.authority);
     let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let line = RequestLine {
         method: request.method.as_bytes(),
@@ -75,14 +76,6 @@ pub(super) fn start(flight: &Flight<'_, '_>) {
             copy(&worker, &active, id, bytes, asked).await;
             worker.mirrors.set(worker.mirrors.get().saturating_sub(1));
         });
-    }
-}
-
-/// Envoy's mark of a copy: `a.example:80` becomes `a.example-shadow:80`.
-fn shadow(authority: &str) -> String {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => format!("{host}-shadow:{port}"),
-        _ => format!("{authority}-shadow"),
     }
 }
 
@@ -172,23 +165,6 @@ async fn drop_answer(
                 lease.give_back(cluster, worker.timers.now());
             }
             return Some(());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_is_marked_in_its_host() {
-        for (authority, marked) in [
-            ("a.example", "a.example-shadow"),
-            ("a.example:80", "a.example-shadow:80"),
-            ("[::1]", "[::1]-shadow"),
-            ("[::1]:80", "[::1]-shadow:80"),
-        ] {
-            assert_eq!(shadow(authority), marked);
         }
     }
 }
