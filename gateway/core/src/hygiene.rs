@@ -109,6 +109,23 @@ pub fn clean_request(
     client
 }
 
+/// The scheme that the client used: the transport's, unless a trusted proxy says otherwise. Of
+/// several lines the last is the nearest proxy's.
+#[must_use]
+pub fn client_scheme(
+    buf: &[u8],
+    index: &HeaderIndex,
+    settings: &HygieneSettings,
+    transport: Scheme,
+) -> Scheme {
+    let told = index.all(KnownHeader::XForwardedProto).last();
+    match told.map(|(_, field)| field.value.of(buf)) {
+        Some(b"http") if settings.trusted_proxies > 0 => Scheme::Http,
+        Some(b"https") if settings.trusted_proxies > 0 => Scheme::Https,
+        _ => transport,
+    }
+}
+
 /// Says which attempt a request is, when it is not the first.
 pub fn set_attempt(edits: &mut HeaderEdits, index: &HeaderIndex, attempt: u32) {
     let mut digits = [0; 20];

@@ -144,6 +144,33 @@ fn trusted_proxies_are_believed_as_far_as_they_reach() {
 }
 
 #[test]
+fn only_trusted_proxies_say_what_the_scheme_was() {
+    for (trusted_proxies, fields, scheme) in [
+        (0, "x-forwarded-proto: https\r\n", Scheme::Http),
+        (1, "x-forwarded-proto: https\r\n", Scheme::Https),
+        (
+            1,
+            "x-forwarded-proto: https\r\nx-forwarded-proto: http\r\n",
+            Scheme::Http,
+        ),
+        (1, "x-forwarded-proto: HTTPS\r\n", Scheme::Http),
+        (1, "x-forwarded-proto: gopher\r\n", Scheme::Http),
+        (1, "", Scheme::Http),
+    ] {
+        let mut buf = format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n").into_bytes();
+        let mut index = HeaderIndex::new();
+        let profile = Http1Profile::edge(Scheme::Http);
+        assert!(parse_request(&mut buf, &mut index, &profile).is_ok());
+        let settings = HygieneSettings {
+            trusted_proxies,
+            ..HygieneSettings::default()
+        };
+        let told = client_scheme(&buf, &index, &settings, Scheme::Http);
+        assert_eq!(told, scheme, "{trusted_proxies} {fields:?}");
+    }
+}
+
+#[test]
 fn client_certificates() {
     use ClientCertDetails as D;
     let theirs = "x-forwarded-client-cert: theirs\r\n";

@@ -100,6 +100,7 @@ fn nothing<'a>(active: &'a Rc<Active>, link: &Link) -> Request<'a> {
         query: None,
         authority: "",
         client: link.peer.ip(),
+        scheme: link.scheme(),
         active,
     }
 }

@@ -68,7 +68,7 @@ impl Ledger<'_> {
             request_tx_us: self.request_tx_us,
             response_us: self.response_us,
             method: request.method,
-            scheme: link.scheme().as_str(),
+            scheme: request.scheme.as_str(),
             authority: request.authority,
             path: request.target,
             original_path: "",

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use sallyport_config::model::Dice;
 use sallyport_core::admit::{Admitted, Context, Denial, admit, without_tokens};
-use sallyport_core::call::Call;
+use sallyport_core::call::{Call, Scheme};
 use sallyport_core::decide::{Answer, Decision, Where, decide};
 use sallyport_core::failure::FailureKind;
 use sallyport_core::flags::Flags;
 use sallyport_core::h1::{HeaderView, RequestHead, TargetForm};
-use sallyport_core::hygiene::{Peer, clean_request};
+use sallyport_core::hygiene::{Peer, clean_request, client_scheme};
 use sallyport_core::path::{PathAction, normalize};
 use sallyport_core::plan::Plan;
 use sallyport_core::reply::{self, Reply};
@@ -34,6 +34,8 @@ pub(super) struct Request<'a> {
     pub(super) authority: &'a str,
     /// Address of the client, as far as it can be trusted.
     pub(super) client: IpAddr,
+    /// The scheme that the client used, as far as it can be trusted.
+    pub(super) scheme: Scheme,
     /// What it is served by.
     pub(super) active: &'a Rc<Active>,
 }
@@ -42,7 +44,7 @@ impl<'a> Request<'a> {
     /// The request as rules see it; `view` shows its fields.
     pub(super) fn call(&self, conn: &'a Conn, view: &'a HeaderView<'a>) -> Call<'a> {
         Call {
-            scheme: conn.link.scheme(),
+            scheme: self.scheme,
             method: self.method,
             authority: self.authority,
             path: self.path,
@@ -83,6 +85,7 @@ pub(super) async fn serve(conn: &mut Conn, scratch: &mut Scratch) -> Fate {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
+    let hygiene = &active.generation.serving.hygiene;
     let mut request = Request {
         head,
         buf: &buf,
@@ -92,6 +95,7 @@ pub(super) async fn serve(conn: &mut Conn, scratch: &mut Scratch) -> Fate {
         query,
         authority: head.authority.text(&buf),
         client: conn.link.peer.ip(),
+        scheme: client_scheme(&buf, &scratch.request, hygiene, conn.link.scheme()),
         active: &active,
     };
     request.client = clean(conn, scratch, &request);
