@@ -11,6 +11,8 @@
 mod admin;
 #[path = "gateway/child.rs"]
 mod child;
+#[path = "gateway/golden.rs"]
+mod golden;
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "gateway/reload.rs"]
