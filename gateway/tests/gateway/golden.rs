@@ -66,7 +66,7 @@ fn beyond(call: &Call) -> Option<&'static str> {
     let checks = [
         (
             !call.claims.is_empty(),
-            "claims: tokens are not verified yet",
+            "claims of a token that nobody here can sign",
         ),
         (call.identity.is_some(), "an identity of the mesh"),
         (call.peer.is_some(), "an address of another host"),
