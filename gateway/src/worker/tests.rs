@@ -4,6 +4,7 @@
 mod corpus;
 mod faults;
 mod http1;
+mod policies;
 mod smuggling;
 mod support;
 mod tls;
