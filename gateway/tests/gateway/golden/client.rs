@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use sallyport_config::model::Call;
 
+use super::token::token;
 use crate::child::DEADLINE;
 
 /// What a client sees of its call.
@@ -68,6 +69,9 @@ fn request(call: &Call, mark: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {mark}\r\n");
     for (name, value) in &call.headers {
         text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if let Some(token) = token(call) {
+        text.push_str(&format!("Authorization: Bearer {token}\r\n"));
     }
     if method == "POST" || method == "PUT" {
         text.push_str("Content-Length: 0\r\n");
