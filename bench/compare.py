@@ -64,7 +64,7 @@ class Bench:
     def __init__(self, directory):
         self.dir, self.running = directory, []
         self.origin_port = free_port()
-        self.spawn(LOAD_CORE, [ORIGIN, f"127.0.0.1:{self.origin_port}", "1024"])
+        self.spawn(LOAD_CORE, [ORIGIN, "origin", f"127.0.0.1:{self.origin_port}", "1024"])
         wait_port(self.origin_port)
         self.certificate()
 
@@ -120,6 +120,12 @@ class Bench:
         p = self.spawn(PROXY_CORE, [binary, "-c", f"{self.dir}/envoy.yaml", "--concurrency", "1",
                                     "-l", "off", "--base-id", str(os.getpid())])
         return p, plain, tls
+
+    def relay(self):
+        """The floor: bytes copied, nothing read."""
+        plain = free_port()
+        command = [ORIGIN, "relay", f"127.0.0.1:{plain}", f"127.0.0.1:{self.origin_port}"]
+        return self.spawn(PROXY_CORE, command), plain, 0
 
     def haproxy(self):
         plain, tls = free_port(), free_port()
@@ -327,7 +333,8 @@ def main():
         try:
             peers = {"envoy 1.40": bench.envoy, "haproxy": bench.haproxy, "nginx": bench.nginx}
             ours = {"sallyport io_uring": bench.gateway, "sallyport epoll": lambda: bench.gateway("epoll")}
-            compare(bench, "h1 to h1", "http", {**ours, **peers})
+            floor = {"floor (byte relay)": bench.relay}
+            compare(bench, "h1 to h1", "http", {**ours, **floor, **peers})
             compare(bench, "h1 over TLS 1.3 to h1", "https", {**ours, **peers})
             scale(bench)
             idle(bench, "plain", False, 4000)

@@ -1,8 +1,13 @@
-//! The origin of the comparison runs: answers every HTTP/1.1 request with a fixed body, as
-//! cheaply as one core can, so that the proxy under test is the bottleneck.
+//! The two ends of a comparison run.
 //!
-//! Usage: `sallyport-bench ADDRESS [BODY_BYTES]`. `bench/run.sh` starts it, pins it, and drives
-//! it through each proxy in turn.
+//! `sallyport-bench origin ADDRESS [BODY_BYTES]` answers every HTTP/1.1 request with a fixed body,
+//! as cheaply as one core can, so that the proxy under test is the bottleneck.
+//!
+//! `sallyport-bench relay ADDRESS UPSTREAM` is the floor: it copies bytes between a client and an
+//! upstream connection of its own, on the same runtime as the gateway, and reads none of them. What
+//! it costs, any proxy costs that receives and sends each message once.
+//!
+//! `bench/run.sh` starts them, pins them, and drives the load.
 
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
@@ -17,15 +22,22 @@ const BODY_BYTES_DEFAULT: usize = 1024;
 const RING_ENTRIES: u32 = 1024;
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    let Some(address) = args.next() else {
-        eprintln!("usage: sallyport-bench ADDRESS [BODY_BYTES]");
-        return ExitCode::from(2);
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (address, service) = match args.as_slice() {
+        ["origin", address] => (*address, Service::answer(BODY_BYTES_DEFAULT)),
+        ["origin", address, size] => {
+            let size = size.parse().unwrap_or(BODY_BYTES_DEFAULT);
+            (*address, Service::answer(size))
+        }
+        ["relay", address, upstream] => (*address, Service::Relay((*upstream).into())),
+        _ => {
+            eprintln!(
+                "usage: sallyport-bench origin ADDRESS [BODY_BYTES] | relay ADDRESS UPSTREAM"
+            );
+            return ExitCode::from(2);
+        }
     };
-    let size = args
-        .next()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(BODY_BYTES_DEFAULT);
     let mut ring = io_uring_06::IoUring::builder();
     ring.setup_single_issuer().setup_defer_taskrun();
     let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
@@ -39,7 +51,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(serve(&address, size)) {
+    match runtime.block_on(serve(address, service)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{address}: {error}");
@@ -48,15 +60,58 @@ fn main() -> ExitCode {
     }
 }
 
-async fn serve(address: &str, size: usize) -> std::io::Result<()> {
-    let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n").into_bytes();
-    answer.resize(answer.len() + size, b'x');
-    let answer: Rc<[u8]> = answer.into();
+/// What to do with a connection.
+#[derive(Clone)]
+enum Service {
+    /// Answer each request by these bytes.
+    Answer(Rc<[u8]>),
+    /// Copy everything to this address and back.
+    Relay(Rc<str>),
+}
+
+impl Service {
+    fn answer(size: usize) -> Self {
+        let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n").into_bytes();
+        answer.resize(answer.len() + size, b'x');
+        Self::Answer(answer.into())
+    }
+}
+
+async fn serve(address: &str, service: Service) -> std::io::Result<()> {
     let listener = TcpListener::bind_with_config(address, &ListenerOpts::new().backlog(4096))?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        monoio::spawn(answer_all(stream, Rc::clone(&answer)));
+        match service.clone() {
+            Service::Answer(answer) => monoio::spawn(answer_all(stream, answer)),
+            Service::Relay(upstream) => monoio::spawn(relay(stream, upstream)),
+        };
+    }
+}
+
+/// One message up, one message down, until either side ends.
+async fn relay(mut client: TcpStream, upstream: Rc<str>) {
+    let Ok(mut upstream) = TcpStream::connect(&*upstream).await else {
+        return;
+    };
+    // A socket without the option is slower, not wrong.
+    let _ = upstream.set_nodelay(true);
+    let mut buffer = Vec::with_capacity(READ_BYTES);
+    loop {
+        for up in [true, false] {
+            let (from, to) = match up {
+                true => (&mut client, &mut upstream),
+                false => (&mut upstream, &mut client),
+            };
+            buffer.clear();
+            let (read, filled) = from.read(buffer).await;
+            let Ok(1..) = read else { return };
+            let (written, sent) = to.write_all(filled).await;
+            if written.is_err() {
+                return;
+            }
+            buffer = sent;
+        }
     }
 }
 
