@@ -11,6 +11,11 @@ use sallyport_core::path::{PathAction, PathPolicy, normalize};
 use super::corpus::{Case, Expect, Profile, Seen, cases};
 use super::support::{Client, House, field, on_each_driver, snapshot};
 
+/// An input is cut in two at every byte, or at about this many places if it is longer.
+const SPLITS_MAX: usize = 256;
+/// Inputs shorter than this are also sent one byte a write.
+const BYTE_BY_BYTE_MAX: usize = 2_000;
+
 /// What an origin saw: requests, or why it could not read one.
 type Sights = Arc<Mutex<Vec<Result<Sight, String>>>>;
 
@@ -209,10 +214,14 @@ fn the_origin_sees_exactly_the_expected_requests() {
             let house = House::open(driver, snapshot);
             for case in cases.iter().filter(|case| case.profile == profile) {
                 check(&house, &sights, case, &[&case.bytes]);
-                let middle = case.bytes.len() / 2;
-                let (head, tail) = case.bytes.split_at(middle);
-                check(&house, &sights, case, &[head, tail]);
-                if case.bytes.len() < 200 {
+                let length = case.bytes.len();
+                // Long inputs are long in one field: a cut every so often is enough.
+                let step = length / SPLITS_MAX + 1;
+                for cut in (1..length).step_by(step) {
+                    let (head, tail) = case.bytes.split_at(cut);
+                    check(&house, &sights, case, &[head, tail]);
+                }
+                if length < BYTE_BY_BYTE_MAX {
                     let bytes: Vec<&[u8]> = case.bytes.chunks(1).collect();
                     check(&house, &sights, case, &bytes);
                 }
