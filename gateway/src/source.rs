@@ -16,8 +16,8 @@ use std::time::Instant;
 
 use sallyport_config::api::kube;
 use sallyport_config::compile::{Compiled, compile};
-use sallyport_config::diag::Level;
-use sallyport_config::ir::Snapshot;
+use sallyport_config::diag::{Level, codes};
+use sallyport_config::ir::{Origin, Snapshot};
 use sallyport_config::message::SecretText;
 use sallyport_config::resource::{Key, Kind, Meta, Resource, ResourceSet, Spec};
 use sallyport_config::retain::{LastGood, Merged};
@@ -25,7 +25,7 @@ use sallyport_config::source::{SourceMap, Span};
 use sallyport_config::view::View;
 use sallyport_config::world::World;
 use sallyport_config::yaml::{Node, Value};
-use sallyport_config::{Diagnostics, analyze, check, parse};
+use sallyport_config::{Diagnostic, Diagnostics, analyze, check, parse};
 
 use crate::args::Options;
 use crate::log;
@@ -37,6 +37,9 @@ pub(crate) use findings::{Findings, Problem, problem_json};
 
 /// Suffix of Kubernetes' service names.
 const DOMAIN_SUFFIX: &str = "cluster.local";
+/// What to do about a certificate that cannot be used.
+const UNUSABLE_HELP: &str = "give a PEM chain and the PEM key of its first certificate; until then \
+    handshakes use the last good pair, or are refused if there was none";
 /// What the names of retained texts end in.
 const RETAINED: &str = " (last good)";
 
@@ -161,6 +164,11 @@ impl Pipeline {
         let found = self.key_pairs.read_into(&mut snapshot);
         findings.problems.extend(found.problems);
         directories.extend(found.directories);
+        let unusable = found.unusable.into_iter();
+        let unusable = unusable.filter_map(|(index, why)| built.unusable(index, &why));
+        let mut diagnostics = std::mem::take(&mut findings.diagnostics);
+        diagnostics.extend(Diagnostics::from_iter(unusable));
+        findings.diagnostics = diagnostics.sorted();
         self.last_good = built.last_good.clone();
         Loaded {
             snapshot: Some(Arc::new(snapshot)),
@@ -224,7 +232,11 @@ impl Pipeline {
         all.extend(checked);
         all.extend(analyze::analyze(&set));
         all.extend(compiled.diagnostics);
+        let certificates = compiled.snapshot.certificates.iter();
         Built {
+            certificates: certificates
+                .map(|certificate| asked_for(&certificate.origin, &set))
+                .collect(),
             snapshot: compiled.snapshot,
             diagnostics: all.sorted(),
             sources,
@@ -241,11 +253,40 @@ impl Pipeline {
 /// What compiling gave.
 struct Built {
     snapshot: Snapshot,
+    /// The field that asked for each certificate of the snapshot.
+    certificates: Vec<Option<(Key, Span)>>,
     diagnostics: Diagnostics,
     sources: SourceMap,
     retained: Vec<String>,
     last_good: LastGood,
     set_is_empty: bool,
+}
+
+impl Built {
+    /// Says at its place that a certificate of the snapshot cannot be used.
+    fn unusable(&self, index: usize, why: &str) -> Option<Diagnostic> {
+        let certificate = self.snapshot.certificates.get(index)?;
+        let message = format!("{} cannot be used: {why}", certificate.name);
+        let finding = Diagnostic::new(codes::IST0161, message)
+            .path(certificate.origin.path.as_str())
+            .help(UNUSABLE_HELP);
+        let place = self.certificates.get(index).cloned().flatten();
+        Some(match place {
+            Some((key, span)) => finding.on(&key).at(span),
+            None => finding,
+        })
+    }
+}
+
+/// Where a certificate was asked for.
+fn asked_for(origin: &Origin, set: &ResourceSet) -> Option<(Key, Span)> {
+    let key = Key {
+        kind: Kind::Gateway,
+        namespace: Arc::clone(&origin.namespace),
+        name: Arc::clone(&origin.name),
+    };
+    let span = set.get(&key)?.span_at(&origin.path);
+    Some((key, span))
 }
 
 fn refused(findings: Findings, directories: BTreeSet<PathBuf>, begun: Instant) -> Loaded {

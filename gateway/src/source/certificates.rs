@@ -57,6 +57,8 @@ pub(crate) struct Found {
     pub(crate) credentials: Vec<Credential>,
     /// What could not be read, and keys that others can read.
     pub(crate) problems: Vec<Problem>,
+    /// Certificates of the snapshot that cannot be used, by index, and why.
+    pub(crate) unusable: Vec<(usize, String)>,
     /// Directories to watch.
     pub(crate) directories: BTreeSet<PathBuf>,
 }
@@ -114,30 +116,57 @@ impl KeyPairs {
     }
 
     /// Puts the content of certificate files into a snapshot in place of their paths, so that a
-    /// change of content is a change of the snapshot. A pair that was never whole is `Missing`: its
-    /// handshakes are refused, all else is served.
+    /// change of content is a change of the snapshot, and looks whether each certificate has its
+    /// key, be it from files or a Secret. In place of a pair that is not whole the last good one
+    /// stays; without one it is `Missing`: its handshakes are refused, all else is served.
     pub(crate) fn read_into(&mut self, snapshot: &mut Snapshot) -> Found {
         let mut found = Found::default();
         let mut now = BTreeMap::new();
-        for certificate in &mut snapshot.certificates {
-            let CertificateSource::Files { chain, key } = &certificate.source else {
-                continue;
+        for (index, certificate) in snapshot.certificates.iter_mut().enumerate() {
+            let place = match &certificate.source {
+                CertificateSource::Files { chain, key } => (chain.clone(), key.clone()),
+                CertificateSource::Inline { .. } => (certificate.name.clone(), String::new()),
+                CertificateSource::Missing => continue,
             };
-            let place = (chain.clone(), key.clone());
-            let (chain, key) = (Path::new(chain), Path::new(key));
-            watch_path(&mut found.directories, chain);
-            watch_path(&mut found.directories, key);
-            found.problems.extend(exposed(key));
-            let source = read_pair(chain, key).unwrap_or_else(|problem| {
-                found.problems.push(problem);
-                let good = self.pairs.get(&place).cloned();
-                good.unwrap_or(CertificateSource::Missing)
+            let good = self.pairs.get(&place);
+            let source = self.usable(&certificate.source, good, &mut found);
+            let source = source.unwrap_or_else(|mut reason| {
+                if good.is_some() {
+                    reason.push_str("; the last good pair stays");
+                }
+                found.unusable.push((index, reason));
+                good.cloned().unwrap_or(CertificateSource::Missing)
             });
             now.insert(place, source.clone());
             certificate.source = source;
         }
         self.pairs = now;
         found
+    }
+
+    /// The content of a certificate and its key, if they are whole.
+    fn usable(
+        &self,
+        source: &CertificateSource,
+        good: Option<&CertificateSource>,
+        found: &mut Found,
+    ) -> Result<CertificateSource, String> {
+        match source {
+            CertificateSource::Files { chain, key } => {
+                let (chain, key) = (Path::new(chain), Path::new(key));
+                watch_path(&mut found.directories, chain);
+                watch_path(&mut found.directories, key);
+                found.problems.extend(exposed(key));
+                read_pair(chain, key)
+            }
+            // Looked at before: thousands of Secrets cost nothing while they stay.
+            source if good == Some(source) => Ok(source.clone()),
+            CertificateSource::Inline { chain, key } => {
+                let text = |bytes| str::from_utf8(bytes).unwrap_or_default();
+                pair_fits(text(chain), text(&key.0)).map(|()| source.clone())
+            }
+            CertificateSource::Missing => Ok(CertificateSource::Missing),
+        }
     }
 }
 
@@ -159,10 +188,11 @@ fn read_credential(name: &str, path: &Path, found: &mut Found) -> Credential {
     }
 }
 
-fn read_pair(chain: &Path, key: &Path) -> Result<CertificateSource, Problem> {
-    let read = |path: &Path| read_bounded(path).map_err(|error| Problem::error(path, error));
+fn read_pair(chain: &Path, key: &Path) -> Result<CertificateSource, String> {
+    let read =
+        |path: &Path| read_bounded(path).map_err(|error| format!("{}: {error}", path.display()));
     let (chain_text, key_text) = (read(chain)?, read(key)?);
-    pair_fits(&chain_text, &key_text).map_err(|error| Problem::error(chain, error))?;
+    pair_fits(&chain_text, &key_text).map_err(|error| format!("{}: {error}", chain.display()))?;
     Ok(CertificateSource::Inline {
         chain: Arc::from(chain_text.into_bytes()),
         key: Secret(Arc::from(key_text.into_bytes())),
@@ -274,13 +304,7 @@ mod tests {
                 chain: path("a.crt"),
                 key: path(key),
             },
-            origin: Origin {
-                kind: "Gateway",
-                namespace: "n".into(),
-                name: "g".into(),
-                path: String::new(),
-                location: String::new(),
-            },
+            origin: origin(),
         };
         let mut pairs = KeyPairs::default();
         let mut read = || {
@@ -291,15 +315,58 @@ mod tests {
             let found = pairs.read_into(&mut snapshot);
             assert!(found.directories.contains(&scratch.0));
             let sources = snapshot.certificates.into_iter().map(|c| c.source);
-            (sources.collect::<Vec<_>>(), found.problems.len())
+            (sources.collect::<Vec<_>>(), found.unusable.len())
         };
-        let (sources, problems) = read();
+        let (sources, unusable) = read();
         assert!(
             matches!(&sources[0], CertificateSource::Inline { chain: bytes, .. }
             if **bytes == *chain.as_bytes())
         );
-        assert_eq!((&sources[1], problems), (&CertificateSource::Missing, 1));
+        assert_eq!((&sources[1], unusable), (&CertificateSource::Missing, 1));
         fs::remove_file(scratch.0.join("a.key")).unwrap();
         assert_eq!(read(), (sources, 2), "what was read before stays");
+    }
+
+    #[test]
+    fn a_secret_whose_key_is_another_ones_keeps_its_last_good_pair() {
+        let (one, two) = (pair("a.example.com"), pair("b.example.com"));
+        let inline = |chain: &str, key: &str| CertificateSource::Inline {
+            chain: chain.as_bytes().into(),
+            key: Secret(key.as_bytes().into()),
+        };
+        let mut pairs = KeyPairs::default();
+        let mut read = |source: CertificateSource| {
+            let mut snapshot = Snapshot {
+                certificates: vec![Certificate {
+                    name: "kubernetes://m".to_owned(),
+                    source,
+                    origin: origin(),
+                }],
+                ..Snapshot::default()
+            };
+            let found = pairs.read_into(&mut snapshot);
+            let why = found.unusable.into_iter().map(|(_, why)| why);
+            (
+                snapshot.certificates.remove(0).source,
+                why.collect::<String>(),
+            )
+        };
+        let (whole, broken) = (inline(&one.0, &one.1), inline(&two.0, &one.1));
+        let (source, why) = read(broken.clone());
+        assert_eq!(source, CertificateSource::Missing, "never whole: {why}");
+        assert_eq!(read(whole.clone()), (whole.clone(), String::new()));
+        let (source, why) = read(broken);
+        assert_eq!(source, whole);
+        assert!(why.ends_with("the last good pair stays"), "{why}");
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            kind: "Gateway",
+            namespace: "n".into(),
+            name: "g".into(),
+            path: String::new(),
+            location: String::new(),
+        }
     }
 }

@@ -109,3 +109,32 @@ fn nothing_at_all_is_refused_and_says_so() {
             .contains("what was served stays")
     );
 }
+
+#[test]
+fn a_key_that_is_not_the_certificates_is_an_error_at_the_field_that_asks_for_it() {
+    let scratch = Scratch::new("mismatch");
+    let ((chain, _), (_, key)) = (pair(), pair());
+    let indented = |pem: &str| pem.replace('\n', "\n    ");
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: api, namespace: istio-system}}\n\
+         stringData:\n  tls.crt: |\n    {}\n  tls.key: |\n    {}\n",
+        indented(chain.trim()),
+        indented(key.trim())
+    );
+    fs::create_dir_all(scratch.0.join("none")).unwrap();
+    fs::write(scratch.0.join("a.yaml"), format!("{GATEWAY}---\n{secret}")).unwrap();
+    let options = options(&scratch.0.join("a.yaml"), &scratch.0.join("none"));
+    let loaded = Pipeline::new(&options).load();
+    assert!(loaded.snapshot.is_some(), "all else is served");
+    let text = loaded.findings.text(false);
+    assert!(
+        text.starts_with("error[IST0161]: kubernetes://api cannot be used"),
+        "{text}"
+    );
+    assert!(
+        text.contains("a.yaml:9:") && text.contains("credentialName: api"),
+        "{text}"
+    );
+    assert!(text.contains("= help: give a PEM chain"), "{text}");
+    assert!(!text.contains("PRIVATE"), "{text}");
+}
