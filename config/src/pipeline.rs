@@ -11,11 +11,12 @@ use crate::diag::{Code, Diagnostic, Diagnostics, Level};
 use crate::ir::Snapshot;
 use crate::parse::parse;
 use crate::resource::{Key, ResourceSet};
-use crate::retain::{LastGood, Merged, Retained};
+use crate::retain::{LastGood, Merged, NAME_SUFFIX, Retained};
 use crate::source::SourceMap;
 use crate::view::View;
 use crate::world::World;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// What became of the files.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +60,7 @@ pub fn finish(accepted: Merged, view: &View) -> Built {
         mut diagnostics,
         sources,
     } = accepted;
-    let world = World::build(&set, &sources, &view.domain_suffix);
+    let world = World::build(&set, &places(&sources), &view.domain_suffix);
     let compiled = compile(&world, view);
     let analyzed = analyze(&set);
     diagnostics.extend(unsaid(compiled.diagnostics, &analyzed));
@@ -71,6 +72,18 @@ pub fn finish(accepted: Merged, view: &View) -> Built {
         set,
         retained,
     }
+}
+
+/// Sources as a snapshot names them: an object that is retained is still at its place, so that
+/// retaining it changes nothing.
+fn places(sources: &SourceMap) -> SourceMap {
+    let mut places = SourceMap::default();
+    for (_, source) in sources.iter() {
+        let name = source.name.strip_suffix(NAME_SUFFIX);
+        let name = name.map_or_else(|| Arc::clone(&source.name), Arc::from);
+        places.add(name, Arc::clone(&source.text));
+    }
+    places
 }
 
 /// What compiling found and the analyzers did not say already about the same field: theirs knows

@@ -20,6 +20,9 @@ use crate::source::{FileId, SourceMap};
 
 pub use store::StoreError;
 
+/// What the names of retained texts end in, to tell them from the files as they are now.
+pub(crate) const NAME_SUFFIX: &str = " (last good)";
+
 /// The text of one accepted object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Good {
@@ -268,7 +271,7 @@ impl Rereader<'_> {
 fn reread(good: &Good, sources: &mut SourceMap) -> Option<Parsed> {
     let above = usize::try_from(good.line).ok()?.saturating_sub(1);
     let text = "\n".repeat(above) + good.document();
-    let id = sources.add(format!("{} (last good)", good.file), text.as_str());
+    let id = sources.add(format!("{}{NAME_SUFFIX}", good.file), text.as_str());
     let parsed = parse_as(id, &good.file, &text);
     parsed.rejected.is_empty().then_some(parsed)
 }

@@ -15,17 +15,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sallyport_config::api::kube;
-use sallyport_config::compile::{Compiled, compile};
 use sallyport_config::diag::{Level, codes};
 use sallyport_config::ir::{Origin, Snapshot};
 use sallyport_config::message::SecretText;
 use sallyport_config::resource::{Key, Kind, Meta, Resource, ResourceSet, Spec};
-use sallyport_config::retain::{LastGood, Merged};
+use sallyport_config::retain::LastGood;
 use sallyport_config::source::{SourceMap, Span};
 use sallyport_config::view::View;
-use sallyport_config::world::World;
 use sallyport_config::yaml::{Node, Value};
-use sallyport_config::{Diagnostic, Diagnostics, analyze, check, parse};
+use sallyport_config::{Diagnostic, Diagnostics, pipeline};
 
 use crate::args::Options;
 use crate::log;
@@ -40,8 +38,6 @@ const DOMAIN_SUFFIX: &str = "cluster.local";
 /// What to do about a certificate that cannot be used.
 const UNUSABLE_HELP: &str = "give a PEM chain and the PEM key of its first certificate; until then \
     handshakes use the last good pair, or are refused if there was none";
-/// What the names of retained texts end in.
-const RETAINED: &str = " (last good)";
 
 /// What one run over the files gave.
 #[derive(Debug)]
@@ -206,41 +202,24 @@ impl Pipeline {
     }
 
     fn build(&self, files: &[(String, String)], credentials: Vec<Credential>) -> Built {
-        let parsed = parse(files);
-        let checked = check::check(&parsed.set);
-        let errors = checked
-            .iter()
-            .filter(|finding| finding.level == Level::Error);
-        let rejected: BTreeSet<Key> = errors
-            .filter_map(|finding| finding.resource.clone())
-            .collect();
-        let rejected: Vec<Key> = rejected.into_iter().collect();
         let mut last_good = self.last_good.clone();
-        let Merged {
-            mut set,
-            retained,
-            diagnostics,
-            mut sources,
-        } = last_good.merge(parsed, &rejected);
-        let set_is_empty = set.is_empty();
+        let mut accepted = pipeline::accept(files, &mut last_good);
+        let set_is_empty = accepted.set.is_empty();
         for credential in credentials {
-            add_secret(&mut set, &mut sources, &self.view.namespace, credential);
+            let (set, sources) = (&mut accepted.set, &mut accepted.sources);
+            add_secret(set, sources, &self.view.namespace, credential);
         }
-        let world = World::build(&set, &places(&sources), DOMAIN_SUFFIX);
-        let compiled: Compiled = compile(&world, &self.view);
-        let mut all: Diagnostics = diagnostics;
-        all.extend(checked);
-        all.extend(analyze::analyze(&set));
-        all.extend(compiled.diagnostics);
+        let compiled = pipeline::finish(accepted, &self.view);
         let certificates = compiled.snapshot.certificates.iter();
         Built {
             certificates: certificates
-                .map(|certificate| asked_for(&certificate.origin, &set))
+                .map(|certificate| asked_for(&certificate.origin, &compiled.set))
                 .collect(),
             snapshot: compiled.snapshot,
-            diagnostics: all.sorted(),
-            sources,
-            retained: retained
+            diagnostics: compiled.diagnostics,
+            sources: compiled.sources,
+            retained: compiled
+                .retained
                 .into_iter()
                 .map(|retained| retained.key.to_string())
                 .collect(),
@@ -296,18 +275,6 @@ fn refused(findings: Findings, directories: BTreeSet<PathBuf>, begun: Instant) -
         directories,
         begun,
     }
-}
-
-/// Sources as the compiler names them in a snapshot: an object that is retained is still at its
-/// place, so that retaining it changes nothing.
-fn places(sources: &SourceMap) -> SourceMap {
-    let mut places = SourceMap::default();
-    for (_, source) in sources.iter() {
-        let name = source.name.strip_suffix(RETAINED);
-        let name = name.map_or_else(|| Arc::clone(&source.name), Arc::from);
-        places.add(name, Arc::clone(&source.text));
-    }
-    places
 }
 
 /// Who this gateway is, to the compiler. Ports that the system is to choose keep their declared
