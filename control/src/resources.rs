@@ -1,0 +1,209 @@
+//! What one proxy is given: by type, resources by name, each encoded once and with the hash of its
+//! content, which is its version. Equal content is never sent twice.
+
+mod canonical;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use prost::{Message, Name};
+use sha2::{Digest as _, Sha256};
+
+use canonical::canonical;
+
+/// Types of resources, in the order in which changes of them are pushed: clusters before the
+/// endpoints that they wait for, listeners before the routes that they ask for (ordering rules of
+/// the xDS protocol, "eventual consistency considerations").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TypeUrl {
+    /// `envoy.config.cluster.v3.Cluster`
+    Cluster,
+    /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
+    Endpoints,
+    /// `envoy.config.listener.v3.Listener`
+    Listener,
+    /// `envoy.config.route.v3.RouteConfiguration`
+    Route,
+    /// `envoy.extensions.transport_sockets.tls.v3.Secret`
+    Secret,
+    /// `envoy.config.core.v3.TypedExtensionConfig`
+    Extension,
+}
+
+impl TypeUrl {
+    /// All types in push order.
+    pub const ALL: [Self; 6] = [
+        Self::Cluster,
+        Self::Endpoints,
+        Self::Listener,
+        Self::Route,
+        Self::Secret,
+        Self::Extension,
+    ];
+
+    /// The URL, as it stands in requests and in `Any`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
+            Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::Extension => "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        }
+    }
+
+    /// The type of a URL, if it is one of ours.
+    #[must_use]
+    pub fn parse(url: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ty| ty.as_str() == url)
+    }
+
+    /// Short name, as in metrics and in `proxy-status`.
+    #[must_use]
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Cluster => "cds",
+            Self::Endpoints => "eds",
+            Self::Listener => "lds",
+            Self::Route => "rds",
+            Self::Secret => "sds",
+            Self::Extension => "ecds",
+        }
+    }
+
+    /// A request without names asks for all resources of these types; others are asked for by
+    /// name only.
+    #[must_use]
+    pub fn is_root(self) -> bool {
+        matches!(self, Self::Cluster | Self::Listener)
+    }
+}
+
+impl fmt::Display for TypeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+/// Hash of a resource's content: half of a SHA-256, so that it is the same in every process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version(u128);
+
+impl Version {
+    /// The hash of bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let digest = Sha256::digest(bytes);
+        let half = digest.iter().take(size_of::<u128>());
+        Self(half.fold(0, |hash, byte| hash << 8 | u128::from(*byte)))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({self})")
+    }
+}
+
+/// One resource, encoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// Name, unique in its type.
+    pub name: Arc<str>,
+    /// Hash of `body`.
+    pub version: Version,
+    /// The message, encoded: what goes into the `value` of an `Any`.
+    pub body: Arc<[u8]>,
+}
+
+impl Resource {
+    /// Encodes a message. Its map fields may have any order: they are sorted here.
+    pub fn new<M: Message + Name>(name: impl Into<Arc<str>>, message: &M) -> Self {
+        let body = canonical(&M::type_url(), message.encode_to_vec());
+        Self {
+            name: name.into(),
+            version: Version::of(&body),
+            body: body.into(),
+        }
+    }
+}
+
+// bodies are long, and those of secrets hold keys
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Resource({}, {} bytes)", self.name, self.body.len())
+    }
+}
+
+/// Everything that one proxy is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    types: BTreeMap<TypeUrl, BTreeMap<Arc<str>, Arc<Resource>>>,
+}
+
+impl Resources {
+    /// Adds a resource; one of the same type and name is replaced.
+    pub fn insert(&mut self, ty: TypeUrl, resource: Resource) {
+        let of_type = self.types.entry(ty).or_default();
+        of_type.insert(Arc::clone(&resource.name), Arc::new(resource));
+    }
+
+    /// The resources of a type by name; none when there are none.
+    pub fn of_type(&self, ty: TypeUrl) -> impl Iterator<Item = &Arc<Resource>> {
+        self.types.get(&ty).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// One resource.
+    #[must_use]
+    pub fn get(&self, ty: TypeUrl, name: &str) -> Option<&Arc<Resource>> {
+        self.types.get(&ty)?.get(name)
+    }
+
+    /// How many there are of a type.
+    #[must_use]
+    pub fn count(&self, ty: TypeUrl) -> usize {
+        self.types.get(&ty).map_or(0, BTreeMap::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sallyport_wire::envoy::envoy::config::cluster::v3::Cluster;
+
+    fn cluster(name: &str) -> Cluster {
+        Cluster {
+            name: name.to_owned(),
+            ..Cluster::default()
+        }
+    }
+
+    #[test]
+    fn equal_content_has_an_equal_version() {
+        let (a, b) = (cluster("a"), cluster("b"));
+        assert_eq!(Resource::new("a", &a), Resource::new("a", &a.clone()));
+        let versions = [&a, &b].map(|c| Resource::new("a", c).version);
+        assert_ne!(versions[0], versions[1]);
+        assert_eq!(
+            Version::of(b"").to_string(),
+            "e3b0c44298fc1c149afbf4c8996fb924"
+        );
+    }
+
+    #[test]
+    fn urls_are_read_as_they_are_written() {
+        for ty in TypeUrl::ALL {
+            assert_eq!(TypeUrl::parse(ty.as_str()), Some(ty));
+        }
+        assert_eq!(TypeUrl::parse("type.googleapis.com/x.Y"), None);
+    }
+}
