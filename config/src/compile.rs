@@ -2,7 +2,7 @@
 //!
 //! Passes, one a file: `listeners` merges Gateway servers into sockets, `tls` and `tcp` fill
 //! filter chains, `hosts` intersects names, `virtual_hosts` binds rules to them, `delegates` flattens VirtualServices, `routes`,
-//! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` resolves
+//! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` and `discovery` resolve
 //! destinations, `settings` reads the mesh's, `authn` and `authz` choose policies. Compiling never
 //! fails: what is broken disables itself and says so.
 
@@ -12,6 +12,7 @@ mod authz;
 mod certificates;
 mod clusters;
 mod delegates;
+mod discovery;
 mod draft;
 mod headers;
 mod hosts;

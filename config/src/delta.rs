@@ -102,7 +102,8 @@ fn same_but_endpoints(a: &Cluster, b: &Cluster) -> bool {
 mod tests {
     use super::*;
     use crate::ir::{
-        Balance, Endpoint, Listener, ListenerKind, Millis, Service, UpstreamProtocol, UpstreamTls,
+        Balance, Discovery, Endpoint, Listener, ListenerKind, Millis, Service, UpstreamProtocol,
+        UpstreamTls,
     };
 
     fn listener(port: u16) -> Listener {
@@ -132,6 +133,7 @@ mod tests {
             balance: Balance::LeastRequest,
             connect_timeout: Millis(10_000),
             idle_timeout: None,
+            discovery: Discovery::Static,
             max_requests_per_connection: 0,
             tls: UpstreamTls::Plain,
         }

@@ -86,6 +86,7 @@ fn settings(out: &mut Out, settings: &Settings) {
         plain!(trust_domain);
         differs("trace_sampling", format!("{}ppm", settings.trace_sampling.0), format!("{}ppm", default.trace_sampling.0));
         plain!(http10);
+        differs("dns_refresh", millis(Some(settings.dns_refresh)), millis(Some(default.dns_refresh)));
         if settings.connection != default.connection {
             out.nested("connection", |out| connection(out, &settings.connection));
         }
@@ -262,17 +263,34 @@ fn cluster(out: &mut Out, cluster: &Cluster) {
             cluster.max_requests_per_connection
         ));
         for e in &cluster.endpoints {
-            let locality = if e.locality.is_empty() {
-                "-"
-            } else {
-                &e.locality
-            };
-            out.line(&format!(
-                "endpoint {} weight {} locality {locality} workload {}",
-                e.address, e.weight, e.workload
-            ));
+            endpoint(out, &e.address.to_string(), e);
         }
+        match &cluster.discovery {
+            Discovery::Static => {}
+            Discovery::StrictDns(_) => out.line("all addresses of"),
+            Discovery::LogicalDns(_) => out.line("one address of"),
+            Discovery::OnDemand { domain, port } => {
+                out.line(&format!("the request's host under {domain}, port {port}"));
+            }
+        }
+        out.depth += 1;
+        for e in cluster.discovery.names() {
+            let port = e.like.address.port();
+            endpoint(out, &format!("{}:{port}", e.name), &e.like);
+        }
+        out.depth -= 1;
     });
+}
+
+fn endpoint(out: &mut Out, place: &str, endpoint: &Endpoint) {
+    let locality = match endpoint.locality.as_str() {
+        "" => "-",
+        locality => locality,
+    };
+    out.line(&format!(
+        "endpoint {place} weight {} locality {locality} workload {}",
+        endpoint.weight, endpoint.workload
+    ));
 }
 
 fn certificate(out: &mut Out, certificate: &Certificate) {

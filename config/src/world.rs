@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use rules::RuleIndex;
 pub(crate) use services::full_name;
-pub use services::{Instance, Resolution, Service, ServicePort};
+pub use services::{Instance, Place, Resolution, Service, ServicePort};
 
 /// A name in a namespace.
 pub type Named = (Arc<str>, Arc<str>);

@@ -3,19 +3,18 @@
 //! Istio `pilot/pkg/networking/core/route/route.go` (`GetDestinationCluster`) and
 //! `cluster_traffic_policy.go`. Only what routes refer to becomes a cluster.
 
+use super::discovery;
 use super::draft::Draft;
 use super::millis;
 use crate::api::destination_rule::{
     ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy,
-    LoadBalancerSettings, SimpleLb, Subset, TrafficPolicy,
+    LoadBalancerSettings, SimpleLb, TrafficPolicy,
 };
 use crate::api::virtual_service::Destination;
 use crate::diag::codes;
-use crate::ir::{
-    Balance, Cluster, ClusterId, ClusterRef, Endpoint, Millis, UpstreamProtocol, UpstreamTls,
-};
+use crate::ir::{Balance, Cluster, ClusterId, ClusterRef, Millis, UpstreamProtocol, UpstreamTls};
 use crate::resource::Resource;
-use crate::world::{Resolution, Service, ServicePort, covers, full_name};
+use crate::world::{Service, ServicePort, full_name};
 use std::collections::HashMap;
 
 /// Istio's limit for connecting where nothing says otherwise.
@@ -91,6 +90,18 @@ pub(super) fn resolve(
     if let Some(id) = draft.clusters.by_name.get(&name) {
         return ClusterRef::Known(*id);
     }
+    // An alias means the service behind it, by that one's name.
+    let concrete = service.and_then(|s| discovery::behind_alias(draft, s));
+    let (service, name) = match concrete {
+        Some(concrete) => {
+            let name = format!("outbound|{number}|{subset}|{}", concrete.host);
+            if let Some(id) = draft.clusters.by_name.get(&name) {
+                return ClusterRef::Known(*id);
+            }
+            (Some(concrete), name)
+        }
+        None => (service, name),
+    };
     let missing = |draft: &mut Draft<'_>, field: &str, what: String| {
         let path = format!("{path}.{field}");
         draft.report(
@@ -128,7 +139,11 @@ pub(super) fn resolve(
 }
 
 /// The visible service of a host: that of the namespace, else the first.
-fn find_service<'w>(draft: &Draft<'w>, host: &str, namespace: &str) -> Option<&'w Service> {
+pub(super) fn find_service<'w>(
+    draft: &Draft<'w>,
+    host: &str,
+    namespace: &str,
+) -> Option<&'w Service> {
     let world = draft.world;
     let default = &world.mesh.default_service_export_to;
     let visible = |s: &&Service| {
@@ -181,10 +196,10 @@ fn cluster(
     let tcp = pool.and_then(|p| p.tcp.as_ref());
     let http = pool.and_then(|p| p.http.as_ref());
     let mesh_timeout = world.mesh.connect_timeout.map(millis).filter(|t| t.0 > 0);
-    let endpoints = endpoints(port, chosen);
+    let (endpoints, discovery) = discovery::discover(service, port, chosen);
     let rule = rules.rules.first().map(|r| r.resource);
     let tls = upstream_tls(draft, policy.tls, rule, &name);
-    later(draft, service);
+    discovery::report(draft, service, &discovery);
     if let (Some(rule), Some(_)) = (
         rule,
         policy.balancer.and_then(|b| b.consistent_hash.as_ref()),
@@ -205,6 +220,7 @@ fn cluster(
         service_namespace: service.namespace.to_string(),
         protocol: protocol(draft, port, http),
         endpoints,
+        discovery,
         balance: balance(policy.balancer),
         connect_timeout: tcp
             .and_then(|t| t.connect_timeout)
@@ -223,24 +239,6 @@ fn cluster(
         tls,
         name,
     })
-}
-
-/// Endpoints of a port, or of a subset of it, in a stable order.
-fn endpoints(port: &ServicePort, subset: Option<&Subset>) -> Vec<Endpoint> {
-    let selected = port
-        .instances
-        .iter()
-        .filter(|i| subset.is_none_or(|s| covers(&i.labels, &s.labels)));
-    let endpoint = |i: &crate::world::Instance| Endpoint {
-        address: i.address,
-        weight: i.weight,
-        locality: i.locality.to_string(),
-        workload: i.workload.to_string(),
-    };
-    let mut endpoints: Vec<Endpoint> = selected.map(endpoint).collect();
-    endpoints.sort_by_key(|e| e.address);
-    endpoints.dedup_by_key(|e| e.address);
-    endpoints
 }
 
 /// The policies of a port: its own in place of all, else the subset's over the host's by block.
@@ -317,17 +315,4 @@ fn upstream_tls(
         draft.report(codes::SP0401, rule, "spec.trafficPolicy.tls", message);
     }
     UpstreamTls::Unserved(why)
-}
-
-fn later(draft: &mut Draft<'_>, service: &Service) {
-    if let Resolution::Later(why) = &service.resolution {
-        let path = if matches!(service.resource.spec, crate::resource::Spec::Service(_)) {
-            "spec.type"
-        } else {
-            "spec.resolution"
-        };
-        let message = format!("{}: {why}, so it has no endpoints yet", service.host);
-        let info = super::draft::finding(codes::SP0401, &service.resource, path, message);
-        draft.found.push(info.level(crate::diag::Level::Info));
-    }
 }

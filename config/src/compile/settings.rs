@@ -109,6 +109,11 @@ pub(super) fn settings(mesh: &MeshConfig, view: &View) -> Settings {
             sampling(t.sampling, default.trace_sampling)
         }),
         http10: view.http10 || asked("ISTIO_META_HTTP10"),
+        dns_refresh: mesh
+            .dns_refresh_rate
+            .map(millis)
+            .filter(|rate| rate.0 > 0)
+            .unwrap_or(default.dns_refresh),
         ..default
     };
     match &proxy.proxy_headers {

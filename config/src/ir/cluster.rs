@@ -20,8 +20,10 @@ pub struct Cluster {
     pub service_namespace: String,
     /// What is spoken.
     pub protocol: UpstreamProtocol,
-    /// Addresses, in a stable order.
+    /// Endpoints whose addresses are written down, in a stable order.
     pub endpoints: Vec<Endpoint>,
+    /// How the others are found.
+    pub discovery: Discovery,
     /// How one is chosen.
     pub balance: Balance,
     /// Limit for connecting, TLS included. Default 10 s.
@@ -32,6 +34,47 @@ pub struct Cluster {
     pub max_requests_per_connection: u32,
     /// TLS towards the upstream.
     pub tls: UpstreamTls,
+}
+
+/// How endpoints are found that have no address in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Discovery {
+    /// There are none.
+    #[default]
+    Static,
+    /// Every address that DNS gives for these names is an endpoint, beside the written ones
+    /// (Envoy's `STRICT_DNS`). In a stable order.
+    StrictDns(Vec<NamedEndpoint>),
+    /// The first address of the newest answer is the only endpoint (Envoy's `LOGICAL_DNS`).
+    LogicalDns(NamedEndpoint),
+    /// Each request's own host is looked up (`DYNAMIC_DNS`, Envoy's dynamic forward proxy).
+    OnDemand {
+        /// Lower-case domain that hosts must be under: `example.com` for `*.example.com`.
+        domain: String,
+        /// Port of every endpoint.
+        port: u16,
+    },
+}
+
+impl Discovery {
+    /// The endpoints that wait for DNS.
+    #[must_use]
+    pub fn names(&self) -> &[NamedEndpoint] {
+        match self {
+            Self::Static | Self::OnDemand { .. } => &[],
+            Self::StrictDns(names) => names,
+            Self::LogicalDns(name) => std::slice::from_ref(name),
+        }
+    }
+}
+
+/// An endpoint with a name instead of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NamedEndpoint {
+    /// Lower-case fully qualified name without its last dot.
+    pub name: String,
+    /// What every address of it becomes; of its own address only the port counts.
+    pub like: Endpoint,
 }
 
 /// What is spoken to an upstream.

@@ -37,6 +37,9 @@ pub struct Settings {
     pub trace_sampling: Ppm,
     /// Accept HTTP/1.0 requests (`ISTIO_META_HTTP10`); otherwise 426.
     pub http10: bool,
+    /// How often names are looked up whose answers do not say how long they are good, and again
+    /// after a failure. `dnsRefreshRate`, default 60 s.
+    pub dns_refresh: Millis,
 }
 
 impl Default for Settings {
@@ -58,6 +61,7 @@ impl Default for Settings {
             trust_domain: "cluster.local".to_owned(),
             trace_sampling: Ppm(10_000),
             http10: false,
+            dns_refresh: Millis(60_000),
         }
     }
 }

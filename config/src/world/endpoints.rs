@@ -1,9 +1,10 @@
 //! Endpoints of services: EndpointSlices, Endpoints, pods, WorkloadEntries.
 
 use super::covers;
-use super::services::Instance;
+use super::services::{Instance, Place};
 use crate::api;
 use crate::api::kube::{EndpointPort, ServicePort, ServiceSpec};
+use crate::api::service_entry::Resolution;
 use crate::api::{IntOrString, Map, WorkloadEntry};
 use crate::resource::{Kind, Meta, Resource, ResourceSet, Spec};
 use std::collections::HashMap;
@@ -127,19 +128,26 @@ fn instance(
     let labels = pod
         .map(|p| Arc::new(p.meta.labels.clone()))
         .unwrap_or_default();
-    let locality = match labels.get("istio-locality") {
-        Some(locality) => Arc::from(locality.replace('.', "/")),
+    let locality = match labelled_locality(&labels) {
+        Some(locality) => locality,
         None if zone.is_empty() => Arc::from(""),
         None => Arc::from(format!("/{zone}")),
     };
     let workload = pod.map_or_else(|| Arc::from("unknown"), workload_of);
     Some(Instance {
-        address,
+        place: Place::Address(address),
         labels,
         weight: 1,
         locality,
         workload,
     })
+}
+
+/// The locality that a label gives; its parts are separated by dots there, because labels have no
+/// slashes.
+fn labelled_locality(labels: &Map<String>) -> Option<Arc<str>> {
+    let label = labels.get("istio-locality")?;
+    Some(Arc::from(label.replace('.', "/")))
 }
 
 /// Number of the endpoints' port that stands for a service port: by name, or the only one.
@@ -149,20 +157,75 @@ fn matching_port(ports: &[EndpointPort], port: &ServicePort, only: bool) -> Opti
     u16::try_from(found?.port).ok()
 }
 
-/// Endpoints of a port of a Kubernetes Service.
+/// The only endpoint of a service that is another name for a host.
+pub(super) fn named(name: &str, port: u16) -> Instance {
+    Instance {
+        place: Place::Name(Arc::from(name), port),
+        labels: Arc::default(),
+        weight: 1,
+        locality: Arc::from(""),
+        workload: Arc::from("unknown"),
+    }
+}
+
+/// Everything that can be an endpoint of a Service.
+pub(super) struct Found<'s> {
+    pub(super) slices: &'s Slices<'s>,
+    pub(super) pods: &'s Pods<'s>,
+    pub(super) workloads: &'s [Workload<'s>],
+}
+
+/// Endpoints of a port of a Kubernetes Service: those of its slices, and the WorkloadEntries that
+/// its selector covers.
 pub(super) fn of_port(
     meta: &Meta,
     spec: &ServiceSpec,
     port: &ServicePort,
-    slices: &Slices<'_>,
+    found: &Found<'_>,
+) -> Vec<Instance> {
+    let mut instances = match found.slices.get(&(&*meta.namespace, &*meta.name)) {
+        Some(slices) => of_slices(meta, spec, port, slices, found.pods),
+        None => of_pods(meta, spec, port, found.pods),
+    };
+    instances.extend(of_selected_workloads(meta, spec, port, found.workloads));
+    instances
+}
+
+/// WorkloadEntries of the namespace that a Service selects, as it does pods. Only those with an
+/// address: a Service has no resolution that names could be looked up by.
+fn of_selected_workloads<'s>(
+    meta: &'s Meta,
+    spec: &'s ServiceSpec,
+    port: &'s ServicePort,
+    workloads: &'s [Workload<'_>],
+) -> impl Iterator<Item = Instance> + use<'s> {
+    let selected = workloads.iter().filter(|w| {
+        !spec.selector.is_empty()
+            && w.resource.meta.namespace == meta.namespace
+            && covers(&w.labels, &spec.selector)
+    });
+    selected.filter_map(|w| {
+        let named = |name: &str| w.spec.ports.get(name).copied();
+        let number = named(&port.name).or_else(|| match &port.target_port {
+            None => Some(port.port),
+            Some(IntOrString::Int(number)) => Some(*number),
+            Some(IntOrString::Name(name)) => named(name),
+        });
+        let name = &w.resource.meta.name;
+        at(w.spec, Arc::clone(&w.labels), number?, name, false)
+    })
+}
+
+fn of_slices(
+    meta: &Meta,
+    spec: &ServiceSpec,
+    port: &ServicePort,
+    slices: &[&Resource],
     pods: &Pods<'_>,
 ) -> Vec<Instance> {
     let only = spec.ports.len() == 1;
     let unready = spec.publish_not_ready_addresses;
     let mut found = Vec::new();
-    let Some(slices) = slices.get(&(&*meta.namespace, &*meta.name)) else {
-        return of_pods(meta, spec, port, pods);
-    };
     for slice in slices {
         match &slice.spec {
             Spec::EndpointSlice(slice) => {
@@ -221,18 +284,8 @@ fn of_pods(meta: &Meta, spec: &ServiceSpec, port: &ServicePort, pods: &Pods<'_>)
     let selected = pods.all.iter().filter(|pod| {
         pod.meta.namespace == meta.namespace && covers(&pod.meta.labels, &spec.selector)
     });
-    let ready = |pod: &Resource| match &pod.spec {
-        Spec::Pod(pod) => pod.status.as_ref().is_some_and(|status| {
-            let not = status
-                .conditions
-                .iter()
-                .any(|c| c.type_ == "Ready" && c.status != "True");
-            !not && !matches!(status.phase.as_str(), "Failed" | "Succeeded")
-        }),
-        _ => false,
-    };
     selected
-        .filter(|pod| spec.publish_not_ready_addresses || ready(pod))
+        .filter(|pod| spec.publish_not_ready_addresses || is_ready(pod))
         .filter_map(|pod| {
             let number = match &port.target_port {
                 None => u16::try_from(port.port).ok(),
@@ -242,6 +295,19 @@ fn of_pods(meta: &Meta, spec: &ServiceSpec, port: &ServicePort, pods: &Pods<'_>)
             instance(pods, &meta.namespace, None, ip_of(pod)?, number?, "")
         })
         .collect()
+}
+
+fn is_ready(pod: &Resource) -> bool {
+    match &pod.spec {
+        Spec::Pod(pod) => pod.status.as_ref().is_some_and(|status| {
+            let not = status
+                .conditions
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status != "True");
+            !not && !matches!(status.phase.as_str(), "Failed" | "Succeeded")
+        }),
+        _ => false,
+    }
 }
 
 /// A WorkloadEntry with its labels, of which the object's win.
@@ -272,62 +338,82 @@ pub(super) fn workloads(set: &ResourceSet) -> Vec<Workload<'_>> {
     all.collect()
 }
 
-fn of_workload(
+/// The endpoint that a WorkloadEntry is on a port; one that has a name needs DNS, and is none
+/// without.
+fn at(
     entry: &WorkloadEntry,
     labels: Arc<Map<String>>,
-    port: &api::service_entry::ServicePort,
-    name: &str,
+    port: u32,
+    workload: &str,
+    dns: bool,
 ) -> Option<Instance> {
-    let number = match (entry.ports.get(&port.name), port.target_port) {
-        (Some(number), _) => *number,
-        (None, 0) => port.number,
-        (None, target) => target,
+    let port = u16::try_from(port).ok()?;
+    let place = match entry.address.parse::<IpAddr>() {
+        Ok(ip) => Place::Address(SocketAddr::new(ip, port)),
+        Err(_) if dns => Place::Name(dns_name(&entry.address)?, port),
+        Err(_) => return None,
+    };
+    let locality = match entry.locality.as_str() {
+        "" => labelled_locality(&labels).unwrap_or_default(),
+        locality => Arc::from(locality),
     };
     Some(Instance {
-        address: SocketAddr::new(
-            entry.address.parse::<IpAddr>().ok()?,
-            u16::try_from(number).ok()?,
-        ),
+        place,
         labels,
         weight: entry.weight.max(1),
-        locality: Arc::from(entry.locality.as_str()),
-        workload: Arc::from(name),
+        locality,
+        workload: Arc::from(workload),
     })
 }
 
-/// Endpoints of a port of a ServiceEntry: its own, or the workloads that it selects.
+/// A host as DNS is asked for it; `None` for what is no name, like the path of a socket.
+fn dns_name(host: &str) -> Option<Arc<str>> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_name = !host.is_empty() && !host.contains(['*', '/', ':']);
+    is_name.then(|| Arc::from(host.to_ascii_lowercase()))
+}
+
+/// Endpoints of a port of a ServiceEntry: its own, or the workloads that it selects, or with DNS
+/// its host.
 pub(super) fn of_entry_port(
     resource: &Resource,
     spec: &api::ServiceEntry,
+    host: &str,
     port: &api::service_entry::ServicePort,
     workloads: &[Workload<'_>],
     pods: &Pods<'_>,
 ) -> Vec<Instance> {
-    let Some(selector) = spec
-        .workload_selector
-        .as_ref()
-        .filter(|s| !s.labels.is_empty())
-    else {
+    let dns = matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+    let default = match port.target_port {
+        0 => port.number,
+        target => target,
+    };
+    let of_workload = |entry: &WorkloadEntry, labels, name: &str| {
+        let number = entry.ports.get(&port.name).copied().unwrap_or(default);
+        at(entry, labels, number, name, dns)
+    };
+    let selector = spec.workload_selector.as_ref();
+    let Some(selector) = selector.filter(|s| !s.labels.is_empty()) else {
         let inline = spec.endpoints.iter();
-        return inline
-            .filter_map(|e| of_workload(e, Arc::new(e.labels.clone()), port, "unknown"))
-            .collect();
+        let inline = inline.filter_map(|e| of_workload(e, Arc::new(e.labels.clone()), "unknown"));
+        let itself = WorkloadEntry {
+            address: host.to_owned(),
+            ..WorkloadEntry::default()
+        };
+        let itself = (dns && spec.endpoints.is_empty())
+            .then(|| of_workload(&itself, Arc::default(), "unknown"));
+        return inline.chain(itself.flatten()).collect();
     };
     let namespace = &resource.meta.namespace;
     let mut found: Vec<Instance> = workloads
         .iter()
         .filter(|w| w.resource.meta.namespace == *namespace && covers(&w.labels, &selector.labels))
-        .filter_map(|w| of_workload(w.spec, Arc::clone(&w.labels), port, &w.resource.meta.name))
+        .filter_map(|w| of_workload(w.spec, Arc::clone(&w.labels), &w.resource.meta.name))
         .collect();
-    let pods_here = pods.all.iter();
-    let selected = pods_here
-        .filter(|p| p.meta.namespace == *namespace && covers(&p.meta.labels, &selector.labels));
-    let number = if port.target_port == 0 {
-        port.number
-    } else {
-        port.target_port
-    };
-    if let Ok(number) = u16::try_from(number) {
+    let selected = pods.all.iter().filter(|p| {
+        p.meta.namespace == *namespace && covers(&p.meta.labels, &selector.labels) && is_ready(p)
+    });
+    if let Ok(number) = u16::try_from(default) {
         found.extend(
             selected.filter_map(|p| instance(pods, namespace, None, ip_of(p)?, number, "")),
         );

@@ -3,10 +3,10 @@
 //! Istio `pilot/pkg/serviceregistry`: a host may exist in several namespaces; in one namespace
 //! the descriptions of a host are merged, their endpoints too.
 
-use super::endpoints::{self, Pods};
+use super::endpoints::{self, Found, Pods};
 use crate::api;
-use crate::api::Map;
 use crate::api::service_entry::Resolution as Declared;
+use crate::api::{IntOrString, Map};
 use crate::ir::UpstreamProtocol;
 use crate::resource::{Kind, Resource, ResourceSet, Spec};
 use std::collections::HashMap;
@@ -35,10 +35,17 @@ pub struct Service {
 /// How endpoints are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// They are written down.
+    /// They are written down; also what a gateway makes of `NONE`, whose addresses only a sidecar
+    /// learns from connections that it captures.
     Static,
-    /// By a name service that is not asked yet, and why.
-    Later(String),
+    /// Names among the instances stand for all addresses that DNS knows.
+    Dns,
+    /// The one name among the instances stands for one address at a time.
+    DnsRoundRobin,
+    /// Each request names a host of its own under this wildcard.
+    Dynamic,
+    /// The service is another name (`ExternalName`) for a host, which may be a service.
+    Alias(Arc<str>),
 }
 
 /// A port of a service, with its endpoints.
@@ -48,6 +55,8 @@ pub struct ServicePort {
     pub number: u16,
     /// Name.
     pub name: String,
+    /// Number at endpoints that say nothing else.
+    pub target: u16,
     /// What is spoken to it.
     pub protocol: UpstreamProtocol,
     /// Its endpoints, in the order written.
@@ -58,7 +67,7 @@ pub struct ServicePort {
 #[derive(Debug, Clone)]
 pub struct Instance {
     /// Where.
-    pub address: SocketAddr,
+    pub place: Place,
     /// Labels that subsets select by.
     pub labels: Arc<Map<String>>,
     /// Weight, positive.
@@ -67,6 +76,15 @@ pub struct Instance {
     pub locality: Arc<str>,
     /// Workload's name, `unknown` if it has none.
     pub workload: Arc<str>,
+}
+
+/// Where an endpoint is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// At an address.
+    Address(SocketAddr),
+    /// At a port of whatever addresses DNS knows for this lower-case name.
+    Name(Arc<str>, u16),
 }
 
 /// A host as Istio completes it: a name without dot is a service of the namespace.
@@ -82,16 +100,25 @@ pub(crate) fn full_name(host: &str, namespace: &str, domain_suffix: &str) -> Str
 pub(super) fn index(set: &ResourceSet, domain_suffix: &str) -> HashMap<Arc<str>, Vec<Service>> {
     let pods = Pods::of(set);
     let slices = endpoints::slices(set);
+    let workloads = endpoints::workloads(set);
     let mut services = HashMap::new();
     for resource in set.of_kind(Kind::Service) {
         if let Spec::Service(spec) = &resource.spec {
             add(
                 &mut services,
-                kubernetes(resource, spec, &slices, &pods, domain_suffix),
+                kubernetes(
+                    resource,
+                    spec,
+                    &Found {
+                        slices: &slices,
+                        pods: &pods,
+                        workloads: &workloads,
+                    },
+                    domain_suffix,
+                ),
             );
         }
     }
-    let workloads = endpoints::workloads(set);
     for resource in set.of_kind(Kind::ServiceEntry) {
         let Spec::ServiceEntry(spec) = &resource.spec else {
             continue;
@@ -127,41 +154,51 @@ fn add(services: &mut HashMap<Arc<str>, Vec<Service>>, service: Service) {
 fn kubernetes(
     resource: &Arc<Resource>,
     service: &api::kube::Service,
-    slices: &endpoints::Slices<'_>,
-    pods: &Pods<'_>,
+    found: &Found<'_>,
     domain_suffix: &str,
 ) -> Service {
     let meta = &resource.meta;
     let host = format!("{}.{}.svc.{domain_suffix}", meta.name, meta.namespace).to_ascii_lowercase();
     let empty = api::kube::ServiceSpec::default();
     let spec = service.spec.as_ref().unwrap_or(&empty);
+    let alias = Some(
+        spec.external_name
+            .trim_end_matches('.')
+            .to_ascii_lowercase(),
+    );
+    let alias = alias.filter(|name| spec.type_ == "ExternalName" && !name.is_empty());
     let ports = spec
         .ports
         .iter()
         .filter(|p| p.protocol.is_empty() || p.protocol == "TCP");
     let ports = ports.filter_map(|port| {
+        let number = u16::try_from(port.port).ok()?;
+        let target = match &port.target_port {
+            Some(IntOrString::Int(target)) => u16::try_from(*target).ok()?,
+            Some(IntOrString::Name(_)) | None => number,
+        };
         Some(ServicePort {
-            number: u16::try_from(port.port).ok()?,
+            number,
             name: port.name.clone(),
+            target,
             protocol: protocol(&port.app_protocol, &port.name, ""),
-            instances: endpoints::of_port(meta, spec, port, slices, pods),
+            instances: match &alias {
+                Some(name) => vec![endpoints::named(name, target)],
+                None => endpoints::of_port(meta, spec, port, found),
+            },
         })
     });
     let export = meta.annotations.get("networking.istio.io/exportTo");
     let export = export.map(|list| list.split(',').map(|e| e.trim().to_owned()).collect());
-    let resolution = match spec.type_.as_str() {
-        "ExternalName" => {
-            Resolution::Later(format!("ExternalName {} needs DNS", spec.external_name))
-        }
-        _ => Resolution::Static,
-    };
     Service {
         host: Arc::from(host),
         namespace: Arc::clone(&meta.namespace),
         name: Arc::clone(&meta.name),
         ports: ports.collect(),
         export_to: export.unwrap_or_default(),
-        resolution,
+        resolution: alias
+            .as_deref()
+            .map_or(Resolution::Static, |name| Resolution::Alias(name.into())),
         resource: Arc::clone(resource),
     }
 }
@@ -179,32 +216,30 @@ fn entry(
         .iter()
         .filter(|p| !p.protocol.eq_ignore_ascii_case("udp"));
     let ports = ports.filter_map(|port| {
+        let number = u16::try_from(port.number).ok()?;
         Some(ServicePort {
-            number: u16::try_from(port.number).ok()?,
+            number,
             name: port.name.clone(),
+            target: match port.target_port {
+                0 => number,
+                target => u16::try_from(target).ok()?,
+            },
             protocol: protocol("", &port.name, &port.protocol),
-            instances: endpoints::of_entry_port(resource, spec, port, workloads, pods),
+            instances: endpoints::of_entry_port(resource, spec, &host, port, workloads, pods),
         })
     });
-    let named = spec
-        .endpoints
-        .iter()
-        .any(|e| e.address.parse::<std::net::IpAddr>().is_err());
     let resolution = match spec.resolution {
-        Declared::Static => Resolution::Static,
-        Declared::Dns | Declared::DnsRoundRobin if !spec.endpoints.is_empty() && !named => {
-            Resolution::Static
-        }
-        Declared::None => {
-            Resolution::Later("resolution NONE has no endpoints on a gateway".to_owned())
-        }
-        other => Resolution::Later(format!("resolution {} needs DNS", other.as_str())),
+        Declared::Static | Declared::None => Resolution::Static,
+        Declared::Dns => Resolution::Dns,
+        Declared::DnsRoundRobin => Resolution::DnsRoundRobin,
+        Declared::DynamicDns => Resolution::Dynamic,
     };
+    let ports = ports.collect();
     Service {
         name: Arc::clone(&host),
         host,
         namespace: Arc::clone(&resource.meta.namespace),
-        ports: ports.collect(),
+        ports,
         export_to: spec.export_to.clone(),
         resolution,
         resource: Arc::clone(resource),

@@ -274,6 +274,7 @@ fn cluster(number: u8) -> Cluster {
         balance: Balance::LeastRequest,
         connect_timeout: Millis(10_000),
         idle_timeout: None,
+        discovery: Discovery::Static,
         max_requests_per_connection: 0,
         tls: UpstreamTls::Plain,
     }

@@ -98,6 +98,7 @@ fn cluster(name: &str) -> Cluster {
         balance: Balance::RoundRobin,
         connect_timeout: Millis(10_000),
         idle_timeout: None,
+        discovery: Discovery::Static,
         max_requests_per_connection: 0,
         tls: UpstreamTls::Plain,
     }

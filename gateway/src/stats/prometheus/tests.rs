@@ -21,6 +21,7 @@ fn cluster() -> ir::Cluster {
         balance: ir::Balance::LeastRequest,
         connect_timeout: ir::Millis(10_000),
         idle_timeout: None,
+        discovery: ir::Discovery::Static,
         max_requests_per_connection: 0,
         tls: ir::UpstreamTls::Plain,
     }

@@ -86,6 +86,7 @@ pub(super) fn snapshot(upstream: SocketAddr) -> ir::Snapshot {
             balance: ir::Balance::RoundRobin,
             connect_timeout: ir::Millis(1_000),
             idle_timeout: None,
+            discovery: ir::Discovery::Static,
             max_requests_per_connection: 0,
             tls: ir::UpstreamTls::Plain,
         }],

@@ -1,0 +1,104 @@
+//! Where a cluster's endpoints are: written down, or to be asked of DNS.
+//!
+//! Istio `pilot/pkg/networking/core/cluster.go` (`convertResolution`): STATIC is EDS, DNS is
+//! STRICT_DNS, DNS_ROUND_ROBIN is LOGICAL_DNS, NONE on a gateway is EDS without endpoints.
+
+use super::draft::{Draft, finding};
+use crate::api::destination_rule::Subset;
+use crate::api::service_entry::Resolution as Declared;
+use crate::diag::{Level, codes};
+use crate::ir::{Discovery, Endpoint, NamedEndpoint};
+use crate::resource::Spec;
+use crate::world::{Instance, Place, Resolution, Service, ServicePort, covers};
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Endpoints of a port, or of a subset of it, in a stable order: those with an address, and how
+/// the others are found.
+pub(super) fn discover(
+    service: &Service,
+    port: &ServicePort,
+    subset: Option<&Subset>,
+) -> (Vec<Endpoint>, Discovery) {
+    let selected = port
+        .instances
+        .iter()
+        .filter(|i| subset.is_none_or(|s| covers(&i.labels, &s.labels)));
+    let (mut endpoints, mut names) = (Vec::new(), Vec::new());
+    for instance in selected {
+        match &instance.place {
+            Place::Address(address) => endpoints.push(endpoint(instance, *address)),
+            Place::Name(name, port) => names.push(NamedEndpoint {
+                name: name.to_string(),
+                like: endpoint(instance, SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port))),
+            }),
+        }
+    }
+    endpoints.sort_by_key(|e| e.address);
+    endpoints.dedup_by_key(|e| e.address);
+    let place = |n: &NamedEndpoint| (n.name.clone(), n.like.address.port());
+    names.sort_by_key(place);
+    names.dedup_by_key(|n| place(n));
+    let discovery = match &service.resolution {
+        Resolution::Dynamic => Discovery::OnDemand {
+            domain: service.host.trim_start_matches("*.").to_owned(),
+            port: port.target,
+        },
+        _ if names.is_empty() => Discovery::Static,
+        Resolution::DnsRoundRobin => match names.into_iter().next() {
+            Some(name) => Discovery::LogicalDns(name),
+            None => Discovery::Static,
+        },
+        _ => Discovery::StrictDns(names),
+    };
+    (endpoints, discovery)
+}
+
+fn endpoint(instance: &Instance, address: SocketAddr) -> Endpoint {
+    Endpoint {
+        address,
+        weight: instance.weight,
+        locality: instance.locality.to_string(),
+        workload: instance.workload.to_string(),
+    }
+}
+
+/// The service that a service of type `ExternalName` stands for, if that is one (Istio's
+/// `ENABLE_EXTERNAL_NAME_ALIAS`, on by default). Only one step: an alias of an alias is looked up
+/// in DNS, as is any other name.
+pub(super) fn behind_alias<'w>(draft: &Draft<'w>, service: &'w Service) -> Option<&'w Service> {
+    let Resolution::Alias(target) = &service.resolution else {
+        return None;
+    };
+    let found = super::clusters::find_service(draft, target, &service.namespace)?;
+    (!matches!(found.resolution, Resolution::Alias(_))).then_some(found)
+}
+
+/// Says which endpoints a gateway cannot find.
+pub(super) fn report(draft: &mut Draft<'_>, service: &Service, discovery: &Discovery) {
+    let declared = match &service.resource.spec {
+        Spec::ServiceEntry(entry) => Some(entry.resolution),
+        _ => None,
+    };
+    let (path, why) = match (discovery, declared) {
+        (Discovery::OnDemand { .. }, _) => (
+            "spec.resolution",
+            "resolution DYNAMIC_DNS is not served yet, so it has no endpoints",
+        ),
+        (Discovery::StrictDns(_) | Discovery::LogicalDns(_), Some(_)) => (
+            "spec.resolution",
+            "names are not looked up yet, so those endpoints are missing",
+        ),
+        (Discovery::StrictDns(_) | Discovery::LogicalDns(_), None) => (
+            "spec.externalName",
+            "names are not looked up yet, so it has no endpoints",
+        ),
+        (Discovery::Static, Some(Declared::None)) => (
+            "spec.resolution",
+            "resolution NONE has no endpoints on a gateway, which captures no connections",
+        ),
+        (Discovery::Static, _) => return,
+    };
+    let message = format!("{}: {why}", service.host);
+    let info = finding(codes::SP0401, &service.resource, path, message);
+    draft.found.push(info.level(Level::Info));
+}
