@@ -1,6 +1,7 @@
 //! One client connection: from the accepted socket through the handshake to the protocol that is
 //! spoken on it. Nothing is decided here.
 
+mod exchange;
 mod h1;
 mod link;
 mod secure;
@@ -46,7 +47,7 @@ pub(crate) fn welcome(
     match kind(&worker, &link) {
         Some(Kind::Http) => {
             let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
-            rt::spawn(h1::serve(worker, guest, stream, link, Vec::new()));
+            rt::spawn(h1::serve(worker, guest, stream, Rc::new(link), Vec::new()));
         }
         Some(Kind::Tls) => rt::spawn(secure::serve(worker, guest, socket, link)),
         // The listener is on its way out, or nothing routes there.

@@ -31,6 +31,7 @@ pub use field::{Field, FieldSet, HeaderIndex, Span};
 pub use known::KnownHeader;
 pub use request::{RequestHead, TargetForm, Upgrade, is_http2_preface, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
+pub use trailers::TrailerLines;
 
 /// Outcome of looking for a head at the front of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,23 @@ pub enum Version {
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/3.
+    Http3,
+}
+
+impl Version {
+    /// As logs name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Http3 => "HTTP/3",
+        }
+    }
 }
 
 /// How the end of a body is found (RFC 9112 §6.3).

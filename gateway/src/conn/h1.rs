@@ -4,16 +4,8 @@
 //! request a read for what follows is pending all the time: its end is how a client that leaves is
 //! noticed.
 
-mod answer;
-mod download;
-mod event;
-mod exchange;
+mod client;
 mod head;
-mod mirror;
-mod record;
-mod request;
-mod transit;
-mod upload;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -23,13 +15,13 @@ use std::task::{Context, Poll};
 use sallyport_config::ir::Millis;
 use sallyport_core::time::Now;
 
+use self::client::Caller;
+use self::head::NoHead;
+use super::exchange::{self, Fate, Visit};
 use crate::conn::Link;
 use crate::io::socket::ReadDone;
 use crate::io::stream::Stream;
-use crate::rt::Alarm;
-use crate::worker::{Guest, Worker};
-
-pub(super) use answer::log_closed;
+use crate::worker::{Guest, Scratch, Worker};
 
 /// A connection that is idle for this long gives its read buffer back.
 const PARK_AFTER: Millis = Millis(1_000);
@@ -45,29 +37,14 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// A client connection that speaks HTTP/1.
 pub(crate) struct Conn {
-    pub(crate) worker: Rc<Worker>,
-    pub(crate) stream: Stream,
-    pub(crate) link: Link,
+    visit: Visit,
+    stream: Stream,
     guest: Guest,
-    alarm: Alarm,
     /// Received, and not looked at.
     input: Vec<u8>,
-    /// When the first byte of the current request came.
-    begun: Now,
     opened: Now,
     /// Requests that followed quickly, one after the other, up to [`QUICK_MIN`].
     quick: u8,
-}
-
-/// How a request left its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Another request may follow.
-    Keep,
-    /// It ends; what the client still sends is read for a while.
-    Close,
-    /// It is dead already, or must look so.
-    Cut,
 }
 
 /// Serves a connection to its end.
@@ -75,18 +52,20 @@ pub(crate) async fn serve(
     worker: Rc<Worker>,
     guest: Guest,
     stream: Stream,
-    link: Link,
+    link: Rc<Link>,
     early: Vec<u8>,
 ) {
     let now = worker.timers.now();
     let mut conn = Conn {
-        alarm: worker.timers.alarm(),
-        worker,
+        visit: Visit {
+            alarm: worker.timers.alarm(),
+            worker,
+            link,
+            begun: now,
+        },
         stream,
-        link,
         guest,
         input: early,
-        begun: now,
         opened: now,
         quick: 0,
     };
@@ -101,10 +80,10 @@ pub(crate) async fn serve(
             }
             None => return,
         }
-        let mut scratch = conn.worker.scratch.take();
+        let mut scratch = conn.visit.worker.scratch.take();
         // Boxed, so that an idle connection does not hold room for a request.
-        fate = Box::pin(request::serve(&mut conn, &mut scratch)).await;
-        conn.worker.scratch.give(scratch);
+        fate = Box::pin(conn.answer(&mut scratch)).await;
+        conn.visit.worker.scratch.give(scratch);
     }
     if fate == Fate::Close {
         conn.linger().await;
@@ -112,25 +91,68 @@ pub(crate) async fn serve(
 }
 
 impl Conn {
+    /// Receives one request and answers it.
+    async fn answer(&mut self, scratch: &mut Scratch) -> Fate {
+        let (head, len) = match head::receive(self, scratch).await {
+            Ok(received) => received,
+            Err(NoHead::Gone) => return Fate::Cut,
+            Err(NoHead::Bad(error)) => {
+                return exchange::refuse(&mut Caller::unread(self), scratch, error).await;
+            }
+        };
+        let buf = self.split(len);
+        let mut caller = Caller::new(self, &head);
+        let fate = exchange::serve(&mut caller, scratch, head, &buf).await;
+        self.give(buf);
+        fate
+    }
+
+    /// Takes the head off the input; what follows it stays.
+    fn split(&mut self, len: usize) -> Vec<u8> {
+        let mut head = std::mem::take(&mut self.input);
+        if let Some(rest) = head.get(len..)
+            && !rest.is_empty()
+        {
+            let mut input = self.visit.worker.buffers.take();
+            input.extend_from_slice(rest);
+            self.input = input;
+        }
+        head.truncate(len);
+        head
+    }
+
+    /// Bytes that came while a request was being served.
+    fn keep(&mut self, buffer: Vec<u8>) {
+        if self.input.is_empty() {
+            let old = std::mem::replace(&mut self.input, buffer);
+            self.give(old);
+        } else {
+            self.input.extend_from_slice(&buffer);
+            self.give(buffer);
+        }
+    }
+
     /// Waits for the first bytes of a request: `Some(false)` when it is time to end, `None` when
     /// the client has.
     async fn wait(&mut self) -> Option<bool> {
-        let since = self.worker.timers.now();
-        self.begun = since;
+        let since = self.visit.worker.timers.now();
+        self.visit.begun = since;
         if !self.input.is_empty() {
             return Some(true);
         }
         self.listen();
-        let idle_timeout = self.worker.active().generation.serving.idle_timeout;
+        let idle_timeout = self.visit.worker.active().generation.serving.idle_timeout;
         let end = idle_timeout.map(|limit| since + limit);
         let park = since + PARK_AFTER;
-        self.alarm.set(Some(end.map_or(park, |end| end.min(park))));
+        self.visit
+            .alarm
+            .set(Some(end.map_or(park, |end| end.min(park))));
         let came = poll_fn(|context| self.poll_wait(context, end)).await;
         let Some((result, buffer)) = came else {
             return Some(false);
         };
-        self.begun = self.worker.timers.now();
-        let quick = self.begun <= since + QUICK;
+        self.visit.begun = self.visit.worker.timers.now();
+        let quick = self.visit.begun <= since + QUICK;
         self.quick = if quick {
             QUICK_MIN.min(self.quick + 1)
         } else {
@@ -149,15 +171,15 @@ impl Conn {
             if self.guest.poll_leave(context) {
                 return Poll::Ready(None);
             }
-            if self.alarm.poll(context).is_pending() {
+            if self.visit.alarm.poll(context).is_pending() {
                 return Poll::Pending;
             }
-            if end.is_some_and(|end| self.worker.timers.now() >= end) {
+            if end.is_some_and(|end| self.visit.worker.timers.now() >= end) {
                 return Poll::Ready(None);
             }
             // Parking takes effect when the read is polled on.
             self.stream.park();
-            self.alarm.set(end);
+            self.visit.alarm.set(end);
         }
     }
 
@@ -174,19 +196,21 @@ impl Conn {
 
     /// Whether the connection shall end after the current request.
     fn shall_end(&self) -> bool {
-        let age = self.worker.active().generation.serving.connection_age;
-        self.guest.shall_leave() || age.is_some_and(|limit| self.begun >= self.opened + limit)
+        let age = self.visit.worker.active().generation.serving.connection_age;
+        self.guest.shall_leave() || age.is_some_and(|limit| self.visit.begun >= self.opened + limit)
     }
 
     /// Gives a buffer back to the worker.
     fn give(&self, buffer: Vec<u8>) {
-        self.worker.buffers.give(buffer);
+        self.visit.worker.buffers.give(buffer);
     }
 
     /// Says that no more will come; whether it could be said in time.
     async fn finish(&mut self) -> bool {
-        self.alarm.set(Some(self.worker.timers.now() + LINGER));
-        let alarm = &self.alarm;
+        self.visit
+            .alarm
+            .set(Some(self.visit.worker.timers.now() + LINGER));
+        let alarm = &self.visit.alarm;
         let mut finish = pin!(self.stream.finish());
         poll_fn(|context| match finish.as_mut().poll(context) {
             Poll::Ready(result) => Poll::Ready(result.is_ok()),
@@ -210,7 +234,7 @@ impl Conn {
                 if let Poll::Ready(done) = self.stream.poll_read(context) {
                     return Poll::Ready(Some(done));
                 }
-                self.alarm.poll(context).map(|()| None)
+                self.visit.alarm.poll(context).map(|()| None)
             })
             .await;
             match read {

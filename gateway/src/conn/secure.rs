@@ -7,7 +7,7 @@ use sallyport_config::ir::{Millis, Service};
 use sallyport_core::flags::Flags;
 
 use super::link::TlsFacts;
-use super::{Link, h1};
+use super::{Link, exchange, h1};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::tls::handshake::{self, Refused};
@@ -28,14 +28,14 @@ pub(super) async fn serve(worker: Rc<Worker>, guest: Guest, mut socket: Socket, 
         Ok(session) => session,
         Err(Refused::NoChain) => {
             let details = "filter_chain_not_found";
-            return h1::log_closed(&worker, &link, begun, Flags::NR, details);
+            return exchange::log_closed(&worker, &link, begun, Flags::NR, details);
         }
         Err(Refused::Failed) => return,
     };
     let stream = Stream::tls(socket, session, Rc::clone(&worker.buffers));
     if speaks_http(&worker, &link) {
         // Boxed: the room for it is not needed while shaking hands, nor the other way round.
-        Box::pin(h1::serve(worker, guest, stream, link, early)).await;
+        Box::pin(h1::serve(worker, guest, stream, Rc::new(link), early)).await;
     }
 }
 

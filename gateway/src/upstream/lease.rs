@@ -10,6 +10,7 @@ use sallyport_core::time::Now;
 
 use super::pool::Idle;
 use super::{EndpointPool, Upstream};
+use crate::buffer::Buffers;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::worker::Worker;
@@ -89,6 +90,11 @@ impl Lease {
             worker: Rc::clone(worker),
             served,
         }
+    }
+
+    /// The worker's buffers.
+    pub(crate) fn buffers(&self) -> Rc<Buffers> {
+        Rc::clone(&self.worker.buffers)
     }
 
     /// The connection.

@@ -110,6 +110,16 @@ impl BodyReader {
         self.trailers.fields()
     }
 
+    /// Writes the trailer fields as lines, names in lower case.
+    pub fn write_trailers(&self, out: &mut Vec<u8>) {
+        for (name, value) in self.trailers.fields() {
+            out.extend(name.iter().map(u8::to_ascii_lowercase));
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// Looks at input that follows everything consumed so far, up to the end of the next payload.
     /// Call again with the rest until it consumes nothing or is done; bytes behind a body's end
     /// are never consumed.

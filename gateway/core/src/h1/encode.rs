@@ -106,7 +106,7 @@ pub fn encode_response(
     }
     match (line.upgrade, line.keep_alive, line.client) {
         (Some(Upgrade::WebSocket), _, _) => out.extend_from_slice(WEBSOCKET),
-        (None, true, Version::Http11) => {}
+        (None, true, Version::Http11 | Version::Http2 | Version::Http3) => {}
         (None, true, Version::Http10) => out.extend_from_slice(b"connection: keep-alive\r\n"),
         (None, false, _) if line.status < 200 => {}
         (None, false, _) => out.extend_from_slice(CLOSE),

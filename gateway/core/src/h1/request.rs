@@ -261,7 +261,7 @@ fn resolve(
         return Err(H1Error::BadTarget);
     }
     let keep_alive = match line.version {
-        Version::Http11 => !connection.close,
+        Version::Http11 | Version::Http2 | Version::Http3 => !connection.close,
         Version::Http10 => connection.keep_alive && !connection.close,
     };
     Ok(RequestHead {

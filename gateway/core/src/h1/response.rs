@@ -161,7 +161,7 @@ fn resolve(
     let declared = framing::declared(view, index, line.version)?;
     let connection = Connection::read(view, index)?;
     let persistent = match line.version {
-        Version::Http11 => !connection.close,
+        Version::Http11 | Version::Http2 | Version::Http3 => !connection.close,
         Version::Http10 => connection.keep_alive && !connection.close,
     };
     if line.status == 101 && !(asked.upgrade && connection.upgrade) {

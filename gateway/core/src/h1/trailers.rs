@@ -3,6 +3,7 @@
 //! Trailers are rare, so their section is gathered whole and tokenised by `httparse`; what that
 //! would let through (a bare LF) never gets that far.
 
+use crate::call::HeaderLines;
 use crate::h1::error::H1Error;
 use crate::h1::scan;
 use crate::limits::{MAX_FIELDS, MAX_TRAILER_BYTES};
@@ -56,7 +57,36 @@ impl Section {
     }
 }
 
-fn is_allowed(name: &[u8]) -> bool {
+/// Trailer fields as the lines `name: value CRLF`, names in lower case: how they pass from one wire
+/// to the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrailerLines<'a>(pub &'a [u8]);
+
+impl<'a> TrailerLines<'a> {
+    /// Name and value of every field.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.0.split(|byte| *byte == b'\n').filter_map(|line| {
+            let line = line.strip_suffix(b"\r")?;
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            Some((line.get(..colon)?, line.get(colon + 2..)?))
+        })
+    }
+}
+
+impl HeaderLines for TrailerLines<'_> {
+    fn any(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let mut named = self.iter().filter(|(n, _)| *n == name.as_bytes());
+        named.any(|(_, value)| visit(value))
+    }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        let mut named = self.iter().filter(|(n, _)| *n == name.as_bytes());
+        named.next().map(|(_, value)| value)
+    }
+}
+
+/// Whether a field may come in a trailer section, by its name in any case.
+pub(crate) fn is_allowed(name: &[u8]) -> bool {
     !FORBIDDEN
         .iter()
         .any(|forbidden| forbidden.eq_ignore_ascii_case(name))

@@ -28,9 +28,9 @@ pub(super) async fn receive(
     conn: &mut Conn,
     scratch: &mut Scratch,
 ) -> Result<(RequestHead, usize), NoHead> {
-    let active = conn.worker.active();
+    let active = conn.visit.worker.active();
     let serving = &active.generation.serving;
-    let profile = serving.profile(conn.link.scheme());
+    let profile = serving.profile(conn.visit.link.scheme());
     let mut armed = false;
     loop {
         match parse_request(&mut conn.input, &mut scratch.request, profile) {
@@ -39,8 +39,8 @@ pub(super) async fn receive(
             Err(error) => return Err(NoHead::Bad(error)),
         }
         if !armed {
-            let due = serving.head_timeout.map(|limit| conn.begun + limit);
-            conn.alarm.set(due);
+            let due = serving.head_timeout.map(|limit| conn.visit.begun + limit);
+            conn.visit.alarm.set(due);
             armed = true;
         }
         more(conn).await?;
@@ -58,7 +58,7 @@ async fn more(conn: &mut Conn) -> Result<(), NoHead> {
         if let Poll::Ready(done) = conn.stream.poll_read(context) {
             return Poll::Ready(Some(done));
         }
-        conn.alarm.poll(context).map(|()| None)
+        conn.visit.alarm.poll(context).map(|()| None)
     })
     .await;
     match done {

@@ -116,6 +116,27 @@ fn a_chunked_upload_is_chunked_anew() {
 }
 
 #[test]
+fn trailers_pass_both_ways_to_who_takes_them() {
+    on_each_driver(|driver| {
+        let upload = b"2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n";
+        let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+            2\r\nok\r\n0\r\nX-Rest: 7\r\nhost: no\r\n\r\n";
+        let origin = Origin::script(vec![Act::Read(upload.len()), Act::Send(answer.into())]);
+        let house = House::open(driver, snapshot(origin.address));
+        let head = "POST / HTTP/1.1\r\nhost: a.example\r\nte: trailers\r\n\
+            transfer-encoding: chunked\r\n\r\n";
+        let mut client = house.client();
+        for _ in 0..2 {
+            client.stream.write_all(head.as_bytes()).unwrap();
+            client.stream.write_all(upload).unwrap();
+            assert!(client.head().unwrap().starts_with("HTTP/1.1 200"));
+            assert_eq!(client.take(23), "2\r\nok\r\n0\r\nx-rest: 7\r\n\r\n");
+        }
+        assert_eq!(origin.connections(), 1);
+    });
+}
+
+#[test]
 fn expectations_are_met_by_the_origin() {
     on_each_driver(|driver| {
         let origin = Origin::script(vec![

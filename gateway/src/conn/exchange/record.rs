@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use sallyport_config::ir::{Cluster, Route};
 use sallyport_core::call::{HeaderLines, NoHeaders};
 use sallyport_core::flags::Flags;
-use sallyport_core::h1::{HeaderView, KnownHeader, Version};
+use sallyport_core::h1::{HeaderView, KnownHeader, TrailerLines};
 use sallyport_core::log::{Capture, Record};
 use sallyport_core::time::Now;
 
-use super::Conn;
+use super::client::Visit;
 use super::request::Request;
 use crate::conn::Link;
 use crate::stats::{Protocol, Sample};
-use crate::worker::{Scratch, Worker};
+use crate::worker::{Active, Scratch, Worker};
 
 /// What is noted of a request on its way.
 #[derive(Debug, Default)]
@@ -33,6 +33,8 @@ pub(super) struct Ledger<'t> {
     pub(super) cluster: Option<&'t Cluster>,
     pub(super) endpoint: Option<u32>,
     pub(super) upstream: Option<SocketAddr>,
+    /// Protocol spoken with it; empty before there is one.
+    pub(super) upstream_protocol: &'static str,
     pub(super) attempts: u32,
     pub(super) request_us: Option<u64>,
     pub(super) request_tx_us: Option<u64>,
@@ -42,9 +44,27 @@ pub(super) struct Ledger<'t> {
     pub(super) body_taken: bool,
     /// Response fields that the log asks for.
     pub(super) response: Option<Capture<'t>>,
+    /// Response trailers that the log asks for.
+    pub(super) trailers: Option<Capture<'t>>,
 }
 
-impl Ledger<'_> {
+impl<'t> Ledger<'t> {
+    /// Notes what is asked of the response's trailers.
+    pub(super) fn note_trailers(&mut self, request: &Request<'t>, lines: &[u8]) {
+        let trailers = TrailerLines(lines);
+        let status = trailers.first("grpc-status");
+        let status = status.and_then(|line| str::from_utf8(line).ok()?.parse().ok());
+        self.grpc_status = status.or(self.grpc_status);
+        let active: &'t Active = request.active;
+        if let Some(line) = &active.generation.serving.line
+            && !line.trailer_names().is_empty()
+        {
+            let mut capture = Capture::new(line.trailer_names());
+            capture.take(&trailers);
+            self.trailers = Some(capture);
+        }
+    }
+
     /// The record of a request as it stands. `view` shows its fields.
     pub(super) fn record<'a>(
         &'a self,
@@ -60,6 +80,10 @@ impl Ledger<'_> {
             Some(capture) => capture,
             None => &NoHeaders,
         };
+        let trailers: &dyn HeaderLines = match &self.trailers {
+            Some(capture) => capture,
+            None => &NoHeaders,
+        };
         let cluster = self.cluster.map_or("", |cluster| cluster.name.as_str());
         Record {
             start_us: worker.clock.unix_micros(begun),
@@ -72,13 +96,10 @@ impl Ledger<'_> {
             authority: request.authority,
             path: request.target,
             original_path: "",
-            protocol: match request.head.version {
-                Version::Http10 => "HTTP/1.0",
-                Version::Http11 => "HTTP/1.1",
-            },
+            protocol: request.head.version.as_str(),
             request: view,
             response,
-            trailers: &NoHeaders,
+            trailers,
             status: self.status,
             flags: self.flags,
             details: &self.details,
@@ -89,11 +110,7 @@ impl Ledger<'_> {
             upstream_host: self.upstream,
             upstream_local: None,
             upstream_cluster: cluster,
-            upstream_protocol: if self.upstream.is_some() {
-                "HTTP/1.1"
-            } else {
-                ""
-            },
+            upstream_protocol: self.upstream_protocol,
             attempts: self.attempts,
             client: SocketAddr::new(request.client, link.peer.port()),
             peer: link.peer,
@@ -111,7 +128,7 @@ impl Ledger<'_> {
     }
 
     /// Counts the request and writes its line.
-    pub(super) fn close(&self, conn: &Conn, scratch: &Scratch, request: &Request<'_>, now: Now) {
+    pub(super) fn close(&self, visit: &Visit, scratch: &Scratch, request: &Request<'_>, now: Now) {
         let is_grpc = is_grpc(request.buf, scratch);
         let endpoint = self.cluster.and_then(|cluster| {
             let index = usize::try_from(self.endpoint?).ok()?;
@@ -128,13 +145,13 @@ impl Ledger<'_> {
             code: self.status,
             grpc_status: if is_grpc { self.grpc_status } else { None },
             flags: self.flags,
-            duration_us: now.since(conn.begun),
+            duration_us: now.since(visit.begun),
             request_bytes: self.received + self.head_received,
             response_bytes: self.sent + self.head_sent,
         };
-        conn.worker.stats.borrow_mut().request_finished(&sample);
-        let (worker, link) = (&conn.worker, &conn.link);
-        self.log(worker, link, conn.begun, scratch, request, now);
+        visit.worker.stats.borrow_mut().request_finished(&sample);
+        let (worker, link) = (&visit.worker, &visit.link);
+        self.log(worker, link, visit.begun, scratch, request, now);
     }
 
     /// Writes the request's line, if there is a log.

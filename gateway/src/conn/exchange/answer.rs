@@ -1,25 +1,23 @@
 //! Answers that are made here.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
 use sallyport_core::cors::CorsFields;
 use sallyport_core::exchange::REPLY_TIME;
 use sallyport_core::flags::Flags;
 use sallyport_core::h1::{
     BodyKind, FieldSet, H1Error, HeaderEdits, HeaderIndex, HeaderView, RequestHead, ResponseLine,
-    Span, TargetForm, Version, encode_response,
+    Span, TargetForm, Version,
 };
 use sallyport_core::method::Method;
 use sallyport_core::plan::{EditSink, Edits, Plan};
 use sallyport_core::reply::{Reply, for_grpc, reason};
 use sallyport_core::time::Now;
 
-use super::event::{Happening, poll_client};
+use super::client::{Client, Fate, News, Visit};
+use super::event::{self, Happening};
 use super::record::{Ledger, is_grpc};
 use super::request::Request;
-use super::{Conn, Fate};
 use crate::conn::Link;
 use crate::worker::{Active, Scratch, Worker};
 
@@ -41,8 +39,12 @@ impl<'a> Rules<'a> {
 }
 
 /// Refuses what is not HTTP, or HTTP that we do not take. The connection ends.
-pub(super) async fn refuse(conn: &mut Conn, scratch: &mut Scratch, error: H1Error) -> Fate {
-    conn.worker.stats.borrow_mut().request_started();
+pub(in crate::conn) async fn refuse<C: Client>(
+    client: &mut C,
+    scratch: &mut Scratch,
+    error: H1Error,
+) -> Fate {
+    client.visit().worker.stats.borrow_mut().request_started();
     let flags = match error.flag() {
         "DPE" => Flags::DPE,
         "DT" => Flags::DT,
@@ -56,10 +58,12 @@ pub(super) async fn refuse(conn: &mut Conn, scratch: &mut Scratch, error: H1Erro
     scratch
         .request_edits
         .begin(FieldSet::NONE, &scratch.request);
-    let active = conn.worker.active();
-    let request = nothing(&active, &conn.link);
+    let visit = client.visit();
+    let active = visit.worker.active();
+    let link = Rc::clone(&visit.link);
+    let request = nothing(&active, &link);
     send(
-        conn,
+        client,
         scratch,
         &request,
         reply,
@@ -126,8 +130,8 @@ fn no_head() -> RequestHead {
 }
 
 /// Sends an answer, counts and logs the request.
-pub(super) async fn send(
-    conn: &mut Conn,
+pub(super) async fn send<C: Client>(
+    client: &mut C,
     scratch: &mut Scratch,
     request: &Request<'_>,
     reply: Reply<'_>,
@@ -139,16 +143,16 @@ pub(super) async fn send(
     } else {
         reply
     };
-    let now = conn.worker.timers.now();
+    let now = client.visit().worker.timers.now();
     ledger.status = reply.status;
     ledger.flags = ledger.flags.with(reply.flags);
     ledger.details = reply.details.clone();
     ledger.head_received = u64::try_from(request.buf.len()).unwrap_or(u64::MAX);
     // A body that is still to come would be taken for the next request.
-    let read_on = ledger.body_taken || conn.skip_body(request.head.body);
-    let keep = request.head.keep_alive && read_on && !reply.close && !conn.shall_end();
+    let read_on = ledger.body_taken || client.skip_body();
+    let keep = request.head.keep_alive && read_on && !reply.close && !client.shall_end();
     let out = write(
-        conn,
+        client,
         scratch,
         request,
         &reply,
@@ -157,11 +161,12 @@ pub(super) async fn send(
         keep,
         now,
     );
-    let arrived = flush(conn, out).await;
+    let arrived = flush(client, out).await;
     if !arrived {
         ledger.flags = ledger.flags.with(Flags::DC);
     }
-    ledger.close(conn, scratch, request, conn.worker.timers.now());
+    let visit = client.visit();
+    ledger.close(visit, scratch, request, visit.worker.timers.now());
     match (arrived, keep) {
         (false, _) => Fate::Cut,
         (true, true) => Fate::Keep,
@@ -173,8 +178,8 @@ pub(super) async fn send(
     clippy::too_many_arguments,
     reason = "one caller, which has them all at hand"
 )]
-fn write(
-    conn: &Conn,
+fn write<C: Client>(
+    client: &mut C,
     scratch: &mut Scratch,
     request: &Request<'_>,
     reply: &Reply<'_>,
@@ -184,6 +189,12 @@ fn write(
     now: Now,
 ) -> Vec<u8> {
     let index = HeaderIndex::new();
+    let Visit {
+        worker,
+        link,
+        begun,
+        ..
+    } = client.visit();
     let mut head = std::mem::take(&mut scratch.response_edits);
     head.begin(FieldSet::NONE, &index);
     for (name, value) in &reply.headers {
@@ -193,7 +204,7 @@ fn write(
     if !reply.body.is_empty() && !typed {
         head.add(b"content-type", b"text/plain");
     }
-    head.add(b"date", &conn.worker.clock.date(now));
+    head.add(b"date", &worker.clock.date(now));
     if let Some(server) = &request.active.generation.serving.hygiene.server_name {
         head.add(b"server", server.as_bytes());
     }
@@ -203,7 +214,7 @@ fn write(
             index: &scratch.request,
             edits: &scratch.request_edits,
         };
-        let facts = ledger.record(&conn.worker, &conn.link, conn.begun, request, &view, now);
+        let facts = ledger.record(worker, link, *begun, request, &view, now);
         let mut sink = Sink {
             edits: &mut head,
             buf: &[],
@@ -228,9 +239,9 @@ fn write(
         keep_alive: keep,
         upgrade: None,
     };
-    let mut out = conn.worker.buffers.take();
-    encode_response(&mut out, &line, &[], &index, &head);
-    ledger.head_sent = u64::try_from(out.len()).unwrap_or(u64::MAX);
+    let mut out = worker.buffers.take();
+    client.frame(line.body, false);
+    ledger.head_sent = client.head(&mut out, &line, &[], &index, &head);
     if request.head.method != Method::Head {
         out.extend_from_slice(&reply.body);
         ledger.sent = length;
@@ -240,51 +251,27 @@ fn write(
 }
 
 /// Writes all of it, as long as the client takes something in time; whether it did.
-pub(super) async fn flush(conn: &mut Conn, out: Vec<u8>) -> bool {
-    conn.alarm.set(Some(conn.worker.timers.now() + REPLY_TIME));
+async fn flush<C: Client>(client: &mut C, out: Vec<u8>) -> bool {
+    let visit = client.visit();
+    let due = visit.worker.timers.now() + REPLY_TIME;
+    visit.alarm.set(Some(due));
     // An interim response may still be on its way.
     let mut next = Some(out);
     loop {
-        if !conn.stream.is_writing() {
+        if !client.is_writing() {
             match next.take() {
-                Some(out) => conn.stream.start_write(out),
+                Some(out) => {
+                    client.start_write(out, Some(&[]));
+                    continue;
+                }
                 None => return true,
             }
         }
-        match poll_fn(|context| poll_client(conn, context)).await {
-            Happening::ClientWritten(Ok(())) => {}
-            Happening::Client((Ok(count), buffer)) if count > 0 => conn.keep(buffer),
+        match event::next(client, None).await {
+            Happening::Client(News::Written(Ok(())) | News::Came) => {}
             // Its end is no reason not to answer: only a failing write is.
-            Happening::Client((_, buffer)) => conn.give(buffer),
+            Happening::Client(News::Left) => {}
             _ => return false,
-        }
-    }
-}
-
-impl Conn {
-    /// Drops a request body of which nothing was taken yet; `false` if not all of it has come.
-    fn skip_body(&mut self, body: BodyKind) -> bool {
-        match body {
-            BodyKind::None => true,
-            BodyKind::Length(length) => match usize::try_from(length) {
-                Ok(length) if length <= self.input.len() => {
-                    self.input.drain(..length);
-                    true
-                }
-                _ => false,
-            },
-            BodyKind::Chunked | BodyKind::UntilClose => false,
-        }
-    }
-
-    /// Bytes that came while a request was being served.
-    pub(super) fn keep(&mut self, buffer: Vec<u8>) {
-        if self.input.is_empty() {
-            let old = std::mem::replace(&mut self.input, buffer);
-            self.give(old);
-        } else {
-            self.input.extend_from_slice(&buffer);
-            self.give(buffer);
         }
     }
 }
@@ -316,19 +303,13 @@ impl EditSink for Sink<'_> {
 }
 
 /// Waits while only the client can do something; `false` when it is gone.
-pub(super) async fn idle_until(conn: &mut Conn, until: Now) -> bool {
-    conn.alarm.set(Some(until));
+pub(super) async fn idle_until<C: Client>(client: &mut C, until: Now) -> bool {
+    client.visit().alarm.set(Some(until));
     loop {
-        conn.listen();
-        let happening = poll_fn(|context| match poll_client(conn, context) {
-            Poll::Ready(happening) => Poll::Ready(happening),
-            Poll::Pending => Poll::Pending,
-        })
-        .await;
-        match happening {
+        client.listen();
+        match event::next(client, None).await {
             Happening::Deadline => return true,
-            Happening::Client((Ok(count), buffer)) if count > 0 => conn.keep(buffer),
-            Happening::ClientWritten(Ok(())) => {}
+            Happening::Client(News::Came | News::Written(Ok(()))) => {}
             _ => return false,
         }
     }

@@ -16,9 +16,10 @@ use sallyport_core::plan::Plan;
 use sallyport_core::reply::{self, Reply};
 
 use super::answer::{Rules, Sink};
-use super::head::{self, NoHead};
+use super::client::{Client, Fate, Visit};
 use super::record::Ledger;
-use super::{Conn, Fate, answer, exchange};
+use super::{answer, flight};
+use crate::conn::Link;
 use crate::worker::{Active, Scratch};
 
 /// A request whose head is whole.
@@ -42,7 +43,7 @@ pub(super) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// The request as rules see it; `view` shows its fields.
-    pub(super) fn call(&self, conn: &'a Conn, view: &'a HeaderView<'a>) -> Call<'a> {
+    pub(super) fn call(&self, link: &'a Link, view: &'a HeaderView<'a>) -> Call<'a> {
         Call {
             scheme: self.scheme,
             method: self.method,
@@ -50,36 +51,36 @@ impl<'a> Request<'a> {
             path: self.path,
             query: self.query,
             headers: view,
-            client: SocketAddr::new(self.client, conn.link.peer.port()),
-            peer: conn.link.peer,
-            local: conn.link.local,
-            sni: conn.link.sni(),
+            client: SocketAddr::new(self.client, link.peer.port()),
+            peer: link.peer,
+            local: link.local,
+            sni: link.sni(),
             identity: None,
         }
     }
 }
 
-/// Receives one request and answers it.
-pub(super) async fn serve(conn: &mut Conn, scratch: &mut Scratch) -> Fate {
-    let (head, len) = match head::receive(conn, scratch).await {
-        Ok(received) => received,
-        Err(NoHead::Gone) => return Fate::Cut,
-        Err(NoHead::Bad(error)) => return answer::refuse(conn, scratch, error).await,
-    };
-    conn.worker.stats.borrow_mut().request_started();
-    let buf = conn.split(len);
+/// Answers one request, whose head is whole: `buf` are its bytes, described by `scratch.request`.
+pub(in crate::conn) async fn serve<C: Client>(
+    client: &mut C,
+    scratch: &mut Scratch,
+    head: RequestHead,
+    buf: &[u8],
+) -> Fate {
+    let Visit { worker, link, .. } = client.visit();
+    worker.stats.borrow_mut().request_started();
     let mut normal = std::mem::take(&mut scratch.path);
-    let active = conn.worker.active();
+    let active = worker.active();
     let policy = active.generation.serving.path;
     let action = match head.form {
         TargetForm::Origin | TargetForm::Absolute => {
-            normalize(head.target.of(&buf), policy, &mut normal)
+            normalize(head.target.of(buf), policy, &mut normal)
         }
         TargetForm::Authority | TargetForm::Asterisk => PathAction::Unchanged,
     };
     let target = match action {
         PathAction::Rewritten | PathAction::Redirect => str::from_utf8(&normal).unwrap_or_default(),
-        PathAction::Unchanged | PathAction::Reject { .. } => head.target.text(&buf),
+        PathAction::Unchanged | PathAction::Reject { .. } => head.target.text(buf),
     };
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -88,35 +89,34 @@ pub(super) async fn serve(conn: &mut Conn, scratch: &mut Scratch) -> Fate {
     let hygiene = &active.generation.serving.hygiene;
     let mut request = Request {
         head,
-        buf: &buf,
-        method: head.method_text.text(&buf),
+        buf,
+        method: head.method_text.text(buf),
         target,
         path,
         query,
-        authority: head.authority.text(&buf),
-        client: conn.link.peer.ip(),
-        scheme: client_scheme(&buf, &scratch.request, hygiene, conn.link.scheme()),
+        authority: head.authority.text(buf),
+        client: link.peer.ip(),
+        scheme: client_scheme(buf, &scratch.request, hygiene, link.scheme()),
         active: &active,
     };
-    request.client = clean(conn, scratch, &request);
+    request.client = clean(client.visit(), scratch, &request);
     let fate = match early_answer(&request, action) {
         Some(reply) => {
             let ledger = Ledger::default();
-            answer::send(conn, scratch, &request, reply, Rules::default(), ledger).await
+            answer::send(client, scratch, &request, reply, Rules::default(), ledger).await
         }
-        None => follow(conn, scratch, &request).await,
+        None => follow(client, scratch, &request).await,
     };
     scratch.path = normal;
-    conn.give(buf);
     fate
 }
 
 /// Removes and adds the fields that an edge does; the client's address.
-fn clean(conn: &Conn, scratch: &mut Scratch, request: &Request<'_>) -> IpAddr {
+fn clean(visit: &Visit, scratch: &mut Scratch, request: &Request<'_>) -> IpAddr {
     let peer = Peer {
-        address: conn.link.peer.ip(),
-        text: &conn.link.peer_text,
-        scheme: conn.link.scheme(),
+        address: visit.link.peer.ip(),
+        text: &visit.link.peer_text,
+        scheme: visit.link.scheme(),
         client_cert: None,
     };
     clean_request(
@@ -126,7 +126,7 @@ fn clean(conn: &Conn, scratch: &mut Scratch, request: &Request<'_>) -> IpAddr {
         &scratch.request,
         &request.active.generation.serving.hygiene,
         peer,
-        &mut conn.worker.rng.borrow_mut(),
+        &mut visit.worker.rng.borrow_mut(),
     )
 }
 
@@ -153,23 +153,23 @@ fn early_answer(request: &Request<'_>, action: PathAction) -> Option<Reply<'stat
 }
 
 /// Asks policies and rules, and does what they say.
-async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -> Fate {
-    let place = conn.link.place(&request.active.generation);
+async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Request<'_>) -> Fate {
+    let place = client.visit().link.place(&request.active.generation);
     let Some(place) = place else {
         let mut reply = reply::reply(&FailureKind::NoRoute.into(), &Default::default());
         reply.close = true;
         let ledger = Ledger::default();
-        return answer::send(conn, scratch, request, reply, Rules::default(), ledger).await;
+        return answer::send(client, scratch, request, reply, Rules::default(), ledger).await;
     };
     // What is logged has no token where one is looked for.
     let redacted = redacted(request);
     let target = redacted.as_deref().unwrap_or(request.target);
-    let admitted = match allow(conn, scratch, request) {
+    let admitted = match allow(client.visit(), scratch, request) {
         Ok(admitted) => admitted,
         Err(reply) => {
             let request = &Request { target, ..*request };
             let ledger = Ledger::default();
-            return answer::send(conn, scratch, request, *reply, Rules::default(), ledger).await;
+            return answer::send(client, scratch, request, *reply, Rules::default(), ledger).await;
         }
     };
     let query = admitted.edits().query(request.query);
@@ -178,7 +178,7 @@ async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -
         query,
         ..*request
     };
-    match judge(conn, scratch, request, place, &admitted) {
+    match judge(client.visit(), scratch, request, place, &admitted) {
         Judgement::Answer(answer) => {
             let Answer {
                 reply,
@@ -188,7 +188,7 @@ async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -
                 cors,
             } = answer;
             if let Some(delay) = delay
-                && !exchange::delay(conn, delay).await
+                && !flight::delay(client, delay).await
             {
                 return Fate::Cut;
             }
@@ -200,9 +200,9 @@ async fn follow(conn: &mut Conn, scratch: &mut Scratch, request: &Request<'_>) -
                 edits: response,
                 cors: cors.as_ref(),
             };
-            answer::send(conn, scratch, request, reply, rules, ledger).await
+            answer::send(client, scratch, request, reply, rules, ledger).await
         }
-        Judgement::Forward(plan) => exchange::forward(conn, scratch, request, &plan).await,
+        Judgement::Forward(plan) => flight::forward(client, scratch, request, &plan).await,
     }
 }
 
@@ -220,7 +220,7 @@ fn redacted(request: &Request<'_>) -> Option<String> {
 
 /// Asks policies, and makes the changes that they want, so that rules see them.
 fn allow<'t>(
-    conn: &Conn,
+    visit: &Visit,
     scratch: &mut Scratch,
     request: &Request<'t>,
 ) -> Result<Admitted, Denial<'t>> {
@@ -230,11 +230,11 @@ fn allow<'t>(
         index: &scratch.request,
         edits: &scratch.request_edits,
     };
-    let call = request.call(conn, &view);
+    let call = request.call(&visit.link, &view);
     let context = Context {
-        unix_seconds: conn.worker.clock.unix_micros(conn.begun) / 1_000_000,
+        unix_seconds: visit.worker.clock.unix_micros(visit.begun) / 1_000_000,
         keys: None,
-        cache: Some(&conn.worker.tokens),
+        cache: Some(&visit.worker.tokens),
     };
     let admitted = admit(&active.generation.tables, &call, &context)?;
     admitted.edits().apply(&mut Sink {
@@ -246,7 +246,7 @@ fn allow<'t>(
 }
 
 fn judge<'t>(
-    conn: &Conn,
+    visit: &Visit,
     scratch: &Scratch,
     request: &Request<'t>,
     place: Where,
@@ -259,9 +259,9 @@ fn judge<'t>(
         index: &scratch.request,
         edits: &scratch.request_edits,
     };
-    let call = request.call(conn, &view);
+    let call = request.call(&visit.link, &view);
     let dice = {
-        let mut rng = conn.worker.rng.borrow_mut();
+        let mut rng = visit.worker.rng.borrow_mut();
         Dice {
             target: rng.next_u64(),
             delay: rng.die(),
@@ -272,21 +272,5 @@ fn judge<'t>(
     match decide(tables, place, &call, admitted, &dice) {
         Decision::Reply(answer) => Judgement::Answer(answer),
         Decision::Forward(plan) => Judgement::Forward(plan),
-    }
-}
-
-impl Conn {
-    /// Takes the head off the input; what follows it stays.
-    fn split(&mut self, len: usize) -> Vec<u8> {
-        let mut head = std::mem::take(&mut self.input);
-        if let Some(rest) = head.get(len..)
-            && !rest.is_empty()
-        {
-            let mut input = self.worker.buffers.take();
-            input.extend_from_slice(rest);
-            self.input = input;
-        }
-        head.truncate(len);
-        head
     }
 }

@@ -4,14 +4,16 @@ use std::io;
 
 use sallyport_core::exchange::Event;
 use sallyport_core::failure::{Failure, FailureKind};
-use sallyport_core::h1::{BodyKind, RequestLine, encode_request};
+use sallyport_core::h1::{BodyKind, RequestLine};
 use sallyport_core::hygiene::set_attempt;
 use sallyport_core::time::Now;
 
+use super::super::client::Client;
 use super::super::mirror;
+use super::super::origin::Origin;
 use super::Flight;
 
-impl Flight<'_, '_> {
+impl<C: Client> Flight<'_, '_, C> {
     /// Writes the head, with as much of the body as is there and fits.
     pub(super) fn begin_try(&mut self, replay: bool, mirror: bool) {
         self.try_begun = true;
@@ -22,6 +24,9 @@ impl Flight<'_, '_> {
         }
         let authority = self.plan.authority.unwrap_or(self.request.authority);
         let head = &self.request.head;
+        let Some(origin) = &mut self.origin else {
+            return;
+        };
         let line = RequestLine {
             method: self.request.method.as_bytes(),
             target: &scratch.target,
@@ -29,18 +34,13 @@ impl Flight<'_, '_> {
             body: head.body,
             upgrade: head.upgrade,
             te_trailers: head.te_trailers,
-            close: self.lease.as_ref().is_some_and(|l| l.is_last(self.cluster)),
+            close: origin.is_last(self.cluster),
         };
-        let mut out = self.conn.worker.buffers.take();
-        encode_request(
-            &mut out,
-            &line,
-            self.request.buf,
-            &scratch.request,
-            &scratch.request_edits,
-        );
+        let mut out = self.client.visit().worker.buffers.take();
+        let (index, edits) = (&scratch.request, &scratch.request_edits);
+        origin.head(&mut out, &line, self.request.buf, index, edits);
         if replay {
-            self.upload.replay(&mut out);
+            self.upload.replay(origin.framing(), &mut out);
         } else if head.body != BodyKind::None {
             self.take_body();
             self.upload.join(&mut out);
@@ -48,38 +48,49 @@ impl Flight<'_, '_> {
         if mirror && !self.plan.mirrors.is_empty() {
             mirror::start(self);
         }
-        if let Some(stream) = self.lease.as_mut().and_then(|lease| lease.stream()) {
-            stream.start_write(out);
-            if !stream.is_reading() {
-                stream.start_read(None);
-            }
+        self.write_up(out);
+        if let Some(origin) = &mut self.origin {
+            origin.listen();
+        }
+    }
+
+    /// Starts to write; behind the last of the body, its end.
+    fn write_up(&mut self, out: Vec<u8>) {
+        let Some(origin) = &mut self.origin else {
+            return;
+        };
+        let end = self.upload.taken && self.upload.out.is_empty();
+        if end && !self.upload.ended {
+            self.upload.ended = true;
+            self.trailers.clear();
+            self.client.trailers(&mut self.trailers);
+            origin.start_write(out, Some(&self.trailers));
+        } else {
+            origin.start_write(out, None);
         }
     }
 
     /// Starts to write what waits; whether the machine has been told something.
     pub(super) fn pump_up(&mut self) -> bool {
-        let writing = match self.lease.as_mut().and_then(|lease| lease.stream()) {
-            Some(stream) => stream.is_writing(),
-            None => return false,
-        };
-        if writing || !self.try_begun {
+        let idle = self.origin.as_mut().is_some_and(|o| !o.is_writing());
+        if !idle || !self.try_begun {
             return false;
         }
         let failed = self.take_body();
         if failed {
             return true;
         }
-        if !self.upload.out.is_empty() {
+        if !self.upload.out.is_empty() || (self.upload.taken && !self.upload.ended) {
             let out = std::mem::take(&mut self.upload.out);
-            if let Some(stream) = self.lease.as_mut().and_then(|lease| lease.stream()) {
-                stream.start_write(out);
+            self.write_up(out);
+            if self.origin.as_mut().is_some_and(|o| o.is_writing()) {
+                return false;
             }
-            return false;
         }
-        if self.upload.taken && !self.upload.told {
+        if self.upload.ended && !self.upload.told {
             self.upload.told = true;
             let now = self.now();
-            self.ledger.request_tx_us = Some(now.since(self.conn.begun));
+            self.ledger.request_tx_us = Some(now.since(self.client.visit().begun));
             self.exchange.on(Event::Sent, now);
             return true;
         }
@@ -88,14 +99,11 @@ impl Flight<'_, '_> {
 
     /// Takes body bytes that the client has sent; whether that failed.
     fn take_body(&mut self) -> bool {
-        if self.upload.taken || self.conn.input.is_empty() {
+        let Some(origin) = &self.origin else {
             return false;
-        }
-        let taken = {
-            let conn = &mut *self.conn;
-            self.upload
-                .take(&conn.worker, &mut conn.input, &self.exchange)
         };
+        let framing = origin.framing();
+        let taken = self.upload.take(self.client, framing, &self.exchange);
         let now = self.now();
         match taken {
             Ok(moved) => {
@@ -103,18 +111,14 @@ impl Flight<'_, '_> {
                     self.exchange.on(Event::BodyProgress(moved.payload), now);
                 }
                 if moved.done {
-                    self.ledger.request_us = Some(now.since(self.conn.begun));
+                    self.ledger.request_us = Some(now.since(self.client.visit().begun));
                     self.exchange.on(Event::BodyEnd, now);
                 }
                 false
             }
-            Err(error) => {
+            Err(failure) => {
                 self.keep = false;
-                let kind = FailureKind::Downstream {
-                    status: error.status(),
-                    details: error.detail(),
-                };
-                self.exchange.on(Event::ClientFailed(kind.into()), now);
+                self.exchange.on(Event::ClientFailed(failure), now);
                 true
             }
         }
@@ -130,18 +134,18 @@ impl Flight<'_, '_> {
             Ok(()) => {}
             // What the upstream said before it closed counts more than that it closed: an early
             // answer may be waiting to be read. The read that is pending tells how it ended.
-            Err(_) if self.download.begun || self.is_read_pending() => self.upload.give_up(),
+            Err(_) if self.may_say_more() => self.upload.give_up(),
             Err(_) => self.upstream_failed(FailureKind::UpstreamClosed.into(), now),
         }
     }
 
-    fn is_read_pending(&mut self) -> bool {
-        let stream = self.lease.as_mut().and_then(|lease| lease.stream());
-        stream.is_some_and(|stream| stream.is_reading())
+    fn may_say_more(&mut self) -> bool {
+        let origin = self.origin.as_mut();
+        origin.is_some_and(|origin| origin.has_begun() || origin.is_listening())
     }
 
     pub(super) fn upstream_failed(&mut self, failure: Failure, now: Now) {
-        let bytes_received = self.download.begun;
+        let bytes_received = self.origin.as_ref().is_some_and(Origin::has_begun);
         self.exchange.on(
             Event::UpstreamFailed {
                 failure,

@@ -14,7 +14,8 @@ use sallyport_core::h1::{
     Asked, BodyKind, BodyReader, HeaderIndex, Parse, RequestLine, encode_request, parse_response,
 };
 
-use super::exchange::Flight;
+use super::client::Client;
+use super::flight::Flight;
 use crate::rt;
 use crate::upstream::Lease;
 use crate::worker::{Active, Worker};
@@ -25,7 +26,7 @@ const TIME_MAX: Millis = Millis(15_000);
 const COPIES_MAX: usize = 1_024;
 
 /// Starts the copies that the plan wants.
-pub(super) fn start(flight: &Flight<'_, '_>) {
+pub(super) fn start<C: Client>(flight: &Flight<'_, '_, C>) {
     let request = flight.request;
     let body = match request.head.body {
         BodyKind::None => &[][..],
@@ -51,7 +52,7 @@ pub(super) fn start(flight: &Flight<'_, '_>) {
         te_trailers: request.head.te_trailers,
         close: false,
     };
-    let worker = &flight.conn.worker;
+    let worker = &flight.client.visit().worker;
     for id in &flight.plan.mirrors {
         if worker.mirrors.get() >= COPIES_MAX {
             return;

@@ -24,18 +24,19 @@ use sallyport_core::reply;
 use sallyport_core::time::{Now, earliest};
 
 use super::answer::{self, Rules, Sink};
+use super::client::{Client, Fate, News, Visit};
 use super::download::Download;
 use super::event::{self, Happening, poll_client};
+use super::origin::Origin;
 use super::record::{Ledger, is_grpc};
 use super::request::Request;
 use super::upload::Upload;
-use super::{Conn, Fate};
 use crate::upstream::{Lease, Upstream, connect_failure};
-use crate::worker::Scratch;
+use crate::worker::{Scratch, Worker};
 
 /// A request on its way.
-pub(super) struct Flight<'a, 't> {
-    pub(super) conn: &'a mut Conn,
+pub(super) struct Flight<'a, 't, C> {
+    pub(super) client: &'a mut C,
     pub(super) scratch: &'a mut Scratch,
     pub(super) request: &'a Request<'t>,
     pub(super) plan: &'a Plan<'t>,
@@ -44,12 +45,14 @@ pub(super) struct Flight<'a, 't> {
     exchange: Exchange<'a>,
     pub(super) upload: Upload,
     download: Download,
-    lease: Option<Lease>,
+    origin: Option<Origin>,
     /// The current try's head has been handed to the socket; and has been sent.
     try_begun: bool,
     head_told: bool,
     /// The client was told to send its body.
     continued: bool,
+    /// Trailers on their way.
+    trailers: Vec<u8>,
     /// The client's connection may carry another request.
     keep: bool,
     /// The time of the last wake-up.
@@ -58,8 +61,8 @@ pub(super) struct Flight<'a, 't> {
 }
 
 /// Forwards a request as planned.
-pub(super) async fn forward<'a, 't>(
-    conn: &'a mut Conn,
+pub(super) async fn forward<'a, 't, C: Client>(
+    client: &'a mut C,
     scratch: &'a mut Scratch,
     request: &'a Request<'t>,
     plan: &'a Plan<'t>,
@@ -70,41 +73,44 @@ pub(super) async fn forward<'a, 't>(
     };
     if let Some(wait) = plan.delay {
         ledger.flags = ledger.flags.with(Flags::DI);
-        if !delay(conn, wait).await {
+        if !delay(client, wait).await {
             ledger.flags = ledger.flags.with(Flags::DC);
-            ledger.close(conn, scratch, request, conn.worker.timers.now());
+            let visit = client.visit();
+            ledger.close(visit, scratch, request, visit.worker.timers.now());
             return Fate::Cut;
         }
     }
-    edit_request(conn, scratch, request, plan, &ledger);
+    edit_request(client.visit(), scratch, request, plan, &ledger);
+    let worker = &client.visit().worker;
     let found = match plan.cluster {
-        ClusterRef::Known(id) => request.active.upstream(&conn.worker, *id),
+        ClusterRef::Known(id) => request.active.upstream(worker, *id),
         ClusterRef::Missing(_) => None,
     };
     let Some((cluster, upstream)) = found else {
         let failure = FailureKind::MissingCluster.into();
         let reply = reply::reply(&failure, &Default::default());
-        return answer::send(conn, scratch, request, reply, Rules::of(plan), ledger).await;
+        return answer::send(client, scratch, request, reply, Rules::of(plan), ledger).await;
     };
     ledger.cluster = Some(cluster);
     let policy = policy(scratch, request, plan);
-    let seed = conn.worker.rng.borrow_mut().next_u64();
-    let now = conn.worker.timers.now();
+    let seed = worker.rng.borrow_mut().next_u64();
+    let now = worker.timers.now();
     let flight = Flight {
         exchange: Exchange::new(policy, seed, now),
         upload: Upload::new(request.head.body),
         download: Download::new(),
         keep: request.head.keep_alive,
-        conn,
+        client,
         scratch,
         request,
         plan,
         cluster,
         upstream,
-        lease: None,
+        origin: None,
         try_begun: false,
         head_told: false,
         continued: false,
+        trailers: Vec::new(),
         clock: now,
         ledger,
     };
@@ -130,7 +136,7 @@ fn policy<'a>(scratch: &Scratch, request: &Request<'_>, plan: &'a Plan<'_>) -> P
 
 /// Rules' edits of the request, once for all tries.
 fn edit_request(
-    conn: &Conn,
+    visit: &Visit,
     scratch: &mut Scratch,
     request: &Request<'_>,
     plan: &Plan<'_>,
@@ -150,37 +156,31 @@ fn edit_request(
         index: &scratch.request,
         edits: &scratch.clean_edits,
     };
-    let facts = ledger.record(
-        &conn.worker,
-        &conn.link,
-        conn.begun,
-        request,
-        &view,
-        conn.begun,
-    );
+    let (worker, link, begun) = (&visit.worker, &visit.link, visit.begun);
+    let facts = ledger.record(worker, link, begun, request, &view, begun);
     let mut sink = Sink {
         edits: &mut scratch.request_edits,
         buf: request.buf,
         index: &scratch.request,
     };
-    let call = request.call(conn, &view);
+    let call = request.call(link, &view);
     if settings.x_forwarded_host && plan.authority.is_some() {
         sink.add("x-forwarded-host", request.authority.as_bytes());
     }
     if settings.x_forwarded_port {
-        let port = conn.link.local.port().to_string();
+        let port = link.local.port().to_string();
         sink.set("x-forwarded-port", port.as_bytes());
     }
     plan.edit_request(&call, &facts, &mut scratch.text, &mut sink);
 }
 
 /// Waits an injected delay; `false` when the client is gone.
-pub(super) async fn delay(conn: &mut Conn, wait: Millis) -> bool {
-    let until = conn.worker.timers.now() + wait;
-    answer::idle_until(conn, until).await
+pub(super) async fn delay<C: Client>(client: &mut C, wait: Millis) -> bool {
+    let until = client.visit().worker.timers.now() + wait;
+    answer::idle_until(client, until).await
 }
 
-impl Flight<'_, '_> {
+impl<C: Client> Flight<'_, '_, C> {
     async fn run(mut self) -> Fate {
         loop {
             match self.exchange.next() {
@@ -199,7 +199,7 @@ impl Flight<'_, '_> {
                     self.turn().await;
                 }
                 Step::Backoff { until } => {
-                    self.lease = None;
+                    self.origin = None;
                     let until = earliest(Some(until), self.exchange.deadline());
                     self.rest(until.unwrap_or_default()).await;
                 }
@@ -210,6 +210,10 @@ impl Flight<'_, '_> {
         }
     }
 
+    fn worker(&self) -> &Rc<Worker> {
+        &self.client.visit().worker
+    }
+
     /// The time of the last wake-up: what is done in one go happens at one time.
     fn now(&self) -> Now {
         self.clock
@@ -217,25 +221,25 @@ impl Flight<'_, '_> {
 
     /// Reads the clock after a wait.
     fn tick(&mut self) -> Now {
-        self.clock = self.conn.worker.timers.now();
+        self.clock = self.worker().timers.now();
         self.clock
     }
 
     /// Chooses an endpoint, and takes a pooled connection or makes one.
     async fn connect(&mut self, attempt: u32, fresh: bool) {
-        self.lease = None;
+        self.origin = None;
         self.try_begun = false;
         self.head_told = false;
         self.ledger.attempts = attempt;
-        let old = std::mem::replace(&mut self.download, Download::new());
-        self.conn.give(old.input);
+        self.upload.again();
+        self.download = Download::new();
         let now = self.now();
         if let UpstreamTls::Unserved(_) = self.cluster.tls {
             let failure = FailureKind::UnservedUpstream.into();
             return self.exchange.on(Event::ConnectFailed(failure), now);
         }
         let endpoint = {
-            let mut rng = self.conn.worker.rng.borrow_mut();
+            let mut rng = self.worker().rng.borrow_mut();
             self.upstream.pick(&mut rng, self.exchange.avoid())
         };
         let Some(endpoint) = endpoint else {
@@ -244,51 +248,52 @@ impl Flight<'_, '_> {
         };
         self.exchange.on(Event::Picked(endpoint), now);
         self.ledger.endpoint = Some(endpoint);
-        let (worker, upstream) = (&self.conn.worker, self.upstream);
+        let (worker, upstream) = (&self.client.visit().worker, self.upstream);
         if !fresh {
             let pooled =
                 poll_fn(|context| Poll::Ready(Lease::pooled(worker, upstream, endpoint, context)))
                     .await;
             if let Some(lease) = pooled {
-                return self.connected(lease, now);
+                return self.connected(Origin::h1(lease), now);
             }
         }
         self.open(endpoint, now).await;
     }
 
-    fn connected(&mut self, lease: Lease, now: Now) {
-        let reused = lease.is_reused();
-        self.ledger.upstream = Some(lease.address());
-        self.lease = Some(lease);
+    fn connected(&mut self, origin: Origin, now: Now) {
+        let reused = origin.is_reused();
+        self.ledger.upstream = Some(origin.address());
+        self.ledger.upstream_protocol = origin.protocol();
+        self.origin = Some(origin);
         self.exchange.on(Event::Connected { reused }, now);
     }
 
     /// Makes a connection, within the cluster's limit and the exchange's.
     async fn open(&mut self, endpoint: u32, now: Now) {
         let limit = now + self.cluster.connect_timeout;
-        let worker = Rc::clone(&self.conn.worker);
+        let worker = Rc::clone(self.worker());
         let upstream = self.upstream;
         // Rare enough to be worth a box, large enough to be worth one.
         let mut connecting = Box::pin(Lease::connect(&worker, upstream, endpoint));
         loop {
             let due = earliest(Some(limit), self.exchange.deadline());
-            self.conn.alarm.set(due);
-            self.conn.listen();
-            let conn = &mut *self.conn;
+            self.client.visit().alarm.set(due);
+            self.client.listen();
+            let client = &mut *self.client;
             let what = poll_fn(|context| match connecting.as_mut().poll(context) {
                 Poll::Ready(result) => Poll::Ready(Ok(result)),
-                Poll::Pending => poll_client(conn, context).map(Err),
+                Poll::Pending => poll_client(client, context).map(Err),
             })
             .await;
             let now = self.tick();
             match what {
-                Ok(Ok(lease)) => return self.connected(lease, now),
+                Ok(Ok(lease)) => return self.connected(Origin::h1(lease), now),
                 Ok(Err(error)) => return self.connect_failed(connect_failure(&error), now),
                 Err(Happening::Deadline) if now >= limit => {
                     return self.connect_failed(FailureKind::ConnectTimeout.into(), now);
                 }
                 Err(Happening::Deadline) => self.exchange.on(Event::Deadline, now),
-                Err(other) => self.client(other, now),
+                Err(other) => self.happened(other, now),
             }
             if !matches!(self.exchange.next(), Step::Connect { .. }) {
                 return;
@@ -297,7 +302,7 @@ impl Flight<'_, '_> {
     }
 
     fn connect_failed(&mut self, failure: Failure, now: Now) {
-        let mut stats = self.conn.worker.stats.borrow_mut();
+        let mut stats = self.worker().stats.borrow_mut();
         stats.upstream_failed(&self.cluster.name);
         drop(stats);
         self.exchange.on(Event::ConnectFailed(failure), now);
@@ -305,18 +310,18 @@ impl Flight<'_, '_> {
 
     /// Waits while only client and clock count.
     async fn rest(&mut self, until: Now) {
-        self.conn.alarm.set(Some(until));
-        self.conn.listen();
-        let happening = event::next(self.conn, None).await;
+        self.client.visit().alarm.set(Some(until));
+        self.client.listen();
+        let happening = event::next(self.client, None).await;
         let now = self.tick();
         match happening {
             Happening::Deadline => {
-                let mut stats = self.conn.worker.stats.borrow_mut();
+                let mut stats = self.worker().stats.borrow_mut();
                 stats.upstream_retried(&self.cluster.name);
                 drop(stats);
                 self.exchange.on(Event::Deadline, now);
             }
-            other => self.client(other, now),
+            other => self.happened(other, now),
         }
     }
 
@@ -325,43 +330,36 @@ impl Flight<'_, '_> {
         if self.pump_up() || self.pump_down() {
             return;
         }
-        self.conn.listen();
-        self.conn.alarm.set(self.exchange.deadline());
-        let happening = event::next(self.conn, self.lease.as_mut()).await;
+        self.client.listen();
+        let deadline = self.exchange.deadline();
+        self.client.visit().alarm.set(deadline);
+        let happening = event::next(self.client, self.origin.as_mut()).await;
         let now = self.tick();
-        match happening {
-            Happening::Deadline => self.exchange.on(Event::Deadline, now),
-            Happening::Upstream((result, buffer)) => self.received(result, buffer, now),
-            Happening::UpstreamWritten(result) => self.sent_up(result, now),
-            other => self.client(other, now),
-        }
+        self.happened(happening, now);
     }
 
-    /// News from the client's side.
-    fn client(&mut self, happening: Happening, now: Now) {
+    fn happened(&mut self, happening: Happening, now: Now) {
         match happening {
-            Happening::Client((Ok(count), buffer)) if count > 0 => self.conn.keep(buffer),
-            Happening::Client((_, buffer)) => {
-                self.conn.give(buffer);
+            Happening::Deadline => self.exchange.on(Event::Deadline, now),
+            Happening::Origin(news) => self.heard(news, now),
+            Happening::Client(News::Left | News::Gone | News::Written(Err(_))) => {
                 self.exchange.on(Event::ClientGone, now);
             }
-            Happening::ClientWritten(Err(_)) => self.exchange.on(Event::ClientGone, now),
-            _ => {}
+            Happening::Client(News::Came | News::Written(Ok(()))) => {}
         }
     }
 
     async fn reply(mut self, failure: Failure) -> Fate {
-        self.lease = None;
+        self.origin = None;
         let outcome = self.exchange.outcome();
         self.settle();
         self.ledger.body_taken = self.upload.taken && !outcome.close_downstream;
         let reply = reply::reply(&failure, &outcome.attempts);
         if !self.ledger.body_taken {
-            // What is left of the body is nowhere near the front of the input any more.
-            self.conn.input.clear();
+            self.client.abandon_body();
         }
         answer::send(
-            self.conn,
+            self.client,
             self.scratch,
             self.request,
             reply,
@@ -372,7 +370,7 @@ impl Flight<'_, '_> {
     }
 
     fn abort(mut self, failure: Failure) -> Fate {
-        self.lease = None;
+        self.origin = None;
         self.settle();
         let reply = reply::reply(&failure, &self.exchange.attempts());
         self.ledger.details = reply.details;
@@ -385,12 +383,12 @@ impl Flight<'_, '_> {
         self.settle();
         self.ledger.details = "via_upstream".into();
         let now = self.now();
-        let clean = self.download.input.is_empty() && !self.download.broken;
-        if let Some(lease) = self.lease.take()
+        if let Some(origin) = self.origin.take()
             && outcome.reuse_upstream
-            && clean
+            && origin.is_clean()
+            && self.download.broken.is_none()
         {
-            lease.give_back(self.cluster, now);
+            origin.give_back(self.cluster, now);
         }
         self.close();
         match (outcome.close_downstream, self.keep) {
@@ -414,10 +412,8 @@ impl Flight<'_, '_> {
 
     fn close(&mut self) {
         let now = self.now();
-        let input = std::mem::take(&mut self.download.input);
-        self.conn.give(input);
-        self.ledger
-            .close(self.conn, self.scratch, self.request, now);
+        let visit = self.client.visit();
+        self.ledger.close(visit, self.scratch, self.request, now);
     }
 }
 

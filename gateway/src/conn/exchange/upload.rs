@@ -2,16 +2,15 @@
 //! and what waits to be written.
 
 use sallyport_core::exchange::Exchange;
-use sallyport_core::h1::{BodyKind, ChunkHead, H1Error, LAST_CHUNK};
+use sallyport_core::failure::Failure;
+use sallyport_core::h1::{BodyKind, ChunkHead};
 
-use super::transit::{Framing, Moved, Transit};
-use crate::worker::Worker;
+use super::client::Client;
+use super::transit::{Framing, Moved};
 
 /// The upload of one request, through all its tries.
 #[derive(Debug)]
 pub(super) struct Upload {
-    transit: Transit,
-    framing: Framing,
     /// Payload taken from the client, for another try.
     kept: Vec<u8>,
     /// Bytes of payload taken from the client.
@@ -20,80 +19,83 @@ pub(super) struct Upload {
     pub(super) out: Vec<u8>,
     /// All of the body has been taken from the client.
     pub(super) taken: bool,
+    /// The upstream's side of the current try has been given the end.
+    pub(super) ended: bool,
     /// The current try has been told that all was sent.
     pub(super) told: bool,
+    /// The upstream of the current try takes no more.
+    given_up: bool,
 }
 
 impl Upload {
     /// For a request with such a body.
     pub(super) fn new(kind: BodyKind) -> Self {
-        let framing = match kind {
-            BodyKind::Chunked => Framing::Chunked,
-            BodyKind::None | BodyKind::Length(_) | BodyKind::UntilClose => Framing::Bare,
-        };
-        let transit = Transit::new(kind, framing);
         Self {
-            taken: transit.is_done(),
-            transit,
-            framing,
+            taken: matches!(kind, BodyKind::None | BodyKind::Length(0)),
             kept: Vec::new(),
             payload: 0,
             out: Vec::new(),
+            ended: false,
             told: false,
+            given_up: false,
         }
+    }
+
+    /// Another try begins: what was taken stays taken.
+    pub(super) fn again(&mut self) {
+        self.ended = false;
+        self.told = false;
+        self.given_up = false;
     }
 
     /// The client's half of a tunnel: bytes until its end.
     pub(super) fn tunnel(&mut self) {
-        self.transit = Transit::new(BodyKind::UntilClose, Framing::Bare);
         self.taken = false;
+        self.ended = false;
         self.told = false;
     }
 
-    /// Takes body bytes from the input, if none wait to be written.
+    /// Takes body bytes from the client, if none wait to be written.
     ///
     /// # Errors
     /// The client broke its framing.
-    pub(super) fn take(
+    pub(super) fn take<C: Client>(
         &mut self,
-        worker: &Worker,
-        input: &mut Vec<u8>,
+        client: &mut C,
+        framing: Framing,
         exchange: &Exchange<'_>,
-    ) -> Result<Moved, H1Error> {
-        if self.taken || input.is_empty() || !self.out.is_empty() {
+    ) -> Result<Moved, Failure> {
+        let wanted = !self.taken && !self.given_up;
+        if !wanted || !client.has_body() || !self.out.is_empty() {
             return Ok(Moved::default());
         }
         if self.out.capacity() == 0 {
-            self.out = worker.buffers.take();
+            self.out = client.visit().worker.buffers.take();
         }
         let keeps = exchange.keeps_replay();
         if !keeps && !self.kept.is_empty() {
             self.kept = Vec::new();
         }
         let copy = keeps.then_some(&mut self.kept);
-        let moved = self.transit.pass(input, &mut self.out, copy)?;
+        let moved = client.take(&mut self.out, framing, copy)?;
         self.taken = moved.done;
         self.payload += moved.payload;
         Ok(moved)
     }
 
     /// Begins another try: behind the head comes what was taken before.
-    pub(super) fn replay(&mut self, out: &mut Vec<u8>) {
-        self.told = false;
+    pub(super) fn replay(&mut self, framing: Framing, out: &mut Vec<u8>) {
         self.out.clear();
-        let chunked = self.framing == Framing::Chunked;
-        if !self.kept.is_empty() {
-            if chunked {
-                let size = u64::try_from(self.kept.len()).unwrap_or(u64::MAX);
-                out.extend_from_slice(ChunkHead::new(size).as_bytes());
-            }
-            out.extend_from_slice(&self.kept);
-            if chunked {
-                out.extend_from_slice(b"\r\n");
-            }
+        if self.kept.is_empty() {
+            return;
         }
-        if chunked && self.taken {
-            out.extend_from_slice(LAST_CHUNK);
+        if framing == Framing::Chunked {
+            let size = u64::try_from(self.kept.len()).unwrap_or(u64::MAX);
+            out.extend_from_slice(ChunkHead::new(size).as_bytes());
+        }
+        out.extend_from_slice(&self.kept);
+        if framing == Framing::Chunked {
+            out.extend_from_slice(b"\r\n");
         }
     }
 
@@ -112,7 +114,8 @@ impl Upload {
 
     /// The upstream takes no more: what is left is not sent.
     pub(super) fn give_up(&mut self) {
-        self.taken = true;
+        self.given_up = true;
+        self.ended = true;
         self.told = true;
         self.out.clear();
     }

@@ -1,0 +1,19 @@
+//! One request and its response, from the whole head to the record, for every wire: what differs
+//! between them is behind [`Client`] on the client's side and [`origin::Origin`] on the other.
+
+mod answer;
+mod client;
+mod download;
+mod event;
+mod flight;
+mod mirror;
+mod origin;
+mod record;
+mod request;
+mod transit;
+mod upload;
+
+pub(super) use answer::{log_closed, refuse};
+pub(super) use client::{Client, Fate, Framed, News, Visit};
+pub(super) use request::serve;
+pub(super) use transit::{Framing, Moved, Transit, write_end};

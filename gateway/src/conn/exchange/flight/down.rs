@@ -1,0 +1,263 @@
+//! The way down: head and body of the response.
+
+use sallyport_core::call::HeaderLines;
+use sallyport_core::exchange::{Event, Head};
+use sallyport_core::h1::{Asked, BodyKind, HeaderEdits, HeaderView, ResponseHead, ResponseLine};
+use sallyport_core::hygiene::clean_response;
+use sallyport_core::log::Capture;
+use sallyport_core::time::Now;
+
+use super::super::answer::Sink;
+use super::super::client::Client;
+use super::super::origin::{News, Origin};
+use super::{Flight, grpc_status};
+use crate::worker::Active;
+
+/// Room kept behind a head for what may be framed after it.
+const FRAME_BYTES: usize = 32;
+
+impl<'t, C: Client> Flight<'_, 't, C> {
+    /// News from the upstream's side.
+    pub(super) fn heard(&mut self, news: News, now: Now) {
+        match news {
+            News::Came if self.download.is_relaying() => {}
+            News::Came => self.look_for_head(now),
+            News::Written(result) => self.sent_up(result, now),
+            // What came goes to the client first.
+            News::Failed(failure) if self.download.is_relaying() => {
+                self.download.broken = Some(failure);
+            }
+            News::Failed(failure) => self.upstream_failed(failure, now),
+        }
+    }
+
+    /// Looks for the final head at the front of what came.
+    fn look_for_head(&mut self, now: Now) {
+        let asked = Asked {
+            method: self.request.head.method,
+            upgrade: self.request.head.upgrade.is_some(),
+        };
+        while let Some(origin) = &mut self.origin {
+            match origin.take_head(&mut self.scratch.response, asked) {
+                Ok(Some(head)) if head.interim => {
+                    self.exchange.on(Event::Interim(head.status), now);
+                    self.relay_continue(head.status);
+                }
+                Ok(Some(head)) => return self.found_head(head, now),
+                Ok(None) => return,
+                Err(failure) => return self.upstream_failed(failure, now),
+            }
+        }
+    }
+
+    /// Tells the client to send its body, once, if it waits for that. Other interim responses are
+    /// not passed on: HTTP/1 clients that did not ask for them are known to trip over them.
+    fn relay_continue(&mut self, status: u16) {
+        let waits = self.request.head.expect_continue && !self.continued && !self.upload.taken;
+        if status == 100 && waits && !self.client.is_writing() {
+            self.continued = true;
+            self.client.start_continue();
+        }
+    }
+
+    fn found_head(&mut self, head: ResponseHead, now: Now) {
+        let Some(origin) = &self.origin else {
+            return;
+        };
+        let nothing = HeaderEdits::new();
+        let view = HeaderView {
+            buf: origin.bytes(),
+            index: &self.scratch.response,
+            edits: &nothing,
+        };
+        let facts = Head {
+            status: head.status,
+            grpc_status: grpc_status(&view),
+            rate_limited: view.first("x-envoy-ratelimited").is_some(),
+            retriable_header: false,
+        };
+        self.ledger.grpc_status = facts.grpc_status.map(u16::from);
+        self.ledger.response_us = Some(now.since(self.client.visit().begun));
+        self.download.head = Some(head);
+        self.exchange.on(Event::Head(facts), now);
+    }
+
+    /// Writes the head for the client, with as much of the body as is there and fits.
+    pub(super) fn begin_relay(&mut self, early: bool) {
+        let Some(head) = self.download.head else {
+            return;
+        };
+        let now = self.now();
+        let framed = self.client.frame(head.body, head.tunnel);
+        self.download.relay(&head, framed);
+        let framed = framed.kind;
+        let open = framed == BodyKind::UntilClose || head.tunnel;
+        self.keep = self.keep && !early && !open && !self.client.shall_end();
+        if head.tunnel {
+            self.upload.tunnel();
+            self.client.open_tunnel();
+        }
+        self.edit_response(&head, now);
+        let bodiless = framed == BodyKind::None;
+        let Some(origin) = &mut self.origin else {
+            return;
+        };
+        let line = ResponseLine {
+            status: head.status,
+            reason: head.reason.of(origin.bytes()),
+            body: framed,
+            declared_length: head
+                .declared_length
+                .filter(|_| bodiless && head.status != 204),
+            client: self.request.head.version,
+            keep_alive: self.keep,
+            upgrade: self.request.head.upgrade.filter(|_| head.tunnel),
+        };
+        let mut out = self.client.visit().worker.buffers.take();
+        let (index, edits) = (&self.scratch.response, &self.scratch.response_edits);
+        self.ledger.head_sent = self
+            .client
+            .head(&mut out, &line, origin.bytes(), index, edits);
+        origin.begin_body();
+        let room = out.capacity() - out.len();
+        let fits = origin.waiting() + FRAME_BYTES <= room;
+        self.download.out = out;
+        if fits {
+            self.pass_body(now);
+        }
+    }
+
+    fn edit_response(&mut self, head: &ResponseHead, now: Now) {
+        let serving = &self.request.active.generation.serving;
+        let outcome = self.exchange.outcome();
+        let date = self.client.visit().worker.clock.date(now);
+        clean_response(
+            &mut self.scratch.response_edits,
+            head.drop,
+            &self.scratch.response,
+            &serving.hygiene,
+            outcome.upstream_micros.unwrap_or(0) / 1_000,
+            &date,
+        );
+        if !self.plan.response.is_empty() || self.plan.cors.is_some() {
+            self.apply_rules(now);
+        }
+        let active: &'t Active = self.request.active;
+        if let Some(line) = &active.generation.serving.line
+            && !line.response_names().is_empty()
+            && let Some(origin) = &self.origin
+        {
+            let view = HeaderView {
+                buf: origin.bytes(),
+                index: &self.scratch.response,
+                edits: &self.scratch.response_edits,
+            };
+            let mut capture = Capture::new(line.response_names());
+            capture.take(&view);
+            self.ledger.response = Some(capture);
+        }
+    }
+
+    /// Rules' edits of the response; their templates see the request.
+    fn apply_rules(&mut self, now: Now) {
+        let Some(origin) = &self.origin else {
+            return;
+        };
+        let view = HeaderView {
+            buf: self.request.buf,
+            index: &self.scratch.request,
+            edits: &self.scratch.request_edits,
+        };
+        let visit = self.client.visit();
+        let (worker, link) = (&visit.worker, &visit.link);
+        let facts = self
+            .ledger
+            .record(worker, link, visit.begun, self.request, &view, now);
+        let mut sink = Sink {
+            edits: &mut self.scratch.response_edits,
+            buf: origin.bytes(),
+            index: &self.scratch.response,
+        };
+        self.plan
+            .edit_response(&facts, &mut self.scratch.text, &mut sink);
+    }
+
+    /// Moves body bytes from what came to what goes.
+    fn pass_body(&mut self, now: Now) {
+        let download = &mut self.download;
+        let (Some(framing), Some(origin)) = (download.relayed, &mut self.origin) else {
+            return;
+        };
+        if download.done || !origin.has_body() {
+            return;
+        }
+        match origin.take(&mut download.out, framing) {
+            Ok(moved) => {
+                download.done = moved.done;
+                if moved.payload > 0 {
+                    self.exchange.on(Event::ReplyProgress(moved.payload), now);
+                }
+            }
+            Err(failure) => download.broken = Some(failure),
+        }
+    }
+
+    /// Starts what can be started; whether the machine has been told something.
+    pub(super) fn pump_down(&mut self) -> bool {
+        let told = self.download.is_relaying() && self.relay_on();
+        if !told && let Some(origin) = &mut self.origin {
+            origin.listen();
+        }
+        told
+    }
+
+    fn relay_on(&mut self) -> bool {
+        if self.client.is_writing() {
+            return false;
+        }
+        let now = self.now();
+        let waits = self.origin.as_ref().is_some_and(Origin::has_body);
+        if self.download.out.is_empty() && waits && !self.download.done {
+            if self.download.out.capacity() == 0 {
+                self.download.out = self.client.visit().worker.buffers.take();
+            }
+            self.pass_body(now);
+        }
+        let ends = self.download.done && !self.download.ended;
+        if !self.download.out.is_empty() || ends {
+            let out = std::mem::take(&mut self.download.out);
+            self.write_down(out, ends);
+            if self.client.is_writing() {
+                return false;
+            }
+        }
+        if self.download.ended {
+            let head = self.download.head;
+            let clean = self.origin.as_ref().is_some_and(Origin::is_clean);
+            let keep_alive = head.is_some_and(|head| head.keep_alive) && clean;
+            self.exchange.on(Event::ReplyEnd { keep_alive }, now);
+            return true;
+        }
+        if let Some(failure) = self.download.broken {
+            self.upstream_failed(failure, now);
+            return true;
+        }
+        false
+    }
+
+    /// Starts to write; behind the last of the body, its end.
+    fn write_down(&mut self, out: Vec<u8>, ends: bool) {
+        if !ends {
+            return self.client.start_write(out, None);
+        }
+        self.download.ended = true;
+        self.trailers.clear();
+        if let Some(origin) = &self.origin {
+            origin.trailers(&mut self.trailers);
+        }
+        if !self.trailers.is_empty() {
+            self.ledger.note_trailers(self.request, &self.trailers);
+        }
+        self.client.start_write(out, Some(&self.trailers));
+    }
+}

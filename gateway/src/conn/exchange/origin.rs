@@ -1,0 +1,207 @@
+//! The upstream side of one try, whatever wire it speaks: the counterpart of [`super::client`].
+
+mod h1;
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use sallyport_config::ir::Cluster;
+use sallyport_core::failure::Failure;
+use sallyport_core::h1::{Asked, HeaderEdits, HeaderIndex, RequestLine, ResponseHead};
+use sallyport_core::time::Now;
+
+use super::transit::{Framing, Moved};
+use crate::upstream::Lease;
+
+/// What happened on the upstream's side.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Part of a head or of the body, or the body's end, can be taken.
+    Came,
+    /// There will be nothing more, and something is missing. What came before can still be taken.
+    Failed(Failure),
+    /// What was being written went, or the upstream takes no more.
+    Written(io::Result<()>),
+}
+
+/// The upstream side of one try, with the connection that was borrowed for it. Dropping it ends the
+/// try: a connection of its own is closed, a stream is reset.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// A connection of HTTP/1.
+    H1(h1::Origin),
+}
+
+impl Origin {
+    /// Over a connection of HTTP/1.
+    pub(super) fn h1(lease: Lease) -> Self {
+        Self::H1(h1::Origin::new(lease))
+    }
+
+    /// As logs name its protocol.
+    pub(super) fn protocol(&self) -> &'static str {
+        match self {
+            Self::H1(_) => "HTTP/1.1",
+        }
+    }
+
+    /// Whether its connection served a request before: it may be dying.
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Self::H1(origin) => origin.lease.is_reused(),
+        }
+    }
+
+    /// Where it leads.
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            Self::H1(origin) => origin.lease.address(),
+        }
+    }
+
+    /// Whether the cluster allows the connection no request after this one.
+    pub(super) fn is_last(&self, cluster: &Cluster) -> bool {
+        match self {
+            Self::H1(origin) => origin.lease.is_last(cluster),
+        }
+    }
+
+    /// Writes the request's head, to `out` if the wire is one of bytes.
+    pub(super) fn head(
+        &mut self,
+        out: &mut Vec<u8>,
+        line: &RequestLine<'_>,
+        buf: &[u8],
+        index: &HeaderIndex,
+        edits: &HeaderEdits,
+    ) {
+        match self {
+            Self::H1(origin) => origin.head(out, line, buf, index, edits),
+        }
+    }
+
+    /// How it wants the payload of the request.
+    pub(super) fn framing(&self) -> Framing {
+        match self {
+            Self::H1(origin) => origin.framing(),
+        }
+    }
+
+    /// Starts to write; `end` are the trailers, if the request ends behind it. When nothing has to
+    /// be written for that, nothing is being written afterwards.
+    pub(super) fn start_write(&mut self, out: Vec<u8>, end: Option<&[u8]>) {
+        match self {
+            Self::H1(origin) => origin.start_write(out, end),
+        }
+    }
+
+    /// Whether a write has been started and not been reported.
+    pub(super) fn is_writing(&mut self) -> bool {
+        match self {
+            Self::H1(origin) => origin.is_writing(),
+        }
+    }
+
+    /// Lets the upstream send on, unless something that it sent waits to be taken.
+    pub(super) fn listen(&mut self) {
+        match self {
+            Self::H1(origin) => origin.listen(),
+        }
+    }
+
+    /// What happens next on this side.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<News> {
+        match self {
+            Self::H1(origin) => origin.poll(context),
+        }
+    }
+
+    /// The next head, interim ones included, when it is whole. Its bytes are [`Origin::bytes`]
+    /// until [`Origin::begin_body`]; those of an interim one are dropped already.
+    ///
+    /// # Errors
+    /// The upstream broke a rule.
+    pub(super) fn take_head(
+        &mut self,
+        index: &mut HeaderIndex,
+        asked: Asked,
+    ) -> Result<Option<ResponseHead>, Failure> {
+        match self {
+            Self::H1(origin) => origin.take_head(index, asked),
+        }
+    }
+
+    /// The buffer that the final head's index describes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::H1(origin) => origin.bytes(),
+        }
+    }
+
+    /// Drops the final head: the body follows.
+    pub(super) fn begin_body(&mut self) {
+        match self {
+            Self::H1(origin) => origin.begin_body(),
+        }
+    }
+
+    /// Bytes of the body that can be taken, framing included.
+    pub(super) fn waiting(&self) -> usize {
+        match self {
+            Self::H1(origin) => origin.waiting(),
+        }
+    }
+
+    /// Whether some of the body, or its end, can be taken.
+    pub(super) fn has_body(&self) -> bool {
+        match self {
+            Self::H1(origin) => origin.has_body(),
+        }
+    }
+
+    /// Moves payload to the end of `out`, framed.
+    ///
+    /// # Errors
+    /// The upstream broke its framing.
+    pub(super) fn take(&mut self, out: &mut Vec<u8>, framing: Framing) -> Result<Moved, Failure> {
+        match self {
+            Self::H1(origin) => origin.take(out, framing),
+        }
+    }
+
+    /// Appends the response's trailer fields, as lines, after all of the body has been taken.
+    pub(super) fn trailers(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::H1(origin) => origin.trailers(out),
+        }
+    }
+
+    /// Whether anything of a response has come, interim ones included.
+    pub(super) fn has_begun(&self) -> bool {
+        match self {
+            Self::H1(origin) => origin.has_begun(),
+        }
+    }
+
+    /// Whether how it ends will still be told, although it takes no more.
+    pub(super) fn is_listening(&mut self) -> bool {
+        match self {
+            Self::H1(origin) => origin.is_listening(),
+        }
+    }
+
+    /// Whether nothing follows what was taken.
+    pub(super) fn is_clean(&self) -> bool {
+        match self {
+            Self::H1(origin) => origin.is_clean(),
+        }
+    }
+
+    /// Gives the connection back after a whole response.
+    pub(super) fn give_back(self, cluster: &Cluster, now: Now) {
+        match self {
+            Self::H1(origin) => origin.give_back(cluster, now),
+        }
+    }
+}
