@@ -5,6 +5,8 @@ mod canonical;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use prost::{Message, Name};
@@ -102,6 +104,25 @@ impl Version {
     }
 }
 
+impl Version {
+    /// A version that no content of ours has: something else, or older than this program.
+    pub const OTHER: Self = Self(0);
+
+    /// The hash as a number.
+    #[must_use]
+    pub fn bits(self) -> u128 {
+        self.0
+    }
+}
+
+impl FromStr for Version {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        u128::from_str_radix(text, 16).map(Self)
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -166,6 +187,20 @@ impl Resources {
     #[must_use]
     pub fn get(&self, ty: TypeUrl, name: &str) -> Option<&Arc<Resource>> {
         self.types.get(&ty)?.get(name)
+    }
+
+    /// Version of a resource as clients know it. That of an assignment says its cluster's as well:
+    /// a client that comes back with a newer cluster than its endpoints is still warming it.
+    #[must_use]
+    pub fn version(&self, ty: TypeUrl, resource: &Resource) -> Version {
+        match ty {
+            TypeUrl::Endpoints => {
+                let cluster = self.get(TypeUrl::Cluster, &resource.name);
+                let cluster = cluster.map_or(0, |cluster| cluster.version.0);
+                Version(resource.version.0 ^ cluster)
+            }
+            _ => resource.version,
+        }
     }
 
     /// How many there are of a type.
