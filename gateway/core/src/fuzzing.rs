@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a panic is how a fuzz target reports")]
 
 mod exchange;
+mod h3;
 
 use crate::authority;
 use crate::call::Scheme;
@@ -18,6 +19,7 @@ use crate::method::Method;
 use crate::path::{PathAction, PathPolicy, normalize};
 
 pub use exchange::fuzz_exchange_ops;
+pub use h3::fuzz_h3_frames;
 
 /// Heads: the verdict is the same whole and cut; a request that is accepted and written again is
 /// accepted again, with the same meaning.

@@ -20,6 +20,7 @@ pub mod flags;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod h1;
+pub mod h3;
 pub mod hygiene;
 pub mod limits;
 pub mod log;
@@ -30,6 +31,7 @@ mod redirect;
 pub mod reply;
 pub mod rewrite;
 pub mod rng;
+pub mod section;
 pub mod tables;
 pub mod template;
 pub mod time;

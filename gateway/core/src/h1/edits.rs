@@ -286,6 +286,15 @@ impl<'a> HeaderView<'a> {
         sent.map(move |(_, field)| pair(field)).chain(self.added())
     }
 
+    /// Name and value of every field that goes to the next hop: what a wire that does not copy
+    /// lines writes.
+    pub fn forwarded(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let fields = self.index.fields().iter().enumerate();
+        let kept = fields.filter(move |(at, _)| self.edits.keeps(*at));
+        kept.map(move |(_, field)| (field.name.of(self.buf), field.value.of(self.buf)))
+            .chain(self.added())
+    }
+
     fn sees(self, position: usize) -> bool {
         !self.edits.removed.contains(position)
     }

@@ -47,6 +47,7 @@ corpora! {
     decide_vs_model => sallyport_core::agreement::fuzz_decide_vs_model,
     h1_head => sallyport_core::fuzzing::fuzz_head,
     h1_body => sallyport_core::fuzzing::fuzz_body,
+    h3_frames => sallyport_core::fuzzing::fuzz_h3_frames,
     path_host => sallyport_core::fuzzing::fuzz_path_host,
     exchange_ops => sallyport_core::fuzzing::fuzz_exchange_ops,
 }
