@@ -3,7 +3,8 @@
 //! Passes, one a file: `listeners` merges Gateway servers into sockets, `tls` and `tcp` fill
 //! filter chains, `hosts` intersects names, `virtual_hosts` binds rules to them, `delegates` flattens VirtualServices, `routes`,
 //! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` and `discovery` resolve
-//! destinations, `settings` reads the mesh's, `authn` and `authz` choose policies. Compiling never
+//! destinations, `upstream_tls` says how they are encrypted, `settings` reads the mesh's, `authn`
+//! and `authz` choose policies. Compiling never
 //! fails: what is broken disables itself and says so.
 
 mod actions;
@@ -24,6 +25,7 @@ mod settings;
 mod tables;
 mod tcp;
 mod tls;
+mod upstream_tls;
 mod virtual_hosts;
 
 use crate::diag::Diagnostics;

@@ -129,6 +129,7 @@ mod tests {
                 weight: 1,
                 locality: String::new(),
                 workload: String::new(),
+                mtls: false,
             }],
             balance: Balance::LeastRequest,
             connect_timeout: Millis(10_000),

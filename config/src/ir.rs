@@ -14,12 +14,14 @@ mod listener;
 mod policy;
 mod route;
 mod settings;
+mod tls;
 
 pub use cluster::*;
 pub use listener::*;
 pub use policy::*;
 pub use route::*;
 pub use settings::*;
+pub use tls::*;
 
 use std::fmt;
 use std::sync::Arc;
@@ -90,7 +92,7 @@ pub struct Snapshot {
     pub route_tables: Vec<RouteTable>,
     /// Upstreams, ordered by name.
     pub clusters: Vec<Cluster>,
-    /// Server certificates, referenced by filter chains.
+    /// Certificates, referenced by filter chains and clusters.
     pub certificates: Vec<Certificate>,
     /// Who may pass.
     pub policies: Policies,

@@ -24,6 +24,7 @@ pub(crate) use inventory::same_name;
 pub use inventory::{Disposition, FieldInfo, MessageInfo, Shape};
 pub use map::Map;
 pub(crate) use near::nearest;
+pub(crate) use scalar::base64;
 pub use scalar::{Bytes, IntOrString, SecretText};
 
 /// What to do with a field that the message does not have.

@@ -47,7 +47,7 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
         route::table(&mut out, snapshot, table);
     }
     for c in &snapshot.clusters {
-        cluster(&mut out, c);
+        cluster(&mut out, snapshot, c);
     }
     for c in &snapshot.certificates {
         certificate(&mut out, c);
@@ -190,7 +190,17 @@ fn server_tls(out: &mut Out, snapshot: &Snapshot, tls: &ServerTls) {
                 ));
             }
             if let Some(ca) = &tls.client_ca {
-                out.line(&format!("client_ca sha256:{}", digest(ca)));
+                out.line(&format!("client_ca {}", bundle(ca)));
+            }
+            if let Some(crl) = &tls.client_crl {
+                out.line(&format!("client_crl {}", bundle(crl)));
+            }
+            for pin in &tls.pins {
+                let (what, digest) = match pin {
+                    Pin::Key(digest) => ("key", digest),
+                    Pin::Certificate(digest) => ("certificate", digest),
+                };
+                out.line(&format!("pin {what} {}", hex(digest)));
             }
             if !tls.subject_alt_names.is_empty() {
                 out.line(&format!(
@@ -242,7 +252,7 @@ fn cluster_name(snapshot: &Snapshot, id: ClusterId) -> &str {
     found.map_or("?", |c| c.name.as_str())
 }
 
-fn cluster(out: &mut Out, cluster: &Cluster) {
+fn cluster(out: &mut Out, snapshot: &Snapshot, cluster: &Cluster) {
     out.nested(&format!("cluster {}", cluster.name), |out| {
         out.line(&format!(
             "service {}/{}",
@@ -250,7 +260,9 @@ fn cluster(out: &mut Out, cluster: &Cluster) {
         ));
         let tls = match &cluster.tls {
             UpstreamTls::Plain => "plain".to_owned(),
-            UpstreamTls::Unserved(why) => format!("unserved: {why}"),
+            UpstreamTls::Always(tls) => format!("{:?}", tls.mode),
+            UpstreamTls::ByEndpoint(tls) => format!("{:?} by endpoint", tls.mode),
+            UpstreamTls::Refused(why) => format!("refused: {why}"),
         };
         out.line(&format!(
             "protocol {:?} balance {:?} tls {tls}",
@@ -262,6 +274,9 @@ fn cluster(out: &mut Out, cluster: &Cluster) {
             millis(cluster.idle_timeout),
             cluster.max_requests_per_connection
         ));
+        if let Some(tls) = cluster.tls.client() {
+            client_tls(out, snapshot, tls);
+        }
         for e in &cluster.endpoints {
             endpoint(out, &e.address.to_string(), e);
         }
@@ -287,10 +302,48 @@ fn endpoint(out: &mut Out, place: &str, endpoint: &Endpoint) {
         "" => "-",
         locality => locality,
     };
+    let mtls = if endpoint.mtls { " mtls" } else { "" };
     out.line(&format!(
-        "endpoint {place} weight {} locality {locality} workload {}",
+        "endpoint {place} weight {} locality {locality} workload {}{mtls}",
         endpoint.weight, endpoint.workload
     ));
+}
+
+fn client_tls(out: &mut Out, snapshot: &Snapshot, tls: &ClientTls) {
+    if let Some(id) = tls.certificate {
+        let index = usize::try_from(id.0).ok();
+        let found = index.and_then(|i| snapshot.certificates.get(i));
+        let name = found.map_or("?", |c| c.name.as_str());
+        out.line(&format!("shows {name}"));
+    }
+    let sni = match &tls.sni {
+        ServerName::Fixed(name) => name,
+        ServerName::Authority => "authority",
+    };
+    out.line(&format!("sni {sni}"));
+    let roots = match &tls.roots {
+        Roots::System => "system".to_owned(),
+        Roots::Given(given) => bundle(given),
+        Roots::Unchecked => "unchecked".to_owned(),
+    };
+    let names = match &tls.names {
+        PeerNames::Any => "any".to_owned(),
+        PeerNames::ServerName => "the server name".to_owned(),
+        PeerNames::OneOf(names) => list(names, ""),
+    };
+    out.line(&format!("believes {roots} as {names}"));
+    if let Some(crl) = &tls.crl {
+        out.line(&format!("crl {}", bundle(crl)));
+    }
+}
+
+fn bundle(bundle: &Bundle) -> String {
+    match bundle {
+        Bundle::Inline(bytes) => format!("sha256:{}", digest(bytes)),
+        Bundle::File(path) => format!("file {path}"),
+        Bundle::Workload => "workload".to_owned(),
+        Bundle::Missing(why) => format!("missing: {why}"),
+    }
 }
 
 fn certificate(out: &mut Out, certificate: &Certificate) {
@@ -298,6 +351,7 @@ fn certificate(out: &mut Out, certificate: &Certificate) {
         out.line(&origin(&certificate.origin));
         match &certificate.source {
             CertificateSource::Missing => out.line("missing"),
+            CertificateSource::Workload => out.line("workload"),
             CertificateSource::Files { chain, key } => out.line(&format!("files {chain} {key}")),
             CertificateSource::Inline { chain, .. } => {
                 out.line(&format!("chain sha256:{} key [redacted]", digest(chain)));
@@ -329,8 +383,13 @@ fn list<T: std::fmt::Display>(items: &[T], none: &str) -> String {
 const SHOWN_DIGEST: usize = 6;
 
 fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    hex(digest.get(..SHOWN_DIGEST).unwrap_or_default())
+}
+
+fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
-    for byte in Sha256::digest(bytes).iter().take(SHOWN_DIGEST) {
+    for byte in bytes {
         let _ = write!(text, "{byte:02x}");
     }
     text

@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod mesh;
+mod peers;
 mod rules;
 mod services;
 
@@ -15,6 +16,7 @@ use crate::source::SourceMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use peers::Peers;
 pub use rules::RuleIndex;
 pub(crate) use services::full_name;
 pub use services::{Instance, Place, Resolution, Service, ServicePort};
@@ -52,6 +54,7 @@ pub struct World {
     by_gateway: HashMap<Named, Vec<usize>>,
     by_name: HashMap<Named, usize>,
     rules: RuleIndex,
+    peers: Peers,
     services: HashMap<Arc<str>, Vec<Service>>,
     secrets: HashMap<Named, Arc<Resource>>,
     config_maps: HashMap<Named, Arc<Resource>>,
@@ -81,6 +84,7 @@ impl World {
             gateways: all(Kind::Gateway),
             virtual_services: all(Kind::VirtualService),
             rules: RuleIndex::build(set, domain_suffix),
+            peers: Peers::build(set),
             services: services::index(set, domain_suffix),
             secrets: named(Kind::Secret),
             config_maps: named(Kind::ConfigMap),
@@ -199,6 +203,12 @@ impl World {
     #[must_use]
     pub fn rules(&self) -> &RuleIndex {
         &self.rules
+    }
+
+    /// What PeerAuthentications demand.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// Services of a lower-case host, one per namespace.

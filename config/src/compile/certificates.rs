@@ -7,13 +7,17 @@
 //! without content: its listener stays and refuses handshakes until it appears.
 
 use super::draft::{Draft, finding};
+use crate::api::destination_rule::ClientTlsSettings;
 use crate::api::gateway::ServerTlsSettings;
 use crate::api::kube;
 use crate::diag::{Code, codes};
-use crate::ir::{Certificate, CertificateId, CertificateSource, Origin, Secret};
+use crate::ir::{Bundle, Certificate, CertificateId, CertificateSource, Origin, Secret};
 use crate::resource::Resource;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Name of the workload's own certificate, as Istio's secret service calls it.
+const WORKLOAD: &str = "default";
 
 /// Certificates by name, each once.
 #[derive(Debug, Default)]
@@ -162,7 +166,7 @@ fn credential(draft: &mut Draft<'_>, gateway: &Resource, text: &str, path: &str)
     let source = look_up(draft, text).unwrap_or_else(|(code, why)| {
         let found = finding(code, gateway, path, why);
         draft.found.push(found.help(format!(
-            "handshakes are refused until namespace `{own}` of the gateway has it"
+            "handshakes fail until namespace `{own}` of the gateway has it"
         )));
         CertificateSource::Missing
     });
@@ -199,48 +203,106 @@ fn look_up(draft: &Draft<'_>, text: &str) -> Result<CertificateSource, (Code, St
     }
 }
 
-/// CAs that a server verifies client certificates with. None: nothing verifies, so the shell has
-/// to refuse handshakes.
+/// The workload's own certificate, by which it is known in the mesh.
+pub(super) fn workload(draft: &mut Draft<'_>, asker: &Resource, path: &str) -> CertificateId {
+    if let Some(known) = draft.certificates.by_name.get(WORKLOAD) {
+        return *known;
+    }
+    let origin = draft.world.origin(asker, path.to_owned());
+    let name = WORKLOAD.to_owned();
+    draft
+        .certificates
+        .add(name, CertificateSource::Workload, origin)
+}
+
+/// The key pair that a client of mode MUTUAL shows.
+pub(super) fn of_client(
+    draft: &mut Draft<'_>,
+    rule: &Resource,
+    tls: &ClientTlsSettings,
+    path: &str,
+) -> CertificateId {
+    if tls.credential_name.is_empty() {
+        let path = format!("{path}.clientCertificate");
+        return files(
+            draft,
+            rule,
+            (&tls.client_certificate, &tls.private_key),
+            path,
+        );
+    }
+    let path = format!("{path}.credentialName");
+    credential(draft, rule, &tls.credential_name, &path)
+}
+
+/// Authorities that a server verifies client certificates with, and what they revoked. None: it
+/// names none, so the shell has to refuse handshakes.
 pub(super) fn client_ca(
     draft: &mut Draft<'_>,
     gateway: &Resource,
     tls: &ServerTlsSettings,
     path: &str,
-) -> Option<Arc<[u8]>> {
+) -> (Option<Bundle>, Option<Bundle>) {
+    let file = |path: &String| {
+        Some(path.clone())
+            .filter(|p| !p.is_empty())
+            .map(Bundle::File)
+    };
+    let crl = file(&tls.ca_crl);
     let first = tls.credential_names.first().unwrap_or(&tls.credential_name);
     let (text, field) = match tls.ca_cert_credential_name.as_str() {
         "" => (first.as_str(), "credentialName"),
         given => (given, "caCertCredentialName"),
     };
     if text.is_empty() {
-        return None;
+        let pairs = tls
+            .tls_certificates
+            .iter()
+            .map(|pair| &pair.ca_certificates);
+        let mut given = std::iter::once(&tls.ca_certificates).chain(pairs);
+        return (given.find_map(file), crl);
     }
-    let found = ca(draft, text, field == "credentialName");
-    if found.is_none() {
-        let message = format!(
-            "credential {text:?} has no CA for client certificates (cacert or ca.crt), handshakes are refused"
-        );
-        draft.report(codes::IST0161, gateway, &format!("{path}.{field}"), message);
-    }
-    found
+    let (ca, revoked) = authorities(draft, gateway, text, &format!("{path}.{field}"));
+    (Some(ca), revoked.or(crl))
 }
 
-fn ca(draft: &Draft<'_>, text: &str, beside: bool) -> Option<Arc<[u8]>> {
+/// Authorities of a credential, and what they revoked: `<name>-cacert` comes before the Secret
+/// itself, `cacert` before `ca.crt`, and beside it `crl` before `ca.crl`.
+pub(super) fn authorities(
+    draft: &mut Draft<'_>,
+    asker: &Resource,
+    text: &str,
+    path: &str,
+) -> (Bundle, Option<Bundle>) {
+    if let Some(found) = ca(draft, text) {
+        return found;
+    }
+    let message = format!(
+        "credential {text:?} has no CA to verify peers with (cacert or ca.crt), handshakes are refused"
+    );
+    draft.report(codes::IST0161, asker, path, message);
+    (Bundle::Missing(format!("no CA in credential {text}")), None)
+}
+
+fn ca(draft: &Draft<'_>, text: &str) -> Option<(Bundle, Option<Bundle>)> {
     let world = draft.world;
+    let inline = |bytes: &[u8]| Bundle::Inline(Arc::from(bytes));
     match place(text, &draft.view.namespace) {
         Place::Secret { namespace, name } => {
-            let beside = beside
-                .then(|| world.secret(namespace, &format!("{name}-cacert")))
-                .flatten();
+            let beside = world.secret(namespace, &format!("{name}-cacert"));
             let secrets = beside.into_iter().chain(world.secret(namespace, name));
-            let mut found = secrets
-                .filter_map(|s| member(s.spec, "cacert").or_else(|| member(s.spec, "ca.crt")));
-            found.next().map(Arc::from)
+            let mut found = secrets.filter_map(|s| {
+                let either = |one, other| member(s.spec, one).or_else(|| member(s.spec, other));
+                let crl = either("crl", "ca.crl").map(inline);
+                Some((inline(either("cacert", "ca.crt")?), crl))
+            });
+            found.next()
         }
         Place::ConfigMap { namespace, name } => {
-            let map = world.config_map(namespace, name)?.spec;
-            let text = map.data.get("cacert").or_else(|| map.data.get("ca.crt"))?;
-            Some(Arc::from(text.as_bytes()))
+            let data = &world.config_map(namespace, name)?.spec.data;
+            let either = |one, other| data.get(one).or_else(|| data.get(other));
+            let crl = either("crl", "ca.crl").map(|text| inline(text.as_bytes()));
+            Some((inline(either("cacert", "ca.crt")?.as_bytes()), crl))
         }
         Place::Elsewhere(_) => None,
     }

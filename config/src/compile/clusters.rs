@@ -6,13 +6,14 @@
 use super::discovery;
 use super::draft::Draft;
 use super::millis;
+use super::upstream_tls::{self, Target};
 use crate::api::destination_rule::{
-    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy,
-    LoadBalancerSettings, SimpleLb, TrafficPolicy,
+    ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, LoadBalancerSettings, SimpleLb,
+    TrafficPolicy,
 };
 use crate::api::virtual_service::Destination;
 use crate::diag::codes;
-use crate::ir::{Balance, Cluster, ClusterId, ClusterRef, Millis, UpstreamProtocol, UpstreamTls};
+use crate::ir::{Balance, Cluster, ClusterId, ClusterRef, Millis, UpstreamProtocol};
 use crate::resource::Resource;
 use crate::world::{Service, ServicePort, full_name};
 use std::collections::HashMap;
@@ -196,9 +197,9 @@ fn cluster(
     let tcp = pool.and_then(|p| p.tcp.as_ref());
     let http = pool.and_then(|p| p.http.as_ref());
     let mesh_timeout = world.mesh.connect_timeout.map(millis).filter(|t| t.0 > 0);
-    let (endpoints, discovery) = discovery::discover(service, port, chosen);
     let rule = rules.rules.first().map(|r| r.resource);
-    let tls = upstream_tls(draft, policy.tls, rule, &name);
+    let target = Target::new(service, port, chosen);
+    let (endpoints, discovery, tls) = upstream_tls::secured(draft, target, policy.tls.zip(rule));
     discovery::report(draft, service, &discovery);
     if let (Some(rule), Some(_)) = (
         rule,
@@ -297,22 +298,4 @@ fn protocol(
     } else {
         port.protocol
     }
-}
-
-fn upstream_tls(
-    draft: &mut Draft<'_>,
-    settings: Option<&ClientTlsSettings>,
-    rule: Option<&Resource>,
-    cluster: &str,
-) -> UpstreamTls {
-    let mode = settings.map(|s| s.mode).unwrap_or_default();
-    if mode == ClientTlsMode::Disable {
-        return UpstreamTls::Plain;
-    }
-    let why = format!("{} towards upstreams is not served yet", mode.as_str());
-    if let Some(rule) = rule {
-        let message = format!("{why}: requests to {cluster} are answered with 503");
-        draft.report(codes::SP0401, rule, "spec.trafficPolicy.tls", message);
-    }
-    UpstreamTls::Unserved(why)
 }

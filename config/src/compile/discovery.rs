@@ -13,12 +13,20 @@ use crate::world::{Instance, Place, Resolution, Service, ServicePort, covers};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Endpoints of a port, or of a subset of it, in a stable order: those with an address, and how
-/// the others are found.
+/// the others are found. `mtls` says which of them are spoken to in mutual TLS by themselves.
 pub(super) fn discover(
     service: &Service,
     port: &ServicePort,
     subset: Option<&Subset>,
+    mtls: impl Fn(&Instance) -> bool,
 ) -> (Vec<Endpoint>, Discovery) {
+    let endpoint = |instance: &Instance, address| Endpoint {
+        address,
+        weight: instance.weight,
+        locality: instance.locality.to_string(),
+        workload: instance.workload.to_string(),
+        mtls: mtls(instance),
+    };
     let selected = port
         .instances
         .iter()
@@ -51,15 +59,6 @@ pub(super) fn discover(
         _ => Discovery::StrictDns(names),
     };
     (endpoints, discovery)
-}
-
-fn endpoint(instance: &Instance, address: SocketAddr) -> Endpoint {
-    Endpoint {
-        address,
-        weight: instance.weight,
-        locality: instance.locality.to_string(),
-        workload: instance.workload.to_string(),
-    }
 }
 
 /// The service that a service of type `ExternalName` stands for, if that is one (Istio's

@@ -7,7 +7,8 @@
 use super::certificates;
 use super::draft::Draft;
 use crate::api::gateway::{ServerTlsMode as Declared, ServerTlsSettings, TlsProtocol};
-use crate::ir::{ServerTls, ServerTlsMode, TlsVersion};
+use crate::ir::{Bundle, Pin, ServerTls, ServerTlsMode, TlsVersion};
+use crate::message::base64;
 use crate::resource::Resource;
 
 /// Protocols offered, in order.
@@ -38,17 +39,18 @@ pub(super) fn server(
             return Err("the server does not terminate TLS".to_owned());
         }
     };
-    let mutual = matches!(mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual);
     let own = mode == ServerTlsMode::IstioMutual;
     let certificates = if own {
-        Vec::new()
+        vec![certificates::workload(draft, gateway, path)]
     } else {
         certificates::of_server(draft, gateway, tls, path)
     };
-    let client_ca = if mutual {
-        certificates::client_ca(draft, gateway, tls, path)
-    } else {
-        None
+    let (client_ca, client_crl) = match mode {
+        ServerTlsMode::Simple => (None, None),
+        ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => {
+            certificates::client_ca(draft, gateway, tls, path)
+        }
+        ServerTlsMode::IstioMutual => (Some(Bundle::Workload), None),
     };
     let (min_version, max_version) = versions(draft, tls)?;
     let cipher_suites = if own {
@@ -60,12 +62,39 @@ pub(super) fn server(
         mode,
         certificates,
         client_ca,
+        client_crl,
         subject_alt_names: tls.subject_alt_names.clone(),
+        pins: pins(tls)?,
         min_version,
         max_version,
         cipher_suites,
         alpn: ALPN.map(str::to_owned).to_vec(),
     })
+}
+
+/// `verifyCertificateSpki` in base64 and `verifyCertificateHash` in hexadecimal, perhaps with
+/// colons. One that cannot be read must not be left out: the others would let in more than all.
+fn pins(tls: &ServerTlsSettings) -> Result<Vec<Pin>, String> {
+    let keys = tls.verify_certificate_spki.iter().map(|text| {
+        let digest = base64(text).and_then(|bytes| bytes.try_into().ok());
+        let why = || format!("verifyCertificateSpki {text:?} is no SHA-256 digest in base64");
+        digest.map(Pin::Key).ok_or_else(why)
+    });
+    let certificates = tls.verify_certificate_hash.iter().map(|text| {
+        let digest = hex(&text.replace(':', "")).and_then(|bytes| bytes.try_into().ok());
+        let why = || format!("verifyCertificateHash {text:?} is no SHA-256 digest in hexadecimal");
+        digest.map(Pin::Certificate).ok_or_else(why)
+    });
+    keys.chain(certificates).collect()
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(byte).collect()
 }
 
 fn versions(

@@ -1,6 +1,6 @@
 //! Upstreams and their endpoints.
 
-use super::Millis;
+use super::{Millis, UpstreamTls};
 use std::net::SocketAddr;
 
 /// One upstream: a service port, or a subset of it.
@@ -99,16 +99,6 @@ pub enum Balance {
     Random,
 }
 
-/// TLS towards an upstream. Only plaintext is served so far; the rest is a refusal, never a
-/// fallback to plaintext.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum UpstreamTls {
-    /// Cleartext.
-    Plain,
-    /// A mode that is not served yet: requests get 503 with this reason.
-    Unserved(String),
-}
-
 /// One address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -120,4 +110,6 @@ pub struct Endpoint {
     pub locality: String,
     /// Workload name for metrics, `unknown` if none.
     pub workload: String,
+    /// It speaks mutual TLS of the mesh: what [`UpstreamTls::ByEndpoint`] asks.
+    pub mtls: bool,
 }

@@ -1,6 +1,6 @@
 //! Sockets, filter chains, TLS towards the client.
 
-use super::{CertificateId, ClusterId, HostPattern, Millis, Origin, RouteTableId};
+use super::{Bundle, CertificateId, ClusterId, HostPattern, Millis, Origin, RouteTableId};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,10 +60,14 @@ pub struct ServerTls {
     pub mode: ServerTlsMode,
     /// Key pairs, RSA and ECDSA. Empty: handshakes are refused until one arrives.
     pub certificates: Vec<CertificateId>,
-    /// PEM of the CAs for client certificates.
-    pub client_ca: Option<Arc<[u8]>>,
+    /// The CAs for client certificates.
+    pub client_ca: Option<Bundle>,
+    /// Certificates of clients that were revoked.
+    pub client_crl: Option<Bundle>,
     /// Exact subject alternative names that a client certificate must have one of.
     pub subject_alt_names: Vec<String>,
+    /// Digests of which a client certificate must have one; empty: any.
+    pub pins: Vec<Pin>,
     /// Lowest version.
     pub min_version: TlsVersion,
     /// Highest version.
@@ -72,6 +76,15 @@ pub struct ServerTls {
     pub cipher_suites: Vec<String>,
     /// Protocols offered, in order.
     pub alpn: Vec<String>,
+}
+
+/// A digest that a client certificate is recognised by (SHA-256).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Pin {
+    /// Of its public key (`verifyCertificateSpki`).
+    Key([u8; 32]),
+    /// Of the whole (`verifyCertificateHash`).
+    Certificate([u8; 32]),
 }
 
 /// Client certificate policy of a TLS server.
@@ -138,7 +151,7 @@ pub enum TcpTarget {
     Missing(String),
 }
 
-/// A server certificate, by content or by place. A change of content changes the snapshot.
+/// A certificate that is shown to peers, by content or by place. A change of content changes the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Certificate {
     /// Name for logs, `/certs` and metrics: `kubernetes://name` or `file://path`.
@@ -166,6 +179,8 @@ pub enum CertificateSource {
         /// Path of the PEM key.
         key: String,
     },
+    /// The workload's own: the identity that the shell was given.
+    Workload,
     /// Nowhere yet: handshakes are refused until it appears.
     Missing,
 }

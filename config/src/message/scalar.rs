@@ -303,7 +303,7 @@ impl FromNode for SecretText {
 }
 
 /// Decodes base64, standard or URL-safe, padded or not; line breaks are allowed (RFC 4648, MIME).
-fn base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut held) = (0u32, 0u32);
     let text = text.trim_end_matches(['\n', '\r', ' ']);

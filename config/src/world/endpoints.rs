@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Label by which an EndpointSlice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
+/// Label by which an endpoint says what its proxy takes: `istio` is mutual TLS, `disabled` is not.
+const TLS_MODE: &str = "security.istio.io/tlsMode";
+
 /// EndpointSlices and Endpoints by namespace and name of their Service.
 pub(super) type Slices<'s> = HashMap<(&'s str, &'s str), Vec<&'s Resource>>;
 
@@ -115,6 +118,16 @@ fn workload_of(pod: &Resource) -> Arc<str> {
         .map_or_else(|| Arc::clone(name), Arc::from)
 }
 
+/// A pod's service account; Kubernetes gives `default` to those that name none.
+fn account_of(pod: &Resource) -> Arc<str> {
+    let spec = match &pod.spec {
+        Spec::Pod(pod) => pod.spec.as_ref(),
+        _ => None,
+    };
+    let named = spec.map(|s| s.service_account_name.as_str());
+    Arc::from(named.filter(|n| !n.is_empty()).unwrap_or("default"))
+}
+
 fn instance(
     pods: &Pods<'_>,
     namespace: &str,
@@ -135,11 +148,13 @@ fn instance(
     };
     let workload = pod.map_or_else(|| Arc::from("unknown"), workload_of);
     Some(Instance {
+        mtls: labels.get(TLS_MODE).is_some_and(|mode| mode == "istio"),
         place: Place::Address(address),
         labels,
         weight: 1,
         locality,
         workload,
+        service_account: pod.map_or_else(|| Arc::from(""), account_of),
     })
 }
 
@@ -165,6 +180,8 @@ pub(super) fn named(name: &str, port: u16) -> Instance {
         weight: 1,
         locality: Arc::from(""),
         workload: Arc::from("unknown"),
+        service_account: Arc::from(""),
+        mtls: false,
     }
 }
 
@@ -359,10 +376,16 @@ fn at(
     };
     Some(Instance {
         place,
+        // as in Istio, an account says that there is a proxy, unless the label says otherwise
+        mtls: match labels.get(TLS_MODE) {
+            Some(mode) => mode == "istio",
+            None => !entry.service_account.is_empty(),
+        },
         labels,
         weight: entry.weight.max(1),
         locality,
         workload: Arc::from(workload),
+        service_account: Arc::from(entry.service_account.as_str()),
     })
 }
 

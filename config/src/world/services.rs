@@ -76,6 +76,10 @@ pub struct Instance {
     pub locality: Arc<str>,
     /// Workload's name, `unknown` if it has none.
     pub workload: Arc<str>,
+    /// Its service account, in the service's namespace; empty when unknown.
+    pub service_account: Arc<str>,
+    /// Its proxy takes mutual TLS of the mesh, unless a PeerAuthentication turns it off.
+    pub mtls: bool,
 }
 
 /// Where an endpoint is.
@@ -85,6 +89,17 @@ pub enum Place {
     Address(SocketAddr),
     /// At a port of whatever addresses DNS knows for this lower-case name.
     Name(Arc<str>, u16),
+}
+
+impl Place {
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Address(address) => address.port(),
+            Self::Name(_, port) => *port,
+        }
+    }
 }
 
 /// A host as Istio completes it: a name without dot is a service of the namespace.

@@ -93,6 +93,7 @@ fn cluster_text(out: &mut String, cluster: &Cluster, report: &Report) {
         weight,
         locality,
         workload,
+        mtls: _,
     } in &cluster.endpoints
     {
         let _ = writeln!(out, "{name}::{address}::health_flags::healthy");
@@ -130,7 +131,9 @@ pub(super) fn certificates(snapshot: &Snapshot) -> Answer {
     let list = snapshot.certificates.iter().map(|certificate| {
         let chain = match &certificate.source {
             CertificateSource::Inline { chain, .. } => certificate::read_chain(chain),
-            CertificateSource::Files { .. } | CertificateSource::Missing => Vec::new(),
+            CertificateSource::Files { .. }
+            | CertificateSource::Workload
+            | CertificateSource::Missing => Vec::new(),
         };
         let chain = chain.iter().map(|facts| {
             let names = facts

@@ -126,7 +126,7 @@ impl KeyPairs {
             let place = match &certificate.source {
                 CertificateSource::Files { chain, key } => (chain.clone(), key.clone()),
                 CertificateSource::Inline { .. } => (certificate.name.clone(), String::new()),
-                CertificateSource::Missing => continue,
+                CertificateSource::Workload | CertificateSource::Missing => continue,
             };
             let good = self.pairs.get(&place);
             let source = self.usable(&certificate.source, good, &mut found);
@@ -165,7 +165,9 @@ impl KeyPairs {
                 let text = |bytes| str::from_utf8(bytes).unwrap_or_default();
                 pair_fits(text(chain), text(&key.0)).map(|()| source.clone())
             }
-            CertificateSource::Missing => Ok(CertificateSource::Missing),
+            CertificateSource::Workload | CertificateSource::Missing => {
+                Ok(CertificateSource::Missing)
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sallyport_config::ir::{
-    CertificateId, CertificateSource, ServerTls, ServerTlsMode, Snapshot, TlsVersion,
+    Bundle, CertificateId, CertificateSource, ServerTls, ServerTlsMode, Snapshot, TlsVersion,
 };
 
 use super::suites;
@@ -111,7 +111,9 @@ fn load(source: &CertificateSource) -> Result<Arc<CertifiedKey>, String> {
     let (chain, key) = match source {
         CertificateSource::Inline { chain, key } => (chain.to_vec(), key.0.to_vec()),
         CertificateSource::Files { chain, key } => (read(chain)?, read(key)?),
-        CertificateSource::Missing => return Err("not there yet".to_owned()),
+        CertificateSource::Workload | CertificateSource::Missing => {
+            return Err("not there yet".to_owned());
+        }
     };
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain)
         .collect::<Result<_, _>>()
@@ -185,10 +187,12 @@ fn client_verifier(
     if !tls.subject_alt_names.is_empty() {
         return Err("subjectAltNames of client certificates are not served yet".to_owned());
     }
-    let pem = tls
-        .client_ca
-        .as_deref()
-        .ok_or("no CA for client certificates")?;
+    if tls.client_crl.is_some() || !tls.pins.is_empty() {
+        return Err("revocation lists and pins are not served yet".to_owned());
+    }
+    let Some(Bundle::Inline(pem)) = &tls.client_ca else {
+        return Err("no CA for client certificates".to_owned());
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("client CA: {error}"))?;

@@ -30,6 +30,8 @@ fn simple() -> ServerTls {
         mode: ServerTlsMode::Simple,
         certificates: vec![CertificateId(0)],
         client_ca: None,
+        client_crl: None,
+        pins: Vec::new(),
         subject_alt_names: Vec::new(),
         min_version: TlsVersion::V1_2,
         max_version: TlsVersion::V1_3,

@@ -90,6 +90,8 @@ pub(super) fn guarded(bytes: &mut Bytes<'_>) -> Snapshot {
             mode: ServerTlsMode::Simple,
             certificates: vec![CertificateId(0)],
             client_ca: None,
+            client_crl: None,
+            pins: Vec::new(),
             subject_alt_names: Vec::new(),
             min_version: TlsVersion::V1_2,
             max_version: TlsVersion::V1_3,
@@ -209,6 +211,8 @@ fn server_tls(bytes: &mut Bytes<'_>) -> ServerTls {
             vec![CertificateId(bytes.pick(&[0, 0, 0, 1, 1, 2]))]
         },
         client_ca: None,
+        client_crl: None,
+        pins: Vec::new(),
         subject_alt_names: Vec::new(),
         min_version: TlsVersion::V1_2,
         max_version: TlsVersion::V1_3,

@@ -10,6 +10,7 @@ fn endpoints(weights: &[u32]) -> Vec<Endpoint> {
             weight: *weight,
             locality: String::new(),
             workload: String::new(),
+            mtls: false,
         })
         .collect()
 }

@@ -123,6 +123,8 @@ fn chain(names: &[&str], certificate: u32, table: u32) -> FilterChain {
             mode: ServerTlsMode::Simple,
             certificates: vec![CertificateId(certificate)],
             client_ca: None,
+            client_crl: None,
+            pins: Vec::new(),
             subject_alt_names: Vec::new(),
             min_version: TlsVersion::V1_2,
             max_version: TlsVersion::V1_3,

@@ -234,7 +234,7 @@ impl<C: Client> Flight<'_, '_, C> {
         self.upload.again();
         self.download = Download::new();
         let now = self.now();
-        if let UpstreamTls::Unserved(_) = self.cluster.tls {
+        if self.cluster.tls != UpstreamTls::Plain {
             let failure = FailureKind::UnservedUpstream.into();
             return self.exchange.on(Event::ConnectFailed(failure), now);
         }

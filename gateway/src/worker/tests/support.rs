@@ -82,6 +82,7 @@ pub(super) fn snapshot(upstream: SocketAddr) -> ir::Snapshot {
                 weight: 1,
                 locality: String::new(),
                 workload: "up".to_owned(),
+                mtls: false,
             }],
             balance: ir::Balance::RoundRobin,
             connect_timeout: ir::Millis(1_000),

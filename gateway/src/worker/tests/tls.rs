@@ -36,6 +36,8 @@ fn secured(upstream: std::net::SocketAddr, pairs: &[(&str, &Pair)]) -> ir::Snaps
             mode: ir::ServerTlsMode::Simple,
             certificates: vec![ir::CertificateId(index)],
             client_ca: None,
+            client_crl: None,
+            pins: Vec::new(),
             subject_alt_names: Vec::new(),
             min_version: ir::TlsVersion::V1_2,
             max_version: ir::TlsVersion::V1_3,

@@ -38,7 +38,7 @@ pub(super) fn unasked(snapshot: &Snapshot, forwarded: &Forwarded) -> Option<Unas
             details: "cluster_not_found",
         });
     };
-    if matches!(cluster.tls, UpstreamTls::Unserved(_)) {
+    if cluster.tls != UpstreamTls::Plain {
         return Some(Unasked {
             body: b"upstream TLS mode not served",
             flags: "UF",
