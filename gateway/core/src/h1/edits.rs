@@ -186,6 +186,12 @@ impl HeaderEdits {
         !self.dropped.contains(position)
     }
 
+    /// Name and value of the fields that were added and not removed again.
+    pub(super) fn added(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let live = self.added.iter().filter(|added| added.live);
+        live.map(|added| (added.name(&self.lines), added.value(&self.lines)))
+    }
+
     /// Appends the lines that were added and not removed again.
     pub(super) fn write_added(&self, out: &mut Vec<u8>) {
         if self.added.iter().all(|added| added.live) {

@@ -152,6 +152,19 @@ fn write_fields(out: &mut Vec<u8>, buf: &[u8], index: &HeaderIndex, edits: &Head
     edits.write_added(out);
 }
 
+/// Name and value of every field that goes on, for wires that write fields by themselves. Those that
+/// the line of a head stands for (`content-length`, `te`) are not among them.
+pub fn forwarded<'a>(
+    buf: &'a [u8],
+    index: &'a HeaderIndex,
+    edits: &'a HeaderEdits,
+) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let kept = index.fields().iter().enumerate();
+    let kept = kept.filter(|(position, _)| edits.keeps(*position));
+    let kept = kept.map(|(_, field)| (field.name.of(buf), field.value.of(buf)));
+    kept.chain(edits.added())
+}
+
 fn write_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"content-length: ");
     write_number(out, length);

@@ -428,7 +428,7 @@ fn upgrade(
 }
 
 /// Whether `TE` has the member `trailers`.
-fn takes_trailers(view: &[u8], index: &HeaderIndex) -> bool {
+pub(super) fn takes_trailers(view: &[u8], index: &HeaderIndex) -> bool {
     index.all(KnownHeader::Te).any(|(_, field)| {
         scan::members(field.value.of(view)).any(|m| m.eq_ignore_ascii_case(b"trailers"))
     })
