@@ -31,6 +31,7 @@ const HELP: &[(&str, &str)] = &[
         "/diagnostics",
         "what is wrong with the configuration (?format=json)",
     ),
+    ("/dns", "names of endpoints, and what is known about them"),
     (
         "/drain_listeners",
         "POST: stop accepting connections (?graceful: after the drain time)",
@@ -181,11 +182,8 @@ impl Server {
             "/stats/prometheus" => self.prometheus().await,
             "/clusters" => {
                 let (report, _) = self.gateway.collect().await;
-                views::clusters(
-                    &self.gateway.generation().snapshot,
-                    &report,
-                    request.wants_json(),
-                )
+                let generation = self.gateway.generation();
+                views::clusters(&generation, &report, request.wants_json())
             }
             _ => self.view(path, request),
         }
@@ -208,6 +206,7 @@ impl Server {
                 let (findings, problems) = gateway.findings();
                 views::diagnostics(&findings, &problems, request.wants_json())
             }
+            "/dns" => views::names(&gateway.names.status()),
             "/server_info" => views::server_info(gateway),
             "/explain" => explain::answer(&generation, &gateway.addresses(), request),
             ROOT | "/help" => Answer::text(200, help("admin commands are:")),

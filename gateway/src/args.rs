@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 
+use crate::dns::DnsFamily;
 use crate::log::{Format, Level};
 use crate::rt::DriverChoice;
 
@@ -16,6 +17,8 @@ use crate::rt::DriverChoice;
 const DEBOUNCE_MS: u64 = 50;
 /// Most workers; a typo must not start a million threads.
 const WORKERS_MAX: usize = 1_024;
+/// Where name servers listen.
+const DNS_PORT: u16 = 53;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -147,6 +150,12 @@ struct Flags {
     /// Directory in which the last good configuration is kept across restarts
     #[arg(long, env = "SALLYPORT_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Name servers to ask, IP or IP:PORT [default: those of /etc/resolv.conf]
+    #[arg(long, env = "SALLYPORT_DNS", value_name = "ADDR", value_delimiter = ',', value_parser = name_server)]
+    dns: Vec<SocketAddr>,
+    /// Addresses to ask for: v4, v6, all, or auto for the families that this host has routes for
+    #[arg(long, env = "SALLYPORT_DNS_FAMILY", default_value = "auto", value_parser = dns_family, value_name = "FAMILY")]
+    dns_family: DnsFamily,
     /// Read the configuration, say what is wrong with it, and end
     #[arg(long, env = "SALLYPORT_CHECK", value_parser = BoolishValueParser::new())]
     check: bool,
@@ -213,6 +222,10 @@ pub(crate) struct Options {
     pub(crate) credentials: Option<PathBuf>,
     /// Where the last good configuration is kept.
     pub(crate) state_dir: Option<PathBuf>,
+    /// Name servers; none for the system's.
+    pub(crate) dns: Vec<SocketAddr>,
+    /// Which addresses are asked for.
+    pub(crate) dns_family: DnsFamily,
     /// Only validate.
     pub(crate) check: bool,
     /// Least level that is logged.
@@ -313,6 +326,8 @@ impl Options {
             port_map,
             credentials: flags.credentials,
             state_dir: flags.state_dir,
+            dns: flags.dns,
+            dns_family: flags.dns_family,
             check: flags.check,
             log_level: flags.log_level,
             log_format: flags.log_format,
@@ -340,6 +355,22 @@ fn workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=WORKERS_MAX) => Ok(n),
         _ => Err(format!("expected 1..={WORKERS_MAX}")),
+    }
+}
+
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse().ok();
+    let address = with_port.or_else(|| Some((text.parse::<IpAddr>().ok()?, DNS_PORT).into()));
+    address.ok_or_else(|| "expected IP, IP:PORT or [IP]:PORT".to_owned())
+}
+
+fn dns_family(text: &str) -> Result<DnsFamily, String> {
+    match text {
+        "auto" => Ok(DnsFamily::Auto),
+        "v4" => Ok(DnsFamily::V4),
+        "v6" => Ok(DnsFamily::V6),
+        "all" => Ok(DnsFamily::All),
+        _ => Err("expected auto, v4, v6 or all".to_owned()),
     }
 }
 
@@ -405,6 +436,8 @@ mod tests {
             ("--config a --port-map 80=1,80=2", "names port 80 twice"),
             ("--config a --labels istio", "expected KEY=VALUE"),
             ("--config a --log-level loud", "debug"),
+            ("--config a --dns localhost", "expected IP"),
+            ("--config a --dns-family v5", "auto, v4, v6 or all"),
             ("--control http://c:15010", "not served by this release"),
             ("--config a --sulphur", "--sulphur"),
         ] {

@@ -3,12 +3,15 @@
 //!
 //! A worker swaps its generation between two requests. A request keeps the one that it began with;
 //! sockets and connections belong to none.
+//!
+//! What is learned while a configuration is served (addresses of names) makes a generation of the
+//! same number that shares everything else with the one before.
 
 mod serving;
 
 use std::sync::Arc;
 
-use sallyport_config::ir::Snapshot;
+use sallyport_config::ir::{Cluster, ClusterId, Snapshot};
 use sallyport_core::tables::Tables;
 
 use crate::tls::{TlsConfigs, TlsProblem};
@@ -27,8 +30,13 @@ pub(crate) struct Generation {
     /// Handshake configurations of its filter chains.
     pub(crate) tls: Arc<TlsConfigs>,
     /// Its settings, as the parsers and the header rules take them.
-    pub(crate) serving: Serving,
+    pub(crate) serving: Arc<Serving>,
+    found: Found,
 }
+
+/// Clusters by id whose endpoints are not all in the snapshot, with all their endpoints; empty when
+/// there are none.
+pub(crate) type Found = Arc<[Option<Arc<Cluster>>]>;
 
 impl Generation {
     /// Arranges a snapshot for serving. Reads certificate files and computes indexes, so it
@@ -40,9 +48,53 @@ impl Generation {
             id,
             tables: Arc::new(Tables::build(Arc::clone(&snapshot))),
             tls: Arc::new(tls),
-            serving: Serving::new(&snapshot.settings),
+            serving: Arc::new(Serving::new(&snapshot.settings)),
             snapshot,
+            found: Found::default(),
         };
         (generation, problems)
+    }
+
+    /// The same with other endpoints.
+    pub(crate) fn with_found(&self, found: Found) -> Self {
+        Self {
+            id: self.id,
+            snapshot: Arc::clone(&self.snapshot),
+            tables: Arc::clone(&self.tables),
+            tls: Arc::clone(&self.tls),
+            serving: Arc::clone(&self.serving),
+            found,
+        }
+    }
+
+    /// The endpoints that were found.
+    pub(crate) fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// A cluster with all its endpoints.
+    pub(crate) fn cluster(&self, id: ClusterId) -> Option<&Cluster> {
+        let found = usize::try_from(id.0).ok();
+        let found = found.and_then(|index| self.found.get(index)?.as_deref());
+        found.or_else(|| self.tables.cluster(id))
+    }
+
+    /// All clusters with all their endpoints.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &Cluster> {
+        let clusters = self.snapshot.clusters.iter().enumerate();
+        clusters.map(|(index, cluster)| {
+            let found = self.found.get(index).and_then(Option::as_deref);
+            found.unwrap_or(cluster)
+        })
+    }
+
+    /// Whether a cluster is the very same in a generation that followed this one without another
+    /// configuration in between.
+    pub(crate) fn shares(&self, other: &Self, index: usize) -> bool {
+        let found = |generation: &Self| {
+            let found = generation.found.get(index).and_then(Option::as_ref);
+            found.map(Arc::as_ptr)
+        };
+        Arc::ptr_eq(&self.tables, &other.tables) && found(self) == found(other)
     }
 }

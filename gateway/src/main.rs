@@ -5,6 +5,7 @@ mod args;
 mod buffer;
 mod certificate;
 mod conn;
+mod dns;
 mod generation;
 mod io;
 mod listen;

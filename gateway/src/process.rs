@@ -163,6 +163,10 @@ impl Process {
                 Some(wish) = self.wishes.recv() => wish,
                 () = self.watch.changed() => Wish::Reload,
                 () = retry => Wish::Bind,
+                () = self.gateway.names.changed() => {
+                    self.gateway.refresh().await;
+                    continue;
+                }
             };
             match wish {
                 Wish::Stop => return self.stop().await,
@@ -263,7 +267,7 @@ fn start_gateway(options: Options, driver: Driver) -> Result<Gateway, StartError
 }
 
 /// Numbers that nobody can foresee, from the standard library's only source of them.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0)
 }

@@ -196,7 +196,8 @@ impl Worker {
     }
 
     fn activate(&self, generation: Arc<Generation>) {
-        *self.active.borrow_mut() = Rc::new(Active::new(generation));
+        let active = self.active().after(generation);
+        *self.active.borrow_mut() = Rc::new(active);
         self.point_log();
     }
 

@@ -13,6 +13,10 @@ mod admin;
 mod child;
 #[path = "gateway/golden.rs"]
 mod golden;
+#[path = "gateway/names.rs"]
+mod names;
+#[path = "gateway/nameserver.rs"]
+mod nameserver;
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "gateway/reload.rs"]

@@ -49,7 +49,7 @@ message! {
         root_namespace: String => Honoured,
         locality_lb_setting: Option<LocalityLoadBalancerSetting> => Later("locality load balancing"),
         zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting> => NoEffect("of sidecars only"),
-        dns_refresh_rate: Option<Duration> => Later("DNS"),
+        dns_refresh_rate: Option<Duration>,
         h2_upgrade_policy: H2UpgradePolicy => Later("HTTP/2 upstream"),
         inbound_cluster_stat_name: String => NoEffect("of sidecars only"),
         outbound_cluster_stat_name: String => NoEffect("cluster names are not configurable"),

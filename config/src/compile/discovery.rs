@@ -83,19 +83,11 @@ pub(super) fn report(draft: &mut Draft<'_>, service: &Service, discovery: &Disco
             "spec.resolution",
             "resolution DYNAMIC_DNS is not served yet, so it has no endpoints",
         ),
-        (Discovery::StrictDns(_) | Discovery::LogicalDns(_), Some(_)) => (
-            "spec.resolution",
-            "names are not looked up yet, so those endpoints are missing",
-        ),
-        (Discovery::StrictDns(_) | Discovery::LogicalDns(_), None) => (
-            "spec.externalName",
-            "names are not looked up yet, so it has no endpoints",
-        ),
         (Discovery::Static, Some(Declared::None)) => (
             "spec.resolution",
             "resolution NONE has no endpoints on a gateway, which captures no connections",
         ),
-        (Discovery::Static, _) => return,
+        _ => return,
     };
     let message = format!("{}: {why}", service.host);
     let info = finding(codes::SP0401, &service.resource, path, message);

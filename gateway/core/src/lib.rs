@@ -12,6 +12,7 @@ pub mod balance;
 pub mod call;
 pub mod cors;
 pub mod decide;
+pub mod discovery;
 pub mod exchange;
 pub mod explain;
 pub mod failure;

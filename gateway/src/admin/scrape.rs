@@ -36,9 +36,18 @@ pub(super) async fn scrape(gateway: &Gateway) -> (Report, Facts) {
         silent,
         uptime: gateway.started.elapsed().as_secs(),
         draining: gateway.draining.get(),
+        lookups: gateway.names.counts(),
+        names: gateway.names.status().len(),
+        names_failing: failing(gateway),
         log_failed: gateway.log_writer.failed_lines(),
     };
     (report, facts)
+}
+
+/// Names whose last question gave no address.
+fn failing(gateway: &Gateway) -> usize {
+    let names = gateway.names.status();
+    names.iter().filter(|name| name.failures > 0).count()
 }
 
 /// Seconds since 1970.

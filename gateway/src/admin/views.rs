@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::http::Answer;
 use super::scrape::now;
 use crate::certificate;
+use crate::dns::NameStatus;
+use crate::generation::Generation;
 use crate::listen::BoundAddress;
 use crate::log::Stamp;
 use crate::process::{Addresses, Gateway, Status};
@@ -54,13 +56,13 @@ fn socket_json(address: SocketAddr) -> Value {
 }
 
 /// `/clusters`: upstreams, their endpoints, their counters.
-pub(super) fn clusters(snapshot: &Snapshot, report: &Report, as_json: bool) -> Answer {
+pub(super) fn clusters(generation: &Generation, report: &Report, as_json: bool) -> Answer {
     if as_json {
-        let statuses = snapshot.clusters.iter().map(cluster_json);
+        let statuses = generation.clusters().map(cluster_json);
         return Answer::json(&json!({ "cluster_statuses": statuses.collect::<Vec<_>>() }));
     }
     let mut out = String::new();
-    for cluster in &snapshot.clusters {
+    for cluster in generation.clusters() {
         cluster_text(&mut out, cluster, report);
     }
     Answer::text(200, out)
@@ -184,6 +186,21 @@ pub(super) fn generation(status: &Status) -> Answer {
         "rejected": status.rejected,
         "last_error": error,
     }))
+}
+
+/// `/dns`
+pub(super) fn names(names: &[NameStatus]) -> Answer {
+    let names = names.iter().map(|name| {
+        json!({
+            "name": &*name.name,
+            "addresses": name.addresses,
+            "answered_seconds_ago": name.seconds.map(|(ago, _)| ago),
+            "asked_again_in_seconds": name.seconds.map(|(_, next)| next),
+            "failures_in_a_row": name.failures,
+            "error": name.error,
+        })
+    });
+    Answer::json(&json!({ "names": names.collect::<Vec<_>>() }))
 }
 
 /// `/diagnostics`

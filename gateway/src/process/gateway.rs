@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +14,9 @@ use sallyport_config::ir::{Listener, Snapshot};
 use tokio::sync::oneshot;
 use tokio::time::{timeout, timeout_at};
 
+use super::seed;
 use crate::args::Options;
+use crate::dns::{Names, Resolver};
 use crate::generation::Generation;
 use crate::listen::{self, BindOptions, Bound, BoundAddress};
 use crate::log::{self, LogWriter};
@@ -49,6 +52,8 @@ pub(crate) struct Gateway {
     pub(crate) draining: Cell<bool>,
     /// An operator wants health checks to fail.
     pub(crate) health_failed: Cell<bool>,
+    /// Names of endpoints.
+    pub(crate) names: Rc<Names>,
     workers: RefCell<Vec<WorkerHandle>>,
     current: RefCell<Current>,
 }
@@ -97,7 +102,9 @@ impl Gateway {
         workers: Vec<WorkerHandle>,
         generation: Arc<Generation>,
     ) -> Self {
+        let resolver = Resolver::new(&options.dns, options.dns_family);
         Self {
+            names: Names::new(Rc::new(resolver), seed()),
             options,
             driver,
             log_writer,
@@ -140,12 +147,15 @@ impl Gateway {
         }
         let (bound, unbound) = self.bind_missing(&snapshot);
         let id = served.id + 1;
+        self.names.want(&snapshot);
         let building = tokio::task::spawn_blocking(move || Generation::build(id, snapshot));
         let Ok((generation, problems)) = building.await else {
             self.refuse("building the generation failed: this is a defect of the gateway");
             return;
         };
-        let generation = Arc::new(generation);
+        self.names.warm().await;
+        let found = self.names.fill(&generation.snapshot, served.found());
+        let generation = Arc::new(generation.with_found(found));
         self.activate(&generation).await;
         self.record(Arc::clone(&generation), problems, unbound);
         self.listen(bound);
@@ -158,6 +168,20 @@ impl Gateway {
         ];
         let message = format_args!("generation {id} is active");
         log::write(log::Level::Info, "config", message, values);
+    }
+
+    /// Tells the workers which endpoints names stand for by now. Tables, handshake configurations
+    /// and the balancers of other clusters stay the same objects.
+    pub(crate) async fn refresh(&self) {
+        let served = self.generation();
+        let found = self.names.fill(&served.snapshot, served.found());
+        if found == *served.found() {
+            return;
+        }
+        let generation = Arc::new(served.with_found(found));
+        self.activate(&generation).await;
+        self.current.borrow_mut().generation = generation;
+        log::debug("dns", "the workers know the new endpoints");
     }
 
     /// Tries again to bind what could not be bound; says nothing while that is so.

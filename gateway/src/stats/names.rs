@@ -76,6 +76,9 @@ names! {
     WORKERS = Gauge "sallyport_workers", "Workers that serve.";
     WORKERS_SILENT = Gauge "sallyport_workers_silent", "Workers that did not answer this collection in time.";
     UPTIME = Gauge "sallyport_uptime_seconds", "Seconds since the start of the process.";
+    DNS_LOOKUPS = Counter "sallyport_dns_lookups_total", "Questions to name servers for names of endpoints, by outcome.";
+    DNS_NAMES = Gauge "sallyport_dns_names", "Names of endpoints that are followed.";
+    DNS_NAMES_FAILING = Gauge "sallyport_dns_names_failing", "Names of endpoints whose last question gave no address.";
     DRAINING = Gauge "sallyport_draining", "1 while the process drains.";
 }
 

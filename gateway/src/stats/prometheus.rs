@@ -42,6 +42,12 @@ pub(crate) struct Facts {
     pub(crate) uptime: u64,
     /// Whether the process drains.
     pub(crate) draining: bool,
+    /// Questions to name servers as (outcome, count).
+    pub(crate) lookups: [(&'static str, u64); 3],
+    /// Names that are followed.
+    pub(crate) names: usize,
+    /// Names whose last question gave no address.
+    pub(crate) names_failing: usize,
     /// Access-log lines that could not be written.
     pub(crate) log_failed: u64,
 }
@@ -257,6 +263,12 @@ fn process(page: &mut Page, report: &Report, facts: &Facts) {
     page.one(names::WORKERS_SILENT, facts.silent);
     page.one(names::UPTIME, facts.uptime);
     page.one(names::DRAINING, u8::from(facts.draining));
+    page.head(names::DNS_LOOKUPS);
+    for (outcome, count) in &facts.lookups {
+        page.sample(names::DNS_LOOKUPS, "", &[("outcome", *outcome)], count);
+    }
+    page.one(names::DNS_NAMES, facts.names);
+    page.one(names::DNS_NAMES_FAILING, facts.names_failing);
 }
 
 /// A label's value.

@@ -20,6 +20,26 @@ pub(crate) struct Active {
 }
 
 impl Active {
+    /// As [`Self::new`]; clusters that are the same as before keep their balancers.
+    pub(super) fn after(&self, generation: Arc<Generation>) -> Self {
+        let upstreams = self.upstreams.iter().enumerate();
+        let upstreams = upstreams.map(|(index, cell)| {
+            if self.generation.shares(&generation, index) {
+                cell.clone()
+            } else {
+                OnceCell::new()
+            }
+        });
+        if Arc::ptr_eq(&self.generation.tables, &generation.tables) {
+            let upstreams = upstreams.collect();
+            return Self {
+                generation,
+                upstreams,
+            };
+        }
+        Self::new(generation)
+    }
+
     pub(super) fn new(generation: Arc<Generation>) -> Self {
         let count = generation.snapshot.clusters.len();
         Self {
@@ -34,7 +54,7 @@ impl Active {
         worker: &Worker,
         id: ClusterId,
     ) -> Option<(&Cluster, &Rc<Upstream>)> {
-        let cluster = self.generation.tables.cluster(id)?;
+        let cluster = self.generation.cluster(id)?;
         let cell = self.upstreams.get(usize::try_from(id.0).ok()?)?;
         let upstream = cell.get_or_init(|| {
             let mut rng = worker.rng.borrow_mut();

@@ -1,0 +1,206 @@
+//! Endpoints with names, with a name server that changes its mind, lies, or says nothing.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::child::{Client, Gateway, Origin, Scratch, config, eventually};
+use crate::nameserver::{NameServer, Says};
+
+const NAME: &str = "api.internal";
+
+/// A gateway that asks `server` for the addresses of its only upstream.
+struct House {
+    gateway: Gateway,
+    server: NameServer,
+    door: SocketAddr,
+    one: Origin,
+    _scratch: Scratch,
+}
+
+impl House {
+    fn open(name: &str, driver: &str, resolution: &str, says: Says) -> Self {
+        let scratch = Scratch::new(&format!("{name}-{driver}"));
+        let (one, server) = (Origin::start("one"), NameServer::start());
+        server.say(NAME, says);
+        let port = one.address.port();
+        let text = config(one.address).replace("STATIC", resolution).replace(
+            "protocol: HTTP}]",
+            &format!("protocol: HTTP, targetPort: {port}}}]"),
+        );
+        let text: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.contains("endpoints:"))
+            .collect();
+        scratch.write("a.yaml", &text.join("\n"));
+        let dns = server.address.to_string();
+        let arguments = ["--port-map", "80=0", "--driver", driver, "--dns", &dns];
+        let gateway = Gateway::start(
+            &scratch.0,
+            &[&arguments[..], &["--dns-family", "v4"]].concat(),
+        );
+        Self {
+            door: gateway.listener(80),
+            gateway,
+            server,
+            one,
+            _scratch: scratch,
+        }
+    }
+
+    /// An origin at another address, with the same port.
+    fn second(&self, ip: &str) -> Origin {
+        Origin::start_at(
+            "two",
+            (ip.parse::<IpAddr>().unwrap(), self.one.address.port()).into(),
+        )
+    }
+
+    fn get(&self) -> (u16, String) {
+        Client::connect(self.door).get("api.example.com", "/")
+    }
+
+    fn until(&self, what: &str, wanted: (u16, &str)) {
+        eventually(what, || {
+            let (status, body) = self.get();
+            (status == wanted.0 && body.contains(wanted.1)).then_some(())
+        });
+    }
+
+    fn counted(&self, outcome: &str) -> f64 {
+        let parts = ["sallyport_dns_lookups_total{", &format!("\"{outcome}\"")];
+        self.gateway.sample(&parts).unwrap()
+    }
+}
+
+fn one() -> Says {
+    Says::Addresses(vec!["127.0.0.1".parse().unwrap()], 1)
+}
+
+macro_rules! on_each_driver {
+    ($($test:ident)*) => {$(
+        mod $test {
+            #[test]
+            fn on_io_uring() {
+                super::cases::$test("io_uring");
+            }
+            #[test]
+            fn on_epoll() {
+                super::cases::$test("epoll");
+            }
+        }
+    )*};
+}
+
+on_each_driver! {
+    requests_follow_a_name_without_a_failure
+    what_fails_keeps_what_worked
+    long_answers_and_forged_ones
+    one_address_at_a_time
+    a_server_that_says_nothing
+}
+
+mod cases {
+    use super::*;
+
+    pub(super) fn requests_follow_a_name_without_a_failure(driver: &str) {
+        let house = House::open("follow", driver, "DNS", one());
+        let _two = house.second("127.0.0.2");
+        let mut client = Client::connect(house.door);
+        let mut get = || {
+            let (status, body) = client.get("api.example.com", "/");
+            assert_eq!(status, 200);
+            body
+        };
+        assert_eq!(get(), "one", "the first request finds an endpoint");
+        house
+            .server
+            .say_addresses(NAME, &["127.0.0.1", "127.0.0.2"]);
+        eventually("both", || (get() == "two").then_some(()));
+        eventually("both", || (get() == "one").then_some(()));
+        house.server.say_addresses(NAME, &["127.0.0.2"]);
+        let clusters = || house.gateway.admin("/clusters");
+        eventually("the first is gone", || {
+            (get() == "two" && !clusters().contains("::127.0.0.1:")).then_some(())
+        });
+        assert_eq!(get(), "two");
+        assert_eq!(house.gateway.generation_id(), 1, "no new configuration");
+        assert!(house.counted("answered") >= 3.0);
+        let asked = house.server.asked();
+        assert!(asked.iter().all(|name| name == NAME), "{asked:?}");
+    }
+
+    pub(super) fn what_fails_keeps_what_worked(driver: &str) {
+        let house = House::open("fails", driver, "DNS", one());
+        assert_eq!(house.get(), (200, "one".to_owned()));
+        house.server.say(NAME, Says::Failed);
+        eventually("two failures", || {
+            (house.counted("failed") >= 2.0).then_some(())
+        });
+        assert_eq!(house.get(), (200, "one".to_owned()));
+        assert_eq!(
+            house.gateway.sample(&["sallyport_dns_names_failing"]),
+            Some(1.0)
+        );
+        assert!(
+            house
+                .gateway
+                .admin("/dns")
+                .contains("\"failures_in_a_row\": ")
+        );
+        house.server.say(NAME, Says::Denied);
+        house.until("denied for good", (503, "no healthy upstream"));
+        assert!(house.counted("denied") >= 3.0);
+        house.server.say(NAME, one());
+        house.until("it is back", (200, "one"));
+    }
+
+    pub(super) fn long_answers_and_forged_ones(driver: &str) {
+        let house = House::open("long", driver, "DNS", one());
+        let two = house.second("127.0.0.2");
+        let address = |ip: &str| ip.parse().unwrap();
+        house
+            .server
+            .say(NAME, Says::ByTcp(vec![address("127.0.0.2")], 1));
+        house.until("asked by TCP", (200, "two"));
+        let lies = Says::AfterForgeries(address("127.0.0.3"), address("127.0.0.1"));
+        house.server.say(NAME, lies);
+        house.until("the true answer", (200, "one"));
+        assert!(!house.gateway.admin("/clusters").contains("127.0.0.3"));
+        let many = (0..2_000_u16).map(|n| {
+            let [a, b] = n.to_be_bytes();
+            IpAddr::from([127, 1, a, b])
+        });
+        house.server.say(NAME, Says::ByTcp(many.collect(), 1));
+        let admin = house.gateway.address("admin");
+        eventually("a bounded number of endpoints", || {
+            let (_, text) = Client::connect(admin).get("a", "/clusters");
+            (text.matches("::weight::").count() == 1_024).then_some(())
+        });
+        drop(two);
+    }
+
+    pub(super) fn one_address_at_a_time(driver: &str) {
+        let house = House::open("round-robin", driver, "DNS_ROUND_ROBIN", one());
+        let _two = house.second("127.0.0.2");
+        assert_eq!(house.get(), (200, "one".to_owned()));
+        house
+            .server
+            .say_addresses(NAME, &["127.0.0.2", "127.0.0.1"]);
+        house.until("the first address of the newest answer", (200, "two"));
+        let text = house.gateway.admin("/clusters");
+        assert_eq!(text.matches("::weight::").count(), 1, "{text}");
+    }
+
+    pub(super) fn a_server_that_says_nothing(driver: &str) {
+        let house = House::open("silent", driver, "DNS", Says::Silence);
+        let (status, body) = house.get();
+        assert_eq!((status, body.as_str()), (503, "no healthy upstream"));
+        let flagged = ["istio_requests_total{", "response_flags=\"UH\""];
+        assert_eq!(house.gateway.sample(&flagged), Some(1.0));
+        house.server.say(NAME, Says::Nonsense);
+        eventually("nonsense is a failure", || {
+            (house.counted("failed") >= 1.0).then_some(())
+        });
+        house.server.say(NAME, one());
+        house.until("an answer at last", (200, "one"));
+    }
+}
