@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 CARGO ?= cargo
 
-.PHONY: help quickstart test lint bench fuzz-smoke deny release needs
+.PHONY: help quickstart test lint bench bench-core fuzz-smoke deny release needs
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -30,6 +30,10 @@ deny: ## Licences, advisories and duplicate crates (needs cargo-deny)
 
 bench: ## CPU per request beside Envoy, HAProxy and nginx
 	bench/run.sh $(SET)
+
+bench-core: ## Instructions of the core under callgrind, beside the baseline; UPDATE=1 rewrites it
+	@command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -y -qq valgrind; }
+	python3 bench/core.py
 
 fuzz-smoke: ## Every fuzz target for FUZZ_SECONDS (30) on the nightly toolchain
 	fuzz/smoke.sh $(FUZZ_SECONDS)

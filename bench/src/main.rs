@@ -1,155 +1,30 @@
-//! The two ends of a comparison run.
-//!
-//! `sallyport-bench origin ADDRESS [BODY_BYTES]` answers every HTTP/1.1 request with a fixed body,
-//! as cheaply as one core can, so that the proxy under test is the bottleneck.
-//!
-//! `sallyport-bench relay ADDRESS UPSTREAM` is the floor: it copies bytes between a client and an
-//! upstream connection of its own, on the same runtime as the gateway, and reads none of them. What
-//! it costs, any proxy costs that receives and sends each message once.
-//!
-//! `bench/run.sh` starts them, pins them, and drives the load.
+//! What a comparison needs besides the proxies: both ends of a run, a load generator that keeps to
+//! its schedule, and the pure core by itself. `bench/README.md` says how to read the figures.
 
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
-use monoio::net::{ListenerOpts, TcpListener, TcpStream};
+mod args;
+mod core;
+mod load;
+mod serve;
+
+use clap::Parser;
 use std::process::ExitCode;
-use std::rc::Rc;
-
-/// Bytes read at once; enough for several pipelined request heads.
-const READ_BYTES: usize = 16 * 1024;
-/// Body sent unless the command line says otherwise.
-const BODY_BYTES_DEFAULT: usize = 1024;
-/// Ring entries.
-const RING_ENTRIES: u32 = 1024;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (address, service) = match args.as_slice() {
-        ["origin", address] => (*address, Service::answer(BODY_BYTES_DEFAULT)),
-        ["origin", address, size] => {
-            let size = size.parse().unwrap_or(BODY_BYTES_DEFAULT);
-            (*address, Service::answer(size))
+    let done = match args::Args::parse().command {
+        args::Command::Origin { address, body } => {
+            serve::run(&address, serve::Service::answer(body)).map_err(Into::into)
         }
-        ["relay", address, upstream] => (*address, Service::Relay((*upstream).into())),
-        _ => {
-            eprintln!(
-                "usage: sallyport-bench origin ADDRESS [BODY_BYTES] | relay ADDRESS UPSTREAM"
-            );
-            return ExitCode::from(2);
+        args::Command::Relay { address, upstream } => {
+            serve::run(&address, serve::Service::Relay(upstream.into())).map_err(Into::into)
         }
+        args::Command::Core { case, iterations } => core::run(case.as_deref(), iterations),
+        args::Command::Load(load) => load::run(&load),
     };
-    let mut ring = io_uring_06::IoUring::builder();
-    ring.setup_single_issuer().setup_defer_taskrun();
-    let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-        .with_entries(RING_ENTRIES)
-        .uring_builder(ring)
-        .build();
-    let mut runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("cannot set up io_uring: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(serve(address, service)) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{address}: {error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// What to do with a connection.
-#[derive(Clone)]
-enum Service {
-    /// Answer each request by these bytes.
-    Answer(Rc<[u8]>),
-    /// Copy everything to this address and back.
-    Relay(Rc<str>),
-}
-
-impl Service {
-    fn answer(size: usize) -> Self {
-        let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n").into_bytes();
-        answer.resize(answer.len() + size, b'x');
-        Self::Answer(answer.into())
-    }
-}
-
-async fn serve(address: &str, service: Service) -> std::io::Result<()> {
-    let listener = TcpListener::bind_with_config(address, &ListenerOpts::new().backlog(4096))?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        match service.clone() {
-            Service::Answer(answer) => monoio::spawn(answer_all(stream, answer)),
-            Service::Relay(upstream) => monoio::spawn(relay(stream, upstream)),
-        };
-    }
-}
-
-/// One message up, one message down, until either side ends.
-async fn relay(mut client: TcpStream, upstream: Rc<str>) {
-    let Ok(mut upstream) = TcpStream::connect(&*upstream).await else {
-        return;
-    };
-    // A socket without the option is slower, not wrong.
-    let _ = upstream.set_nodelay(true);
-    let mut buffer = Vec::with_capacity(READ_BYTES);
-    loop {
-        for up in [true, false] {
-            let (from, to) = match up {
-                true => (&mut client, &mut upstream),
-                false => (&mut upstream, &mut client),
-            };
-            buffer.clear();
-            let (read, filled) = from.read(buffer).await;
-            let Ok(1..) = read else { return };
-            let (written, sent) = to.write_all(filled).await;
-            if written.is_err() {
-                return;
-            }
-            buffer = sent;
-        }
-    }
-}
-
-/// Answers every request of a connection; requests have no bodies.
-async fn answer_all(mut stream: TcpStream, answer: Rc<[u8]>) {
-    let mut buffer = Vec::with_capacity(READ_BYTES);
-    let mut reply = Vec::with_capacity(answer.len());
-    let mut matched = 0;
-    loop {
-        let (read, filled) = stream.read(buffer).await;
-        let Ok(1..) = read else { return };
-        reply.clear();
-        for byte in &filled {
-            matched = end_of_head(matched, *byte);
-            if matched == END_OF_HEAD.len() {
-                matched = 0;
-                reply.extend_from_slice(&answer);
-            }
-        }
-        let (written, sent) = stream.write_all(reply).await;
-        if written.is_err() {
-            return;
-        }
-        buffer = filled;
-        buffer.clear();
-        reply = sent;
-    }
-}
-
-const END_OF_HEAD: &[u8] = b"\r\n\r\n";
-
-/// How many bytes of the end of a head have been seen, after one more byte.
-fn end_of_head(matched: usize, byte: u8) -> usize {
-    match (matched, byte) {
-        (1, b'\n') => 2,
-        (3, b'\n') => 4,
-        (2, b'\r') => 3,
-        (_, b'\r') => 1,
-        _ => 0,
     }
 }

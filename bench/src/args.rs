@@ -1,0 +1,94 @@
+//! What can be asked for.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Ends, load and pieces of a comparison run; `bench/run.sh` starts and pins them.
+#[derive(Debug, Parser)]
+#[command(name = "sallyport-bench", version)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer every HTTP/1.1 request with a fixed body, as cheaply as one core can.
+    Origin {
+        /// Address to listen on.
+        address: String,
+        /// Bytes of each body.
+        #[arg(default_value_t = 1024)]
+        body: usize,
+    },
+    /// Copy bytes and read none of them: what it costs, every proxy costs.
+    Relay {
+        /// Address to listen on.
+        address: String,
+        /// Where the bytes go.
+        upstream: String,
+    },
+    /// Send requests at a constant rate (open loop) or as fast as answers come (closed loop).
+    Load(Load),
+    /// Do one piece of the core's work, for counting instructions; without a case, list them.
+    Core {
+        /// Which.
+        case: Option<String>,
+        /// How often.
+        #[arg(default_value_t = 1_000)]
+        iterations: u32,
+    },
+}
+
+/// Load.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Load {
+    /// `http://127.0.0.1:8080/path` or `https://…`; only addresses of this host.
+    pub(crate) url: String,
+    /// `Host` and server name, if not the URL's.
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// What is spoken.
+    #[arg(long, value_enum, default_value_t = Wire::H1)]
+    pub(crate) wire: Wire,
+    /// Requests per second, kept to whatever the answers do; without it the loop is closed.
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Connections.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Requests at a time on each connection (HTTP/2 and HTTP/3).
+    #[arg(long, default_value_t = 1)]
+    pub(crate) streams: usize,
+    /// Seconds that count.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// Seconds before that which do not count.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) warm_up: f64,
+    /// A new connection for every request: what a handshake costs.
+    #[arg(long, conflicts_with_all = ["streams"])]
+    pub(crate) fresh: bool,
+    /// With `--fresh`: resume TLS sessions.
+    #[arg(long, requires = "fresh")]
+    pub(crate) resume: bool,
+    /// Connections that make one request each first and then stay idle beside the load.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) idle: usize,
+    /// Where to write the result as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// What is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wire {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2.
+    H2,
+    /// HTTP/3.
+    H3,
+}
