@@ -110,6 +110,7 @@ fn host_of(authority: &str) -> String {
 fn serve(snapshot: &Snapshot, call: &Call, service: &Service, tls: bool) -> Verdict {
     match service {
         Service::Close => Verdict::Closed,
+        Service::Tcp(_) if policy::refused(&snapshot.policies, call) => Verdict::Closed,
         Service::Tcp(tcp) => match pick(&tcp.targets, |t| t.1, call.dice.target) {
             Some((TcpTarget::Cluster(id), _)) => {
                 cluster(snapshot, *id).map_or(Verdict::Closed, |c| Verdict::Tcp(c.name.clone()))

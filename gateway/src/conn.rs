@@ -5,6 +5,7 @@ mod exchange;
 mod h1;
 mod link;
 mod secure;
+mod tcp;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -50,7 +51,11 @@ pub(crate) fn welcome(
             rt::spawn(h1::serve(worker, guest, stream, Rc::new(link), Vec::new()));
         }
         Some(Kind::Tls) => rt::spawn(secure::serve(worker, guest, socket, link)),
-        // The listener is on its way out, or nothing routes there.
+        Some(Kind::Tcp) => {
+            let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
+            rt::spawn(tcp::serve(worker, guest, stream, link, Vec::new()));
+        }
+        // The listener is on its way out.
         None => {}
     }
 }
@@ -62,6 +67,8 @@ enum Kind {
     Http,
     /// TLS first.
     Tls,
+    /// Bytes.
+    Tcp,
 }
 
 /// What is spoken on a connection that has just been accepted.
@@ -72,7 +79,8 @@ fn kind(worker: &Worker, link: &Link) -> Option<Kind> {
     match &listener.kind {
         ListenerKind::Tls(_) => Some(Kind::Tls),
         ListenerKind::Plain(Service::Http(_)) => Some(Kind::Http),
-        ListenerKind::Plain(_) => None,
+        // Without a route there is only something to log.
+        ListenerKind::Plain(Service::Tcp(_) | Service::Close) => Some(Kind::Tcp),
     }
 }
 

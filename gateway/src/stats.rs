@@ -8,6 +8,7 @@ pub(crate) mod counters;
 pub(crate) mod histogram;
 pub(crate) mod names;
 pub(crate) mod prometheus;
+pub(crate) mod tcp;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use sallyport_config::ir;
 use sallyport_core::flags::Flags;
 
 use counters::{Labels, Listener, Mixer, Series, SeriesTable, UPSTREAMS_MAX, Upstream};
+use tcp::{Tcp, TcpTable};
 
 /// Longest duration that the quantiles tell apart: one hour, in microseconds.
 const LATENCY_MAX_US: u64 = 3_600_000_000;
@@ -31,6 +33,8 @@ pub(crate) enum Protocol {
     Http,
     /// gRPC: `content-type: application/grpc…`.
     Grpc,
+    /// Bytes.
+    Tcp,
 }
 
 impl Protocol {
@@ -39,6 +43,7 @@ impl Protocol {
         match self {
             Self::Http => "http",
             Self::Grpc => "grpc",
+            Self::Tcp => "tcp",
         }
     }
 }
@@ -86,6 +91,8 @@ pub(crate) struct ListenerSlot(usize);
 #[derive(Debug)]
 pub(crate) struct WorkerStats {
     series: SeriesTable,
+    /// Connections that carry bytes.
+    pub(crate) tcp: TcpTable,
     upstreams: HashMap<Arc<str>, Upstream>,
     listeners: Vec<(Arc<str>, Listener)>,
     latency: Option<hdrhistogram::Histogram<u64>>,
@@ -99,6 +106,7 @@ impl Default for WorkerStats {
     fn default() -> Self {
         Self {
             series: SeriesTable::default(),
+            tcp: TcpTable::default(),
             upstreams: HashMap::new(),
             listeners: Vec::new(),
             latency: new_latency(),
@@ -213,6 +221,7 @@ impl WorkerStats {
     pub(crate) fn report(&self) -> Report {
         Report {
             series: self.series.rows().iter().cloned().collect(),
+            tcp: self.tcp.rows().iter().cloned().collect(),
             upstreams: self
                 .upstreams
                 .iter()
@@ -224,7 +233,7 @@ impl WorkerStats {
             handshakes_ok: self.handshakes_ok,
             handshakes_failed: self.handshakes_failed,
             log_dropped: self.log_dropped,
-            series_overflow: self.series.overflow(),
+            series_overflow: self.series.overflow() + self.tcp.overflow(),
         }
     }
 }
@@ -234,6 +243,8 @@ impl WorkerStats {
 pub(crate) struct Report {
     /// Requests by label set.
     pub(crate) series: BTreeMap<Labels, Series>,
+    /// Connections that carry bytes by label set.
+    pub(crate) tcp: BTreeMap<Labels, Tcp>,
     /// Upstream connections by cluster name.
     pub(crate) upstreams: BTreeMap<Arc<str>, Upstream>,
     /// Client connections by listener name.
@@ -248,7 +259,7 @@ pub(crate) struct Report {
     pub(crate) handshakes_failed: u64,
     /// Access-log lines dropped because a worker's buffer was full.
     pub(crate) log_dropped: u64,
-    /// Requests without a label set of their own.
+    /// Requests, and connections that carry bytes, without a label set of their own.
     pub(crate) series_overflow: u64,
 }
 
@@ -257,6 +268,9 @@ impl Report {
     pub(crate) fn merge(&mut self, other: Self) {
         for (labels, series) in other.series {
             self.series.entry(labels).or_default().merge(&series);
+        }
+        for (labels, tcp) in other.tcp {
+            self.tcp.entry(labels).or_default().merge(&tcp);
         }
         for (name, upstream) in other.upstreams {
             self.upstreams.entry(name).or_default().merge(&upstream);

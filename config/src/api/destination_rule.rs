@@ -29,7 +29,7 @@ message! {
         outlier_detection: Option<OutlierDetection> => Later("outlier detection"),
         tls: Option<ClientTlsSettings> => Later("upstream TLS"),
         port_level_settings: Vec<PortTrafficPolicy>,
-        tunnel: Option<TunnelSettings> => Later("TCP proxying"),
+        tunnel: Option<TunnelSettings> => Later("CONNECT through a proxy"),
         proxy_protocol: Option<ProxyProtocol> => Later("upstream PROXY protocol"),
         retry_budget: Option<RetryBudget> => Later("circuit breakers"),
     }
@@ -205,7 +205,7 @@ message! {
     }
 
     /// CONNECT through a proxy.
-    pub struct TunnelSettings [Later("TCP proxying")] {
+    pub struct TunnelSettings [Later("CONNECT through a proxy")] {
         protocol: String,
         target_host: String,
         target_port: u32,

@@ -11,8 +11,8 @@ message! {
         hosts: Vec<String>,
         gateways: Vec<String>,
         http: Vec<HttpRoute>,
-        tls: Vec<TlsRoute> => Later("TLS passthrough"),
-        tcp: Vec<TcpRoute> => Later("TCP proxying"),
+        tls: Vec<TlsRoute>,
+        tcp: Vec<TcpRoute>,
         export_to: Vec<String>,
     }
 
@@ -178,15 +178,15 @@ message! {
     }
 
     /// One rule for TLS passed through.
-    pub struct TlsRoute [Later("TLS passthrough")] {
+    pub struct TlsRoute [Honoured] {
         match_: Vec<TlsMatchAttributes>,
         route: Vec<RouteDestination>,
     }
 
     /// Conditions on a TLS connection.
-    pub struct TlsMatchAttributes [Later("TLS passthrough")] {
+    pub struct TlsMatchAttributes [Honoured] {
         sni_hosts: Vec<String>,
-        destination_subnets: Vec<String>,
+        destination_subnets: Vec<String> => NoEffect("a gateway looks at no destination address"),
         port: u32,
         source_labels: Map<String>,
         gateways: Vec<String>,
@@ -194,14 +194,14 @@ message! {
     }
 
     /// One rule for TCP.
-    pub struct TcpRoute [Later("TCP proxying")] {
+    pub struct TcpRoute [Honoured] {
         match_: Vec<L4MatchAttributes>,
         route: Vec<RouteDestination>,
     }
 
     /// Conditions on a TCP connection.
-    pub struct L4MatchAttributes [Later("TCP proxying")] {
-        destination_subnets: Vec<String>,
+    pub struct L4MatchAttributes [Honoured] {
+        destination_subnets: Vec<String> => NoEffect("a gateway looks at no destination address"),
         port: u32,
         source_subnet: String => NoEffect("Istio ignores it"),
         source_labels: Map<String>,
@@ -210,7 +210,7 @@ message! {
     }
 
     /// A weighted destination of TLS and TCP rules.
-    pub struct RouteDestination [Later("TCP proxying")] {
+    pub struct RouteDestination [Honoured] {
         destination: Option<Destination>,
         weight: i32,
     }

@@ -68,6 +68,26 @@ pub struct PolicyRule {
     pub when: Conditions,
 }
 
+impl PolicyRule {
+    /// The rule for a connection that carries bytes, where nothing is known that HTTP tells
+    /// (Istio `pilot/pkg/security/authz/model/model.go`). A rule that lets pass and asks for such a
+    /// thing lets nothing pass: `None`. One that refuses applies without it, so it refuses more.
+    #[must_use]
+    pub fn on_connection(&self, action: PolicyAction) -> Option<Self> {
+        let all = self.from.iter().chain(&self.to).chain([&self.when]);
+        let known = |condition: &PolicyCondition| !condition.test.is_http();
+        if action == PolicyAction::Allow && !all.flatten().all(known) {
+            return None;
+        }
+        let kept = |all: &Conditions| all.iter().filter(|c| known(c)).cloned().collect();
+        Some(Self {
+            from: self.from.iter().map(kept).collect(),
+            to: self.to.iter().map(kept).collect(),
+            when: kept(&self.when),
+        })
+    }
+}
+
 /// Conditions that must all hold.
 pub type Conditions = Vec<PolicyCondition>;
 
@@ -93,6 +113,21 @@ pub enum PolicyTest {
     Address(AddressOf, Vec<IpBlock>),
     /// On the port that the connection came in by.
     Port(Vec<u16>),
+}
+
+impl PolicyTest {
+    /// Whether it is about something that only HTTP tells.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        match self {
+            Self::Path(_) | Self::RequestPrincipal(_) => true,
+            Self::Text(of, _) => matches!(
+                of,
+                TextOf::Host | TextOf::Method | TextOf::Header(_) | TextOf::Claim(_)
+            ),
+            Self::Address(..) | Self::Port(_) => false,
+        }
+    }
 }
 
 /// A text that a request has none, one or several of: a test holds when it holds for any of them.

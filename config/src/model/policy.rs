@@ -41,6 +41,23 @@ pub(super) fn denied(policies: &Policies, call: &Call) -> Option<Verdict> {
     })
 }
 
+/// Whether a connection that carries bytes is refused: only what is known of it is asked.
+pub(super) fn refused(policies: &Policies, call: &Call) -> bool {
+    let about = |policy: &AuthorizationPolicy| AuthorizationPolicy {
+        rules: policy
+            .rules
+            .iter()
+            .filter_map(|rule| rule.on_connection(policy.action))
+            .collect(),
+        ..policy.clone()
+    };
+    let policies = Policies {
+        jwt: Vec::new(),
+        authorization: policies.authorization.iter().map(about).collect(),
+    };
+    denied(&policies, call).is_some()
+}
+
 fn holds(rule: &PolicyRule, call: &Call) -> bool {
     let all = |conditions: &Conditions| conditions.iter().all(|c| test(&c.test, call) != c.negated);
     (rule.from.is_empty() || rule.from.iter().any(all))

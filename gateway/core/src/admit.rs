@@ -1,6 +1,7 @@
 //! Who may pass: the policies that stand before every route, in Istio's order.
 //!
-//! Nothing reaches an upstream without an [`Admitted`]; only [`admit`] makes one.
+//! Nothing reaches an upstream without an [`Admitted`]; only [`admit`] and
+//! [`admit_connection`] make one.
 
 mod authz;
 mod base64url;
@@ -76,6 +77,15 @@ pub fn admit<'t>(
         policy(tables, call, context, &mut admitted)?;
     }
     Ok(admitted)
+}
+
+/// Asks every policy about a connection that carries bytes. What HTTP tells is not known of it: see
+/// [`sallyport_config::ir::PolicyRule::on_connection`].
+///
+/// # Errors
+/// Which policy refused it, as `%CONNECTION_TERMINATION_DETAILS%` says it.
+pub fn admit_connection(tables: &Tables, call: &Call<'_>) -> Result<Admitted, String> {
+    authz::connection(tables, call).map(|()| Admitted::default())
 }
 
 /// A query without the parameters in which tokens are looked for: a token is not for logs. `None`

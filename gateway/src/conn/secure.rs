@@ -7,7 +7,7 @@ use sallyport_config::ir::{Millis, Service};
 use sallyport_core::flags::Flags;
 
 use super::link::TlsFacts;
-use super::{Link, exchange, h1};
+use super::{Link, exchange, h1, tcp};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::tls::handshake::{self, Refused};
@@ -17,15 +17,21 @@ use crate::worker::{Guest, Worker};
 /// A handshake must be complete within this.
 const HANDSHAKE_TIME: Millis = Millis(10_000);
 
-/// Shakes hands, then speaks what the chain says.
+/// Shakes hands, then speaks what the chain says; or passes all on unread.
 pub(super) async fn serve(worker: Rc<Worker>, guest: Guest, mut socket: Socket, mut link: Link) {
     let begun = worker.timers.now();
     let mut early = Vec::new();
     // Boxed, so that what only a handshake needs goes with it.
     let shaken = Box::pin(shake(&worker, &mut socket, &mut link, &mut early)).await;
-    worker.stats.borrow_mut().handshake(shaken.is_ok());
+    if !matches!(shaken, Ok(Shaken::Through(_))) {
+        worker.stats.borrow_mut().handshake(shaken.is_ok());
+    }
     let session = match shaken {
-        Ok(session) => session,
+        Ok(Shaken::Hands(session)) => session,
+        Ok(Shaken::Through(received)) => {
+            let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
+            return Box::pin(tcp::serve(worker, guest, stream, link, received)).await;
+        }
         Err(Refused::NoChain) => {
             let details = "filter_chain_not_found";
             return exchange::log_closed(&worker, &link, begun, Flags::NR, details);
@@ -36,7 +42,17 @@ pub(super) async fn serve(worker: Rc<Worker>, guest: Guest, mut socket: Socket, 
     if speaks_http(&worker, &link) {
         // Boxed: the room for it is not needed while shaking hands, nor the other way round.
         Box::pin(h1::serve(worker, guest, stream, Rc::new(link), early)).await;
+    } else {
+        Box::pin(tcp::serve(worker, guest, stream, link, early)).await;
     }
+}
+
+/// What became of a first flight.
+enum Shaken {
+    /// The handshake is done.
+    Hands(Box<Session>),
+    /// It is for somebody else, who gets all of it.
+    Through(Vec<u8>),
 }
 
 /// Whether the chain that was chosen speaks HTTP.
@@ -52,10 +68,10 @@ async fn shake(
     socket: &mut Socket,
     link: &mut Link,
     early: &mut Vec<u8>,
-) -> Result<Box<Session>, Refused> {
+) -> Result<Shaken, Refused> {
     let alarm = worker.timers.alarm();
     alarm.set(Some(worker.timers.now() + HANDSHAKE_TIME));
-    let hello = handshake::hello(socket, &alarm).await?;
+    let hello = handshake::hello(socket, &alarm, Vec::new()).await?;
     let active = worker.active();
     let generation = &active.generation;
     let sni = hello.sni.clone();
@@ -68,6 +84,10 @@ async fn shake(
     let listener = listener.ok_or(Refused::NoChain)?;
     let chain = generation.tables.chain(listener, sni.as_deref());
     let chain = chain.ok_or(Refused::NoChain)?;
+    let passes = generation.tables.filter_chain(listener, chain);
+    if passes.is_some_and(|chain| chain.tls.is_none()) {
+        return Ok(Shaken::Through(hello.received));
+    }
     let config = generation.tls.of(listener, chain).ok_or(Refused::NoChain)?;
     let session =
         handshake::complete(socket, &alarm, &worker.buffers, hello, config, early).await?;
@@ -83,7 +103,7 @@ async fn shake(
             .negotiated_cipher_suite()
             .map_or("", |suite| cipher_name(suite.suite())),
     }));
-    Ok(Box::new(session))
+    Ok(Shaken::Hands(Box::new(session)))
 }
 
 /// As OpenSSL, and so Envoy, writes it.

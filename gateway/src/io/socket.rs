@@ -7,11 +7,12 @@
 //! for readiness that needs none.
 
 // JUSTIFICATION: waiting for readiness needs a shared reference to the stream, which the runtime's
-// split halves keep behind a cell.
-#![allow(unsafe_code, reason = "one block, justified above")]
+// split halves keep behind a cell; resetting needs the descriptor, which they do not show.
+#![allow(unsafe_code, reason = "two blocks, justified above")]
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -25,6 +26,8 @@ use monoio::net::TcpStream;
 use super::lane::{Clerk, Lane};
 use crate::buffer::Buffers;
 
+/// Size of the address that means nobody (`AF_UNSPEC`).
+const ADDRESS_BYTES: libc::socklen_t = 16;
 /// `ECANCELED`: what a cancelled read ends with.
 const CANCELLED: i32 = libc::ECANCELED;
 
@@ -70,6 +73,8 @@ pub(crate) struct Socket {
     /// The read under way was started with an empty buffer.
     parkable: bool,
     canceller: Option<Canceller>,
+    /// The lanes own it; it is open as long as they are there.
+    descriptor: RawFd,
     buffers: Rc<Buffers>,
 }
 
@@ -102,8 +107,10 @@ impl Socket {
     }
 
     fn new(stream: TcpStream, buffers: Rc<Buffers>) -> Self {
+        let descriptor = stream.as_raw_fd();
         let (read, write) = stream.into_split();
         Self {
+            descriptor,
             reader: Lane::new(|clerk| read_orders(read, clerk)),
             writer: Lane::new(|clerk| write_orders(write, clerk)),
             reading: Reading::Nothing,
@@ -180,6 +187,19 @@ impl Socket {
     /// Tells the peer that no more will come.
     pub(crate) fn start_finish(&mut self) {
         self.writer.order(WriteOrder::Finish);
+    }
+
+    /// Breaks the connection now, instead of ending it when it is closed: what is unsent is dropped,
+    /// and the peer learns that something went wrong.
+    pub(crate) fn reset(&self) {
+        let nobody = libc::sockaddr {
+            sa_family: 0,
+            sa_data: [0; 14],
+        };
+        // SAFETY: the lanes keep the descriptor open as long as `self`; the address is read only
+        // during the call and as long as it is said to be. Disconnecting a stream resets it. An
+        // option for lingering would not do: the halves send an orderly end before they close.
+        unsafe { libc::connect(self.descriptor, &raw const nobody, ADDRESS_BYTES) };
     }
 
     /// Whether a write has been started and not been reported.

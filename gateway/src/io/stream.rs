@@ -26,6 +26,8 @@ struct Tls {
     reading: bool,
     /// Why nothing can be written any more.
     broken: Option<io::Error>,
+    /// The notice that no more will come is being written; the socket's own end follows.
+    ending: bool,
 }
 
 impl Stream {
@@ -45,6 +47,7 @@ impl Stream {
             plain: None,
             reading: false,
             broken: None,
+            ending: false,
         };
         Self {
             socket,
@@ -123,15 +126,38 @@ impl Stream {
         self.socket.is_writing() || self.tls.as_ref().is_some_and(|tls| tls.broken.is_some())
     }
 
-    /// How the write went.
+    /// How the write, or the end of writing, went.
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(error) = self.tls.as_mut().and_then(|tls| tls.broken.take()) {
             return Poll::Ready(Err(error));
         }
-        self.socket.poll_write(context).map(|(result, buffer)| {
+        loop {
+            let Poll::Ready((result, buffer)) = self.socket.poll_write(context) else {
+                return Poll::Pending;
+            };
             self.buffers.give(buffer);
-            result
-        })
+            let ending = self.tls.as_mut().map(|tls| &mut tls.ending);
+            match (result, ending) {
+                (Ok(()), Some(ending)) if *ending => {
+                    *ending = false;
+                    self.socket.start_finish();
+                }
+                (result, _) => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Starts to tell the peer that no more will come, which counts as a write; reading goes on.
+    pub(crate) fn start_finish(&mut self) {
+        match &mut self.tls {
+            None => self.socket.start_finish(),
+            Some(tls) => {
+                let mut sealed = self.buffers.take();
+                tls.session.seal_end(&mut sealed);
+                tls.ending = true;
+                self.socket.start_write(sealed);
+            }
+        }
     }
 
     /// Tells the peer that no more will come; reading goes on.
@@ -139,14 +165,13 @@ impl Stream {
     /// # Errors
     /// The peer is gone.
     pub(crate) async fn finish(&mut self) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls {
-            let mut sealed = self.buffers.take();
-            tls.session.seal_end(&mut sealed);
-            self.socket.start_write(sealed);
-            poll_fn(|context| self.poll_write(context)).await?;
-        }
-        self.socket.start_finish();
+        self.start_finish();
         poll_fn(|context| self.poll_write(context)).await
+    }
+
+    /// Breaks the connection: the peer learns that it did not end in order.
+    pub(crate) fn reset(&self) {
+        self.socket.reset();
     }
 }
 
@@ -161,6 +186,12 @@ impl Tls {
             return Poll::Pending;
         }
         loop {
+            if self.session.is_finished() {
+                // The notice may have come together with the last payload.
+                self.reading = false;
+                let plain = self.plain.take().unwrap_or_default();
+                return Poll::Ready((Ok(0), plain));
+            }
             // Several records may have come at once: ask the session before the socket.
             if !self.session.is_drained() && !socket.is_reading() {
                 let mut plain = self.plain.take().unwrap_or_else(|| buffers.take());

@@ -53,6 +53,10 @@ names! {
     REQUEST_DURATION = Histogram "istio_request_duration_milliseconds", "Milliseconds from the first byte of a request to the last byte of its answer.";
     REQUEST_BYTES = Histogram "istio_request_bytes", "Bytes of a request.";
     RESPONSE_BYTES = Histogram "istio_response_bytes", "Bytes of a response.";
+    TCP_OPENED = Counter "istio_tcp_connections_opened_total", "TCP connections opened, by source and destination.";
+    TCP_CLOSED = Counter "istio_tcp_connections_closed_total", "TCP connections closed, by source and destination.";
+    TCP_SENT = Counter "istio_tcp_sent_bytes_total", "Bytes sent to clients of TCP connections.";
+    TCP_RECEIVED = Counter "istio_tcp_received_bytes_total", "Bytes received from clients of TCP connections.";
     BUILD = Gauge "istio_build", "Always 1; the labels say which build this is.";
     CONNECTIONS_ACTIVE = Gauge "sallyport_connections_active", "Client connections open, by listener.";
     CONNECTIONS = Counter "sallyport_connections_total", "Client connections accepted, by listener.";

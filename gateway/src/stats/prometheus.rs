@@ -5,6 +5,7 @@ use std::fmt::{Display, Write as _};
 use super::counters::{Labels, Listener, Series, Upstream};
 use super::histogram::Histogram;
 use super::names::{self, Kind, Name};
+use super::tcp::Tcp;
 use super::{Protocol, Report};
 use crate::args::Node;
 
@@ -98,6 +99,7 @@ impl Source {
 pub(crate) fn render(report: &Report, facts: &Facts) -> String {
     let mut page = Page::default();
     requests(&mut page, report, &facts.source);
+    tcp(&mut page, report, &facts.source);
     connections(&mut page, report);
     process(&mut page, report, facts);
     page.out
@@ -147,6 +149,22 @@ fn requests(page: &mut Page, report: &Report, source: &Source) {
         }
         page.sample::<&str>(names::DURATION_QUANTILES, "_count", &[], latency.len());
     }
+}
+
+fn tcp(page: &mut Page, report: &Report, source: &Source) {
+    let mut counters = |name, part: fn(&Tcp) -> u64| {
+        page.head(name);
+        for (labels, tcp) in &report.tcp {
+            // A connection has neither a status nor one of gRPC: Istio leaves the labels out.
+            let mut labels = istio_labels(source, labels);
+            labels.retain(|(label, _)| !matches!(*label, "response_code" | "grpc_response_status"));
+            page.sample(name, "", &labels, part(tcp));
+        }
+    };
+    counters(names::TCP_OPENED, |tcp| tcp.opened);
+    counters(names::TCP_CLOSED, |tcp| tcp.closed);
+    counters(names::TCP_SENT, |tcp| tcp.sent);
+    counters(names::TCP_RECEIVED, |tcp| tcp.received);
 }
 
 fn istio_labels<'a>(source: &'a Source, labels: &'a Labels) -> Vec<(&'static str, LabelText<'a>)> {

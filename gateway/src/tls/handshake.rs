@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use rustls::ServerConfig;
-use rustls::server::{Acceptor, UnbufferedServerConnection};
+use rustls::server::UnbufferedServerConnection;
+use sallyport_core::client_hello::{ClientHello, HELLO_BYTES_MAX, HelloReader};
 
 use super::session::Session;
 use crate::buffer::Buffers;
 use crate::io::socket::{ReadDone, Socket};
 use crate::rt::Alarm;
 
-/// Bytes of a first flight: more is not a ClientHello.
-const HELLO_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a first flight: the largest ClientHello in records that are not absurdly small.
+const RECEIVED_BYTES_MAX: usize = 4 * HELLO_BYTES_MAX;
 
 /// How a handshake ended before its end.
 #[derive(Debug)]
@@ -30,47 +31,34 @@ pub(crate) enum Refused {
 pub(crate) struct Hello {
     /// Server name, in lower case.
     pub(crate) sni: Option<Box<str>>,
-    /// Everything received so far, for the handshake proper.
-    received: Vec<u8>,
+    /// Everything received so far, for whoever speaks TLS with it.
+    pub(crate) received: Vec<u8>,
 }
 
-/// Reads a ClientHello. The alarm bounds the time.
+/// Reads a ClientHello; what came of it before is in `received`. The alarm bounds the time.
 ///
 /// # Errors
 /// It did not come, or is none; an alert has been sent then.
-pub(crate) async fn hello(socket: &mut Socket, alarm: &Alarm) -> Result<Hello, Refused> {
-    let mut acceptor = Acceptor::default();
-    let mut received = Vec::new();
+pub(crate) async fn hello(
+    socket: &mut Socket,
+    alarm: &Alarm,
+    mut received: Vec<u8>,
+) -> Result<Hello, Refused> {
+    let mut reader = HelloReader::default();
     let mut seen = 0;
     loop {
-        received = more(socket, alarm, received).await?;
-        let mut fresh = received.get(seen..).unwrap_or_default();
-        while !fresh.is_empty() {
-            match acceptor.read_tls(&mut fresh) {
-                Ok(count) if count > 0 => {}
-                _ => return Err(Refused::Failed),
-            }
-        }
+        let fresh = received.get(seen..).unwrap_or_default();
         seen = received.len();
-        match acceptor.accept() {
-            Ok(Some(accepted)) => {
-                let name = accepted
-                    .client_hello()
-                    .server_name()
-                    .map(str::to_ascii_lowercase);
-                let sni = name.map(Into::into);
-                return Ok(Hello { sni, received });
-            }
-            Ok(None) if seen < HELLO_BYTES_MAX => {}
+        match reader.feed(fresh) {
+            Ok(Some(ClientHello { sni })) => return Ok(Hello { sni, received }),
+            Ok(None) if seen < RECEIVED_BYTES_MAX => {}
             Ok(None) => return Err(Refused::Failed),
-            Err((_, mut alert)) => {
-                let mut out = Vec::new();
-                if alert.write_all(&mut out).is_ok() {
-                    send(socket, alarm, out).await?;
-                }
+            Err(error) => {
+                send(socket, alarm, error.alert().to_vec()).await?;
                 return Err(Refused::Failed);
             }
         }
+        received = more(socket, alarm, received).await?;
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Guests {
 struct Entry {
     listener: Arc<str>,
     leave: bool,
+    /// Its listener is gone.
+    evicted: bool,
     waker: Option<Waker>,
 }
 
@@ -47,6 +49,7 @@ impl Guest {
         let key = guests.entries.borrow_mut().insert(Entry {
             listener: Arc::clone(listener),
             leave: guests.closing.get(),
+            evicted: false,
             waker: None,
         });
         guests.serial.set(guests.serial.get() + 1);
@@ -66,6 +69,16 @@ impl Guest {
 
     /// Whether it shall leave; wakes the task when that changes.
     pub(crate) fn poll_leave(&self, context: &mut Context<'_>) -> bool {
+        self.poll_entry(context, |entry| entry.leave)
+    }
+
+    /// Whether its listener is gone; wakes the task when that changes. For connections that have no
+    /// better moment to leave than the last.
+    pub(crate) fn poll_evicted(&self, context: &mut Context<'_>) -> bool {
+        self.poll_entry(context, |entry| entry.evicted)
+    }
+
+    fn poll_entry(&self, context: &mut Context<'_>, asked: fn(&Entry) -> bool) -> bool {
         let mut entries = self.worker.guests.entries.borrow_mut();
         let Some(entry) = entries.get_mut(self.key) else {
             return true;
@@ -74,7 +87,7 @@ impl Guest {
             Some(waker) if waker.will_wake(context.waker()) => {}
             _ => entry.waker = Some(context.waker().clone()),
         }
-        entry.leave
+        asked(entry)
     }
 }
 
@@ -111,6 +124,7 @@ impl Guests {
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
             if listener.is_none_or(|name| *entry.listener == *name) {
                 entry.leave = true;
+                entry.evicted |= listener.is_some();
                 wakers.extend(entry.waker.take());
             }
         }

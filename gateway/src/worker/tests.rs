@@ -7,4 +7,5 @@ mod http1;
 mod policies;
 mod smuggling;
 mod support;
+mod tcp;
 mod tls;

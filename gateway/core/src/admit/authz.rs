@@ -14,7 +14,7 @@ use crate::reply::Reply;
 use crate::tables::Tables;
 use check::{Check, Facts};
 use file::File;
-use sallyport_config::ir::{Conditions, Policies, PolicyAction, PolicyRule};
+use sallyport_config::ir::{AuthorizationPolicy, Conditions, Policies, PolicyAction, PolicyRule};
 use std::borrow::Cow;
 
 /// What the client is told; Envoy's words.
@@ -27,6 +27,16 @@ pub(crate) struct Authorization {
     custom: Rules,
     deny: Rules,
     /// `None`: everything may pass that is not denied.
+    allow: Option<Rules>,
+    /// The same for connections that carry bytes.
+    connections: Connections,
+}
+
+/// What is asked of a connection that carries bytes.
+#[derive(Debug)]
+struct Connections {
+    /// CUSTOM first.
+    deny: Rules,
     allow: Option<Rules>,
 }
 
@@ -68,7 +78,27 @@ impl Authorization {
             custom: of(PolicyAction::Custom).unwrap_or_default(),
             deny: of(PolicyAction::Deny).unwrap_or_default(),
             allow: of(PolicyAction::Allow),
+            connections: Connections::new(policies),
         }
+    }
+}
+
+impl Connections {
+    fn new(policies: &Policies) -> Self {
+        let of = |action: PolicyAction| {
+            let all = policies.authorization.iter();
+            all.filter(move |p| p.action == action && !p.dry_run)
+        };
+        let mut deny = Rules::default();
+        for policy in of(PolicyAction::Custom).chain(of(PolicyAction::Deny)) {
+            deny.add_connection_rules(policy);
+        }
+        let mut allow = None;
+        for policy in of(PolicyAction::Allow) {
+            let rules = allow.get_or_insert_with(Rules::default);
+            rules.add_connection_rules(policy);
+        }
+        Self { deny, allow }
     }
 }
 
@@ -82,6 +112,14 @@ impl Rules {
             to: rule.to.iter().map(checks).collect(),
             when: checks(&rule.when),
         });
+    }
+
+    fn add_connection_rules(&mut self, policy: &AuthorizationPolicy) {
+        for (index, rule) in policy.rules.iter().enumerate() {
+            if let Some(rule) = rule.on_connection(policy.action) {
+                self.add(&policy.id(index), &rule);
+            }
+        }
     }
 
     /// The first rule that matches.
@@ -167,6 +205,23 @@ fn denied<'t>(details: Cow<'static, str>) -> Denial<'t> {
         details,
         ..Reply::text(403, Flags::NONE, "", DENIED)
     })
+}
+
+/// Asks every policy about a connection that carries bytes.
+///
+/// # Errors
+/// Which policy refused it, as `%CONNECTION_TERMINATION_DETAILS%` says it.
+pub(super) fn connection(tables: &Tables, call: &Call<'_>) -> Result<(), String> {
+    let Connections { deny, allow } = &tables.authorization().connections;
+    let claims = Claims::default();
+    let facts = Facts::new(call, &claims);
+    if let Some(rule) = deny.first(&facts) {
+        return Err(rule.details.to_string());
+    }
+    match allow {
+        Some(allow) if allow.first(&facts).is_none() => Err(details("none")),
+        _ => Ok(()),
+    }
 }
 
 /// Asks CUSTOM, DENY and ALLOW with given claims: for comparing with the model, which verifies no

@@ -1,14 +1,15 @@
 //! A decision in the model's words.
 
-use crate::admit::{Admitted, Claims, authorize};
+use crate::admit::{Admitted, Claims, admit_connection, authorize};
 use crate::call::{Call, HeaderLines, Scheme};
 use crate::decide::{Answer, Decision, Where, decide};
 use crate::plan::{EditSink, Plan};
 use crate::tables::{ListenerIdx, Tables};
+use crate::tcp;
 use crate::template::{Facts, Field, Value, call_value};
 use sallyport_config::ir::{
     CertificateSource, ClusterRef, ListenerKind, ServerTls, ServerTlsMode, Service, Snapshot,
-    TcpTarget,
+    TcpService,
 };
 use sallyport_config::model::{self, Forwarded, Verdict};
 use std::net::SocketAddr;
@@ -43,25 +44,7 @@ pub fn verdict(tables: &Tables, call: &model::Call) -> Verdict {
     };
     match tables.service(at) {
         Some(Service::Http(_)) => request(tables, at, call, tls),
-        Some(Service::Tcp(tcp)) => {
-            let all: u64 = tcp
-                .targets
-                .iter()
-                .map(|(_, weight)| u64::from(*weight))
-                .sum();
-            let mut die = call.dice.target.checked_rem(all).unwrap_or_default();
-            let hit = tcp.targets.iter().find(|(_, weight)| {
-                let hit = die < u64::from(*weight);
-                die = die.saturating_sub(u64::from(*weight));
-                hit
-            });
-            match hit {
-                Some((TcpTarget::Cluster(id), _)) => tables
-                    .cluster(*id)
-                    .map_or(Verdict::Closed, |c| Verdict::Tcp(c.name.clone())),
-                _ => Verdict::Closed,
-            }
-        }
+        Some(Service::Tcp(tcp)) => connection(tables, call, tcp),
         Some(Service::Close) | None => Verdict::Closed,
     }
 }
@@ -75,25 +58,47 @@ fn has_certificate(snapshot: &Snapshot, tls: &ServerTls) -> bool {
     })
 }
 
-fn request(tables: &Tables, at: Where, call: &model::Call, tls: bool) -> Verdict {
-    let lines = Lines(&call.headers);
+fn connection(tables: &Tables, call: &model::Call, service: &TcpService) -> Verdict {
+    let lines = Lines(&[]);
+    let borrowed = Call {
+        method: "",
+        authority: "",
+        path: "",
+        query: None,
+        ..borrowed(call, &lines, Scheme::Http)
+    };
+    let Ok(admitted) = admit_connection(tables, &borrowed) else {
+        return Verdict::Closed;
+    };
+    match tcp::choose(tables, service, &admitted, call.dice.target) {
+        Ok((_, cluster)) => Verdict::Tcp(cluster.name.clone()),
+        Err(_) => Verdict::Closed,
+    }
+}
+
+fn borrowed<'a>(call: &'a model::Call, lines: &'a Lines<'a>, scheme: Scheme) -> Call<'a> {
     let (path, query) = match call.path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (call.path.as_str(), None),
     };
-    let borrowed = Call {
-        scheme: scheme(tables.snapshot(), call, tls),
+    Call {
+        scheme,
         method: &call.method,
         authority: &call.authority,
         path,
         query,
-        headers: &lines,
+        headers: lines,
         client: SocketAddr::new(call.client(), 1),
         peer: SocketAddr::new(call.peer(), 1),
         local: SocketAddr::new(call.local(), call.port),
         sni: call.sni.as_deref(),
         identity: call.identity.as_deref(),
-    };
+    }
+}
+
+fn request(tables: &Tables, at: Where, call: &model::Call, tls: bool) -> Verdict {
+    let lines = Lines(&call.headers);
+    let borrowed = borrowed(call, &lines, scheme(tables.snapshot(), call, tls));
     let admitted = Admitted::with_claims(Claims::new(call.claims.clone()));
     if let Err(reply) = authorize(tables, &borrowed, &admitted) {
         return Verdict::Denied {

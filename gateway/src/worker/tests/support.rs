@@ -149,13 +149,77 @@ impl House {
         report.blocking_recv().unwrap()
     }
 
+    /// The counters, once they are as they should be.
+    pub(super) fn report_when(&self, done: impl Fn(&Report) -> bool) -> Report {
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            let report = self.report();
+            if done(&report) {
+                return report;
+            }
+            assert!(std::time::Instant::now() < end, "{report:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Closes a listener; its connections are to leave.
+    pub(super) fn unlisten(&self, name: &str) {
+        let (reply, done) = oneshot::channel();
+        self.worker.send(Command::Unlisten(name.into(), reply));
+        done.blocking_recv().unwrap();
+    }
+
     pub(super) fn close(self) -> usize {
+        self.drain(Duration::from_secs(5))
+    }
+
+    /// Ends the worker within this time; how many connections were cut.
+    pub(super) fn drain(self, limit: Duration) -> usize {
         let (reply, cut) = oneshot::channel();
-        self.worker
-            .send(Command::Drain(Duration::from_secs(5), reply));
+        self.worker.send(Command::Drain(limit, reply));
         let cut = cut.blocking_recv().unwrap();
         self.worker.join();
         cut
+    }
+}
+
+/// An access log of a test, in a file of its own.
+pub(super) struct Lines(std::path::PathBuf);
+
+impl Lines {
+    pub(super) fn new(name: &str) -> Self {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let serial = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("sallyport-{name}-{}-{serial}.log", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    /// Has the lines of a snapshot written there, in this format.
+    pub(super) fn write_to(&self, snapshot: &mut ir::Snapshot, format: &str) {
+        snapshot.settings.access_log = Some(ir::AccessLog {
+            path: self.0.to_str().unwrap().to_owned(),
+            format: ir::LogFormat::Text(format.to_owned()),
+        });
+    }
+
+    /// The lines, once there are so many.
+    pub(super) fn take(&self, count: usize) -> Vec<String> {
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+            if text.lines().count() >= count {
+                return text.lines().map(str::to_owned).collect();
+            }
+            assert!(std::time::Instant::now() < end, "{text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // Nothing was written when there is none.
+        drop(std::fs::remove_file(&self.0));
     }
 }
 

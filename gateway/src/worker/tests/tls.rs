@@ -1,5 +1,6 @@
 //! TLS towards clients, with rustls on the other side.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use sallyport_config::ir;
 
-use super::support::{Client, GET, House, Origin, PATIENCE, on_each_driver, origin, snapshot};
+use super::support::{
+    Client, GET, House, Lines, Origin, PATIENCE, on_each_driver, origin, snapshot,
+};
 
 struct Pair {
     chain: Arc<[u8]>,
@@ -70,8 +73,12 @@ fn config(trusted: &Pair, version: &'static rustls::SupportedProtocolVersion) ->
     roots
         .add(CertificateDer::from_pem_slice(&trusted.chain).unwrap())
         .unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    use rustls::crypto::aws_lc_rs;
+    let mut provider = aws_lc_rs::default_provider();
+    provider
+        .kx_groups
+        .insert(0, aws_lc_rs::kx_group::X25519MLKEM768);
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots)
@@ -139,9 +146,148 @@ fn names_that_nothing_serves_and_bad_handshakes_are_closed() {
         assert!(stranger.is_closed());
         let mut cleartext = house.client();
         cleartext.stream.set_nonblocking(false).unwrap();
-        std::io::Write::write_all(&mut cleartext.stream, GET).unwrap();
+        cleartext.stream.write_all(GET).unwrap();
         while cleartext.more() {}
         let report = house.report();
         assert_eq!((report.handshakes_ok, report.handshakes_failed), (0, 2));
+    });
+}
+
+/// A TLS server that says its name, reads a line and says it back.
+fn speaker(name: &'static str, pair: &Pair) -> std::net::SocketAddr {
+    let chain = vec![CertificateDer::from_pem_slice(&pair.chain).unwrap()];
+    let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(&pair.key).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = Arc::new(config);
+    super::tcp::server(move |stream| {
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut stream = StreamOwned::new(connection, stream);
+        let mut word = [0; 5];
+        if stream.read_exact(&mut word).is_ok() {
+            let said = format!("{name} {}", String::from_utf8_lossy(&word));
+            stream.write_all(said.as_bytes()).unwrap();
+            stream.conn.send_close_notify();
+            drop(stream.flush());
+        }
+    })
+}
+
+/// TLS that is passed through by name: `a.example`, and all below `b.example`.
+fn passed(a: std::net::SocketAddr, b: std::net::SocketAddr) -> ir::Snapshot {
+    let mut snapshot = snapshot(a);
+    let mut other = snapshot.clusters[0].clone();
+    other.name = "outbound|80||other".to_owned();
+    other.endpoints[0].address = b;
+    snapshot.clusters.push(other);
+    let chain = |cluster, pattern| ir::FilterChain {
+        name: format!("chain-{cluster}"),
+        sni: vec![pattern],
+        tls: None,
+        service: super::tcp::service(&[(cluster, 1)]),
+        origin: origin(),
+    };
+    snapshot.listeners[0].kind = ir::ListenerKind::Tls(vec![
+        chain(0, ir::HostPattern::parse("a.example")),
+        chain(1, ir::HostPattern::parse("*.b.example")),
+    ]);
+    snapshot
+}
+
+#[test]
+fn tls_is_passed_through_unread_by_its_server_name() {
+    let (a, b) = (pair("a.example"), pair("x.b.example"));
+    on_each_driver(|driver| {
+        let lines = Lines::new("passthrough");
+        let mut snapshot = passed(speaker("a", &a), speaker("b", &b));
+        let format =
+            "%REQUESTED_SERVER_NAME% %FILTER_CHAIN_NAME% %UPSTREAM_CLUSTER% %RESPONSE_FLAGS%";
+        lines.write_to(&mut snapshot, format);
+        let house = House::open(driver, snapshot);
+        for (name, pair, says) in [("a.example", &a, "a hello"), ("x.b.example", &b, "b hello")] {
+            for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+                let mut client = connect(&house, &config(pair, version), name);
+                client.stream.write_all(b"hello").unwrap();
+                assert_eq!(client.take(says.len()), says);
+                assert!(client.is_closed());
+            }
+        }
+        let config = config(&a, &rustls::version::TLS13);
+        assert!(connect(&house, &config, "b.example").is_closed());
+        let mut seen = lines.take(5);
+        seen.sort();
+        seen.dedup();
+        assert_eq!(
+            seen,
+            [
+                "a.example chain-0 outbound|80||up -",
+                "b.example - - NR",
+                "x.b.example chain-1 outbound|80||other -",
+            ]
+        );
+        let report = house.report();
+        assert_eq!((report.handshakes_ok, report.handshakes_failed), (0, 1));
+        house.close();
+    });
+}
+
+#[test]
+fn a_hello_may_come_byte_by_byte_and_garbage_is_answered_with_an_alert() {
+    let a = pair("a.example");
+    on_each_driver(|driver| {
+        let house = House::open(driver, passed(speaker("a", &a), speaker("b", &a)));
+        let config = config(&a, &rustls::version::TLS13);
+        let name = ServerName::try_from("a.example").unwrap();
+        let mut connection = ClientConnection::new(config, name).unwrap();
+        let mut stream = TcpStream::connect(house.door).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut hello = Vec::new();
+        connection.write_tls(&mut hello).unwrap();
+        // A post-quantum key share alone is larger than this.
+        assert!(hello.len() > 1_200, "{}", hello.len());
+        for byte in hello {
+            stream.write_all(&[byte]).unwrap();
+        }
+        let mut client = Client::new(StreamOwned::new(connection, stream));
+        client.stream.write_all(b"bytes").unwrap();
+        assert_eq!(client.take(7), "a bytes");
+
+        let mut cleartext = house.client();
+        cleartext
+            .stream
+            .write_all(b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00")
+            .unwrap();
+        assert_eq!(cleartext.whole(7).unwrap(), [21, 3, 3, 0, 2, 2, 10]);
+        assert!(cleartext.is_closed());
+        house.close();
+    });
+}
+
+#[test]
+fn terminated_tls_carries_bytes_and_ends_half_by_half() {
+    let a = pair("a.example");
+    on_each_driver(|driver| {
+        let mut snapshot = secured(super::tcp::echo(), &[("a.example", &a)]);
+        let ir::ListenerKind::Tls(chains) = &mut snapshot.listeners[0].kind else {
+            panic!("not TLS");
+        };
+        chains[0].service = super::tcp::service(&[(0, 1)]);
+        let house = House::open(driver, snapshot);
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let mut client = connect(&house, &config(&a, version), "a.example");
+            let text = "x".repeat(300_000);
+            client.stream.write_all(text.as_bytes()).unwrap();
+            client.stream.conn.send_close_notify();
+            client.stream.flush().unwrap();
+            assert!(client.take(text.len()) == text);
+            assert!(client.is_closed());
+        }
+        house.close();
     });
 }

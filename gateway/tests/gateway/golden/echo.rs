@@ -1,10 +1,14 @@
 //! Origins that keep what reached them, exactly as it came: each address of a case is one.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::child::DEADLINE;
 
@@ -60,13 +64,54 @@ impl Origins {
     }
 }
 
+/// HTTP, behind TLS when the peer begins with a handshake.
 fn serve(stream: TcpStream, seen: &Mutex<Vec<Arrival>>) {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let at = stream.local_addr().unwrap();
-    let mut stream = BufReader::new(stream);
-    while let Some(arrival) = receive(at, &mut stream) {
+    let mut first = [0];
+    if !matches!(stream.peek(&mut first), Ok(1)) {
+        return;
+    }
+    if first == [22] {
+        let connection = ServerConnection::new(tls()).unwrap();
+        let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+        answer_all(at, &mut stream, seen);
+        let mut stream = stream.into_inner();
+        stream.conn.send_close_notify();
+        // The peer may have gone already.
+        drop(stream.flush());
+    } else {
+        answer_all(at, &mut BufReader::new(stream), seen);
+    }
+}
+
+/// A certificate that nobody trusts.
+fn tls() -> Arc<ServerConfig> {
+    static MADE: OnceLock<Arc<ServerConfig>> = OnceLock::new();
+    let make = || {
+        let made = rcgen::generate_simple_self_signed(["echo.test".to_owned()]).unwrap();
+        let key = made.signing_key.serialize_der();
+        let key = PrivateKeyDer::Pkcs8(key.into());
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key);
+        Arc::new(config.unwrap())
+    };
+    Arc::clone(MADE.get_or_init(make))
+}
+
+fn answer_all<S: Read + Write>(
+    at: SocketAddr,
+    stream: &mut BufReader<S>,
+    seen: &Mutex<Vec<Arrival>>,
+) {
+    while let Some(arrival) = receive(at, stream) {
         let head = arrival.method == "HEAD";
+        let last = arrival.values("connection") == ["close"];
         let body = at.to_string();
         seen.lock().unwrap().push(arrival);
         let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", body.len());
@@ -77,15 +122,16 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Arrival>>) {
         if !head {
             answer.push_str(&body);
         }
-        if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+        let sent = stream.get_mut().write_all(answer.as_bytes());
+        if sent.is_err() || last {
             return;
         }
     }
 }
 
 /// The next request, without judging it: what a proxy made of it is what the test is about.
-fn receive(at: SocketAddr, stream: &mut BufReader<TcpStream>) -> Option<Arrival> {
-    let line = |stream: &mut BufReader<TcpStream>| {
+fn receive<S: Read>(at: SocketAddr, stream: &mut BufReader<S>) -> Option<Arrival> {
+    let line = |stream: &mut BufReader<S>| {
         let mut text = String::new();
         stream.read_line(&mut text).ok()?;
         text.strip_suffix("\r\n").map(str::to_owned)

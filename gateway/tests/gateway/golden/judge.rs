@@ -75,6 +75,14 @@ pub(super) fn verdict(
         (Seen::NoHandshake | Seen::Closed, _) => return Verdict::Closed,
         (Seen::Answer(answer), _) => answer,
     };
+    if let (Verdict::Tcp(want), [first, ..]) = (model, arrivals) {
+        // bytes arrive as they were sent, answers come back as they were written
+        let kept = first.values("host") == [&call.authority] && answer.status == 200;
+        return Verdict::Tcp(match kept && is_at(snapshot, want, first) {
+            true => want.clone(),
+            false => format!("the one at {}", first.at),
+        });
+    }
     if !arrivals.is_empty() {
         return Verdict::Forward(Box::new(forwarded(snapshot, call, model, answer, arrivals)));
     }

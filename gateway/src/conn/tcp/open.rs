@@ -1,0 +1,158 @@
+//! From a client's connection to an upstream's: policies, weights, endpoints, tries.
+
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use sallyport_config::ir::{Millis, Service, TcpService, UpstreamTls};
+use sallyport_core::admit::admit_connection;
+use sallyport_core::call::{Call, NoHeaders};
+use sallyport_core::failure::{Failure, FailureKind};
+use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
+
+use super::{Conn, End};
+use crate::stats::tcp::labels;
+use crate::upstream::{Lease, Upstream, connect_failure};
+use crate::worker::Active;
+
+/// Where a connection goes.
+struct Destination {
+    upstream: Rc<Upstream>,
+    connect_timeout: Millis,
+    idle_timeout: Option<Millis>,
+    /// Workload of each endpoint, for the counters.
+    workloads: Box<[Box<str>]>,
+}
+
+/// A connection to an upstream, and how long it may be idle.
+pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Option<Millis>), End> {
+    // The generation is let go of before anything is waited for.
+    let to = destination(conn)?;
+    let mut tried: Vec<u32> = Vec::new();
+    let mut last: Failure = FailureKind::NoHealthyUpstream.into();
+    while conn.note.attempts < CONNECT_TRIES_MAX {
+        let endpoint = {
+            let mut rng = conn.worker.rng.borrow_mut();
+            to.upstream.pick(&mut rng, &tried)
+        };
+        let Some(endpoint) = endpoint.filter(|endpoint| !tried.contains(endpoint)) else {
+            break;
+        };
+        conn.note.attempts += 1;
+        let index = usize::try_from(endpoint).unwrap_or(usize::MAX);
+        let workload = to.workloads.get(index).cloned();
+        conn.note.workload = workload.unwrap_or_default();
+        match connect(conn, &to, endpoint).await? {
+            Ok(lease) => {
+                conn.note.upstream = Some(lease.address());
+                return Ok((lease, to.idle_timeout));
+            }
+            Err(failure) => {
+                let mut stats = conn.worker.stats.borrow_mut();
+                stats.upstream_failed(&conn.note.labels.cluster);
+                tried.push(endpoint);
+                last = failure;
+            }
+        }
+    }
+    Err(End::Failed(last))
+}
+
+fn failed(kind: FailureKind) -> End {
+    End::Failed(kind.into())
+}
+
+fn destination(conn: &mut Conn) -> Result<Destination, End> {
+    let active = conn.worker.active();
+    let tables = &active.generation.tables;
+    let place = conn.link.place(&active.generation);
+    match place.and_then(|place| tables.service(place)) {
+        Some(Service::Tcp(service)) => find(conn, &active, service),
+        _ => Err(failed(FailureKind::NoRoute)),
+    }
+}
+
+fn find(conn: &mut Conn, active: &Active, service: &TcpService) -> Result<Destination, End> {
+    let tables = &active.generation.tables;
+    let link = &conn.link;
+    let call = Call {
+        scheme: link.scheme(),
+        method: "",
+        authority: "",
+        path: "",
+        query: None,
+        headers: &NoHeaders,
+        client: link.peer,
+        peer: link.peer,
+        local: link.local,
+        sni: link.sni(),
+        identity: None,
+    };
+    let admitted = admit_connection(tables, &call).map_err(End::Denied)?;
+    let die = conn.worker.rng.borrow_mut().next_u64();
+    let (id, _) = choose(tables, service, &admitted, die).map_err(End::Failed)?;
+    let upstream = active.upstream(&conn.worker, id);
+    let (cluster, upstream) = upstream.ok_or_else(|| failed(FailureKind::MissingCluster))?;
+    conn.note.labels = labels(Some(cluster));
+    if cluster.tls != UpstreamTls::Plain {
+        return Err(failed(FailureKind::UnservedUpstream));
+    }
+    let workloads = cluster.endpoints.iter();
+    Ok(Destination {
+        upstream: Rc::clone(upstream),
+        connect_timeout: cluster.connect_timeout,
+        idle_timeout: service.idle_timeout,
+        workloads: workloads.map(|e| e.workload.as_str().into()).collect(),
+    })
+}
+
+/// One try, within the cluster's time. What the client sends meanwhile is kept, one buffer of it.
+async fn connect(
+    conn: &mut Conn,
+    to: &Destination,
+    endpoint: u32,
+) -> Result<Result<Lease, Failure>, End> {
+    let worker = Rc::clone(&conn.worker);
+    let limit = worker.timers.now() + to.connect_timeout;
+    conn.alarm.set(Some(limit));
+    let mut connecting = Box::pin(Lease::connect(&worker, &to.upstream, endpoint));
+    poll_fn(|context| {
+        if let Poll::Ready(result) = connecting.as_mut().poll(context) {
+            let result = result.map_err(|error| connect_failure(&error));
+            return Poll::Ready(Ok(result));
+        }
+        if conn.poll_early(context).is_ready() {
+            return Poll::Ready(Err(End::ClientGone));
+        }
+        let alarm = conn.alarm.poll(context);
+        alarm.map(|()| Ok(Err(FailureKind::ConnectTimeout.into())))
+    })
+    .await
+}
+
+impl Conn {
+    /// Reads what the client sends before there is an upstream; ready when the client is gone.
+    fn poll_early(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.client.is_reading() {
+            if !self.early.is_empty() || self.client_ended {
+                return Poll::Pending;
+            }
+            self.client.start_read(None);
+        }
+        let Poll::Ready((result, buffer)) = self.client.poll_read(context) else {
+            return Poll::Pending;
+        };
+        match result {
+            Ok(0) => {
+                self.client_ended = true;
+                self.worker.buffers.give(buffer);
+                Poll::Pending
+            }
+            Ok(_) => {
+                self.early = buffer;
+                Poll::Pending
+            }
+            Err(_) => Poll::Ready(()),
+        }
+    }
+}
