@@ -23,11 +23,14 @@ const KEYS_MAX: usize = 1_000;
 /// Keys that are tried on one token.
 const TRIES_MAX: usize = 10;
 
+/// SHA-256 of the text that a key set was read from.
+pub(super) type Digest = [u8; 32];
+
 /// Keys of one issuer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct KeySet {
     /// Of the text that it was read from.
-    digest: [u8; 32],
+    digest: Digest,
     keys: Vec<Key>,
 }
 
@@ -130,7 +133,7 @@ impl KeySet {
         })
     }
 
-    pub(super) fn digest(&self) -> &[u8] {
+    pub(super) fn digest(&self) -> &Digest {
         &self.digest
     }
 

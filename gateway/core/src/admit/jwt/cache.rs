@@ -1,55 +1,57 @@
-//! Signatures that were checked: the same token comes with every request of a session.
+//! Tokens that were good: the same one comes with every request of a session.
 //!
-//! Only the outcome of the signature is kept, good or bad, under a hash of token and keys; times
-//! and audiences are looked at anew each time, so nothing outlives its expiry, and other keys are
-//! another question.
+//! A token is kept taken apart, with the keys that verified it, once a signature was good: only who
+//! has a good token can fill the memory. Times and audiences are looked at anew each time, so nothing
+//! outlives its expiry, and other keys are another question.
 
+use super::Refused;
 use super::token::Token;
-use crate::admit::jwks::{KeySet, Refusal};
-use aws_lc_rs::digest;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
-/// Outcomes that are kept; then all are forgotten.
-const OUTCOMES_MAX: usize = 8_192;
+/// Tokens that are kept; then all are forgotten.
+const TOKENS_MAX: usize = 8_192;
+/// Bytes of their texts; taken apart a token is a few times as large.
+const TEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Outcomes of one worker.
+/// Good tokens of one worker.
 #[derive(Debug, Default)]
 pub struct TokenCache {
-    outcomes: RefCell<HashMap<[u8; 32], Result<(), Refusal>>>,
+    tokens: RefCell<HashMap<Box<str>, Rc<Token>>>,
+    text_bytes: Cell<usize>,
 }
 
 impl TokenCache {
-    /// The outcome for a token, from memory or else by `verify`.
-    pub(super) fn recall(
-        &self,
-        keys: &KeySet,
-        token: &Token<'_>,
-        verify: impl FnOnce() -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let mut hash = digest::Context::new(&digest::SHA256);
-        hash.update(keys.digest());
-        hash.update(token.text().as_bytes());
-        let hash = hash.finish();
-        let Ok(key) = <[u8; 32]>::try_from(hash.as_ref()) else {
-            return verify();
-        };
-        if let Some(known) = self.outcomes.borrow().get(&key) {
-            return *known;
+    /// The token with this text, from memory or taken apart now.
+    pub(super) fn recall(&self, text: &str) -> Result<Rc<Token>, Refused> {
+        match self.tokens.borrow().get(text) {
+            Some(known) => Ok(Rc::clone(known)),
+            None => Token::parse(text).map(Rc::new),
         }
-        let outcome = verify();
-        let mut outcomes = self.outcomes.borrow_mut();
-        if outcomes.len() >= OUTCOMES_MAX {
-            outcomes.clear();
-        }
-        outcomes.insert(key, outcome);
-        outcome
     }
 
-    /// How many outcomes are kept.
+    /// Keeps a token whose signature was found good.
+    pub(super) fn keep(&self, token: &Rc<Token>) {
+        let mut tokens = self.tokens.borrow_mut();
+        let bytes = self.text_bytes.get() + token.text().len();
+        if tokens.len() >= TOKENS_MAX || bytes > TEXT_BYTES_MAX {
+            tokens.clear();
+            self.text_bytes.set(0);
+        }
+        if tokens
+            .insert(token.text().into(), Rc::clone(token))
+            .is_none()
+        {
+            let bytes = self.text_bytes.get() + token.text().len();
+            self.text_bytes.set(bytes);
+        }
+    }
+
+    /// How many tokens are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.outcomes.borrow().len()
+        self.tokens.borrow().len()
     }
 
     /// Whether none is kept.

@@ -1,9 +1,10 @@
 //! One token: header, payload and signature (RFC 7515, RFC 7519).
 
 use super::Refused;
-use crate::admit::jwks::{Algorithm, KeySet, Refusal};
+use crate::admit::jwks::{Algorithm, Digest, KeySet, Refusal};
 use crate::admit::{Claims, base64url, json};
 use serde_json::{Map, Value};
+use std::cell::{Cell, RefCell};
 
 /// Longest token, in bytes.
 const BYTES_MAX: usize = 16 * 1024;
@@ -12,13 +13,12 @@ const SKEW: u64 = 60;
 /// Times from here on are no times: 2^53, where numbers of JSON stop being exact.
 const TIME_END: u64 = 1 << 53;
 
-/// A token that is well formed; nothing of it is verified yet.
+/// A token that is well formed; of its signature is known what was found out so far.
 #[derive(Debug)]
-pub(super) struct Token<'a> {
-    text: &'a str,
-    /// Header and payload as they are signed.
-    signed: &'a str,
-    payload_text: &'a str,
+pub(super) struct Token {
+    text: Box<str>,
+    /// Where the payload begins in the text, and where it ends: the dots are around it.
+    payload_text: (usize, usize),
     algorithm: Algorithm,
     key_id: Option<String>,
     payload: Map<String, Value>,
@@ -26,11 +26,15 @@ pub(super) struct Token<'a> {
     expiry: Option<u64>,
     not_before: Option<u64>,
     audiences: Vec<String>,
+    /// The keys that verified it last.
+    good_by: Cell<Option<Digest>>,
+    /// Claims asked for last, and the claims that were taken apart at spaces.
+    claims: RefCell<Option<(Vec<String>, Claims)>>,
 }
 
-impl<'a> Token<'a> {
+impl Token {
     /// Takes a token apart, strictly.
-    pub(super) fn parse(text: &'a str) -> Result<Self, Refused> {
+    pub(super) fn parse(text: &str) -> Result<Self, Refused> {
         if text.len() > BYTES_MAX {
             return Err(Refused::TooLarge);
         }
@@ -39,6 +43,7 @@ impl<'a> Token<'a> {
         if payload_text.contains('.') {
             return Err(Refused::BadFormat);
         }
+        let places = (header.len() + 1, signed.len());
         let header = base64url::decode(header).ok_or(Refused::HeaderBase64)?;
         let (algorithm, key_id) = header_of(&header)?;
         let payload = base64url::decode(payload_text).ok_or(Refused::PayloadBase64)?;
@@ -51,9 +56,8 @@ impl<'a> Token<'a> {
             return Err(Refused::BadSubject);
         }
         Ok(Self {
-            text,
-            signed,
-            payload_text,
+            text: text.into(),
+            payload_text: places,
             algorithm,
             key_id,
             expiry: time(payload.get("exp")).ok_or(Refused::BadExpiry)?,
@@ -61,16 +65,25 @@ impl<'a> Token<'a> {
             audiences: audiences(payload.get("aud")).ok_or(Refused::BadAudience)?,
             payload,
             signature: base64url::decode(signature).ok_or(Refused::SignatureBase64)?,
+            good_by: Cell::new(None),
+            claims: RefCell::new(None),
         })
     }
 
-    pub(super) fn text(&self) -> &'a str {
-        self.text
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The payload as the token has it: base64url of JSON.
-    pub(super) fn payload_text(&self) -> &'a str {
-        self.payload_text
+    pub(super) fn payload_text(&self) -> &str {
+        let (begin, end) = self.payload_text;
+        self.text.get(begin..end).unwrap_or_default()
+    }
+
+    /// Header and payload as they are signed.
+    fn signed(&self) -> &[u8] {
+        let (_, end) = self.payload_text;
+        self.text.as_bytes().get(..end).unwrap_or_default()
     }
 
     pub(super) fn issuer(&self) -> Option<&str> {
@@ -103,13 +116,34 @@ impl<'a> Token<'a> {
         })
     }
 
+    /// Whether these keys verified it before.
+    pub(super) fn is_good_by(&self, keys: &KeySet) -> bool {
+        self.good_by
+            .get()
+            .is_some_and(|good| good == *keys.digest())
+    }
+
     pub(super) fn verify(&self, keys: &KeySet) -> Result<(), Refusal> {
-        let (id, signed) = (self.key_id.as_deref(), self.signed.as_bytes());
-        keys.verify(self.algorithm, id, signed, &self.signature)
+        let id = self.key_id.as_deref();
+        keys.verify(self.algorithm, id, self.signed(), &self.signature)?;
+        self.good_by.set(Some(*keys.digest()));
+        Ok(())
     }
 
     /// What rules may match on.
     pub(super) fn claims(&self, space_delimited: &[String]) -> Claims {
+        let mut known = self.claims.borrow_mut();
+        match &*known {
+            Some((delimited, claims)) if delimited == space_delimited => claims.clone(),
+            _ => {
+                let claims = self.collect_claims(space_delimited);
+                *known = Some((space_delimited.to_vec(), claims.clone()));
+                claims
+            }
+        }
+    }
+
+    fn collect_claims(&self, space_delimited: &[String]) -> Claims {
         let mut out = Vec::new();
         for (name, value) in &self.payload {
             match value {
