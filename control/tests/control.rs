@@ -2,14 +2,22 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test may panic"
 )]
 
 #[path = "control/analyze.rs"]
 mod analyze;
+#[path = "control/child.rs"]
+mod child;
+#[path = "control/envoy.rs"]
+mod envoy;
 #[path = "control/explain.rs"]
 mod explain;
+#[path = "control/golden.rs"]
+mod golden;
 #[path = "control/support.rs"]
 mod support;
 

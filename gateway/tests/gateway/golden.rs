@@ -8,29 +8,28 @@ mod client;
 mod echo;
 #[path = "golden/judge.rs"]
 mod judge;
+#[path = "golden/place.rs"]
+mod place;
 #[path = "golden/token.rs"]
 mod token;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sallyport_config::View;
 use sallyport_config::golden::{Vector, decode};
-use sallyport_config::ir::{Action, Listener, ListenerKind, Service, Snapshot};
-use sallyport_config::model::{Call, Dice, Verdict, decide};
-use sallyport_config::pipeline;
-use sallyport_config::retain::LastGood;
+use sallyport_config::ir::{ListenerKind, Snapshot};
+use sallyport_config::model::{Call, Verdict, decide};
 use serde_json::Value;
 
 use crate::child::{DEADLINE, Gateway, Scratch};
 use client::{Answer, Seen, say};
 use echo::{Arrival, Origins};
 use judge::{copies, line_differs, sorted, unasked, verdict};
+use place::{SHORTER, cases, compile, outcomes, place, texts, visible};
 
 /// Calls that are not made: case, how the id begins, why.
 const EXCLUDED: [(&str, &str, &str); 8] = [
@@ -78,13 +77,6 @@ const CALLS_MIN: usize = 410;
 const SHOTS_MAX: usize = 300;
 /// Repetitions where the client cannot see what was chosen: a half is missed once in 10^12.
 const SHOTS_UNSEEN: usize = 40;
-
-/// What cases write, and what is served instead so that nobody waits: the delay itself is seen in
-/// the access log's flag.
-const SHORTER: [(&str, &str); 2] = [
-    ("fixedDelay: 5s", "fixedDelay: 5ms"),
-    ("fixedDelay: 1s", "fixedDelay: 1ms"),
-];
 
 #[test]
 fn golden_calls_are_served_as_written_on_io_uring() {
@@ -134,14 +126,6 @@ fn run(driver: &str) {
     assert!(excluded.len() <= EXCLUDED_MAX && beyond <= BEYOND_MAX);
     let stale = (0..EXCLUDED.len()).find(|entry| !excluded.contains(entry));
     assert_eq!(stale.map(|entry| EXCLUDED[entry]), None, "no such call");
-}
-
-fn cases() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/golden");
-    let entries = fs::read_dir(root).unwrap();
-    let mut cases: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    cases.sort();
-    cases
 }
 
 /// A request that was made, and what came of it.
@@ -442,118 +426,4 @@ fn patiently(mut check: impl FnMut() -> bool) -> bool {
         }
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// As a client sees it: neither delays nor copies.
-fn visible(verdict: &Verdict) -> Verdict {
-    let mut verdict = sorted(verdict);
-    if let Verdict::Forward(forwarded) = &mut verdict {
-        forwarded.delay = 0;
-    }
-    verdict
-}
-
-/// Whether the bytes of a listener go to several clusters.
-fn carries_by_weight(listener: &Listener) -> bool {
-    let ListenerKind::Plain(Service::Tcp(tcp)) = &listener.kind else {
-        return false;
-    };
-    tcp.targets.len() > 1
-}
-
-/// What may become of a call, whatever the dice say.
-fn outcomes(snapshot: &Snapshot, call: &Call) -> Vec<Verdict> {
-    let mut outcomes = Vec::new();
-    let extremes = [0, 999_999];
-    let hosts = snapshot.route_tables.iter().flat_map(|table| &table.hosts);
-    let mut routes = hosts.flat_map(|host| host.routes.iter());
-    let weighted = routes
-        .any(|route| matches!(&route.action, Action::Forward(f) if f.targets.len() > 1))
-        || snapshot.listeners.iter().any(carries_by_weight);
-    let targets = if weighted { 0..=100 } else { 0..=0 };
-    for target in targets {
-        for (delay, abort, mirror) in extremes.iter().flat_map(|d| {
-            extremes
-                .iter()
-                .flat_map(move |a| extremes.map(|m| (*d, *a, m)))
-        }) {
-            let dice = Dice {
-                target,
-                delay,
-                abort,
-                mirror,
-            };
-            let verdict = decide(
-                snapshot,
-                &Call {
-                    dice,
-                    ..call.clone()
-                },
-            );
-            if !outcomes.contains(&verdict) {
-                outcomes.push(verdict);
-            }
-        }
-    }
-    outcomes
-}
-
-/// The configuration of a case, with an access log at `log`.
-fn texts(case: &Path, log: &str) -> Vec<(String, String)> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(case).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name.ends_with(".yaml") && name != "calls.yaml" {
-            files.push((name, fs::read_to_string(path).unwrap()));
-        }
-    }
-    files.sort();
-    let lines = format!("    accessLogFile: {log}\n    accessLogEncoding: JSON\n");
-    let mesh = "  mesh: |\n";
-    let (mut own, mut said) = (false, false);
-    for (_, text) in &mut files {
-        *text = text
-            .replace(
-                "accessLogFile: /dev/stdout",
-                &format!("accessLogFile: {log}"),
-            )
-            .replace("    accessLogFile: /var/log/access.log\n", &lines);
-        own |= text.contains(mesh);
-        said |= text.contains("accessLogFile:");
-        if !said {
-            *text = text.replace(mesh, &format!("{mesh}{lines}"));
-        }
-    }
-    if !own && !said {
-        let name = "metadata: {name: istio, namespace: istio-system}";
-        let text = format!("apiVersion: v1\nkind: ConfigMap\n{name}\ndata:\n{mesh}{lines}");
-        files.push(("mesh.yaml".to_owned(), text));
-    }
-    files
-}
-
-/// Moves the endpoints of a case to a part of 127.0.0.0/8 where nobody else is, and binds them.
-fn place(files: &[(String, String)]) -> (Vec<(String, String)>, Origins) {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let mut last = None;
-    for _ in 0..64 {
-        let serial = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let part = format!("127.{}.", 80 + serial % 170);
-        let moved =
-            |(name, text): &(String, String)| (name.clone(), text.replace("127.77.", &part));
-        let files: Vec<_> = files.iter().map(moved).collect();
-        let snapshot = compile(&files);
-        let endpoints = snapshot.clusters.iter().flat_map(|c| &c.endpoints);
-        let addresses: BTreeSet<_> = endpoints.map(|e| e.address).collect();
-        match Origins::start(&addresses) {
-            Ok(origins) => return (files, origins),
-            Err(error) => last = Some(error),
-        }
-    }
-    panic!("no free addresses for origins: {last:?}");
-}
-
-fn compile(files: &[(String, String)]) -> Snapshot {
-    pipeline::build(files, &View::default(), &mut LastGood::default()).snapshot
 }

@@ -113,6 +113,12 @@ pub(super) enum Refusal {
 }
 
 impl KeySet {
+    /// Whether no token can be good by it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Reads a set.
     ///
     /// # Errors

@@ -137,10 +137,12 @@ fn parse(bytes: &[u8], call: &Call) -> Result<Answer, String> {
         return Err("chunked, though the length is known".to_owned());
     }
     let lengths = answer.values("content-length");
-    let [length] = lengths.as_slice() else {
-        return Err(format!("lengths {lengths:?}"));
+    let length = match lengths.as_slice() {
+        [length] => length.parse().map_err(|_| format!("length {length}"))?,
+        // RFC 9110 §8.6: such an answer has none
+        [] if matches!(status, 204 | 304) => 0,
+        _ => return Err(format!("lengths {lengths:?}")),
     };
-    let length: usize = length.parse().map_err(|_| format!("length {length}"))?;
     let length = if call.method == "HEAD" { 0 } else { length };
     if answer.body.len() != length {
         return Err(format!("{} bytes instead of {length}", answer.body.len()));
