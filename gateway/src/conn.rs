@@ -3,6 +3,7 @@
 
 mod exchange;
 mod h1;
+mod h3;
 mod link;
 mod secure;
 mod tcp;
@@ -20,6 +21,7 @@ use crate::rt;
 use crate::stats::ListenerSlot;
 use crate::worker::{Guest, Worker};
 
+pub(crate) use h3::listen as listen_quic;
 pub(crate) use link::Link;
 
 /// What stands for our address on a unix socket.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use sallyport_config::ir::{Cluster, ClusterId, Snapshot};
 use sallyport_core::tables::Tables;
 
+use crate::quic;
 use crate::tls::{TlsConfigs, TlsProblem};
 
 pub(crate) use serving::Serving;
@@ -29,6 +30,8 @@ pub(crate) struct Generation {
     pub(crate) tables: Arc<Tables>,
     /// Handshake configurations of its filter chains.
     pub(crate) tls: Arc<TlsConfigs>,
+    /// Handshake configurations of the listeners that serve HTTP/3.
+    pub(crate) quic: Arc<quic::Configs>,
     /// Its settings, as the parsers and the header rules take them.
     pub(crate) serving: Arc<Serving>,
     found: Found,
@@ -44,9 +47,11 @@ impl Generation {
     /// reported, and all else is served.
     pub(crate) fn build(id: u64, snapshot: Arc<Snapshot>) -> (Self, Vec<TlsProblem>) {
         let (tls, problems) = TlsConfigs::build(&snapshot);
+        let tables = Arc::new(Tables::build(Arc::clone(&snapshot)));
         let generation = Self {
             id,
-            tables: Arc::new(Tables::build(Arc::clone(&snapshot))),
+            quic: Arc::new(quic::Configs::build(&snapshot, &tables, &tls)),
+            tables,
             tls: Arc::new(tls),
             serving: Arc::new(Serving::new(&snapshot.settings)),
             snapshot,
@@ -62,6 +67,7 @@ impl Generation {
             snapshot: Arc::clone(&self.snapshot),
             tables: Arc::clone(&self.tables),
             tls: Arc::clone(&self.tls),
+            quic: Arc::clone(&self.quic),
             serving: Arc::clone(&self.serving),
             found,
         }

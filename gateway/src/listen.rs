@@ -14,6 +14,9 @@ use std::time::Duration;
 use sallyport_config::ir;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
+use crate::quic;
+use crate::tls::serves_quic;
+
 pub(crate) use accept::{Arrival, accept_loop};
 pub(crate) use owner::of as owner_of;
 
@@ -34,6 +37,8 @@ pub(crate) struct Bound {
     pub(crate) name: Arc<str>,
     /// Actual addresses, with the port that the system chose where 0 was asked for.
     pub(crate) addresses: Vec<BoundAddress>,
+    /// Why HTTP/3 is not served although a server asks for it; TCP is.
+    pub(crate) without_quic: Option<BindError>,
     /// For each worker its sockets, one per address.
     pub(crate) workers: Vec<WorkerSockets>,
 }
@@ -63,6 +68,8 @@ pub(crate) struct WorkerSockets {
     pub(crate) name: Arc<str>,
     /// Listening sockets.
     pub(crate) sockets: Vec<(BoundAddress, OwnedFd)>,
+    /// Ways in for QUIC, on the same addresses.
+    pub(crate) doors: Vec<quic::Door>,
 }
 
 /// Why a listener could not be bound, in words for the operator.
@@ -113,10 +120,12 @@ pub(crate) fn bind(listener: &ir::Listener, options: &BindOptions) -> Result<Bou
     let mut bound = Bound {
         name: listener.name.as_str().into(),
         addresses: Vec::new(),
+        without_quic: None,
         workers: (0..options.workers)
             .map(|_| WorkerSockets {
                 name: listener.name.as_str().into(),
                 sockets: Vec::new(),
+                doors: Vec::new(),
             })
             .collect(),
     };
@@ -146,7 +155,10 @@ pub(crate) fn bind(listener: &ir::Listener, options: &BindOptions) -> Result<Bou
         Some((wanted, error)) if bound.addresses.is_empty() => {
             Err(bind_error(listener, wanted.to_string(), error, None))
         }
-        _ => Ok(bound),
+        _ => {
+            bound.add_quic(listener);
+            Ok(bound)
+        }
     }
 }
 
@@ -187,6 +199,32 @@ impl Bound {
         }
         self.add(&BoundAddress::Tcp(actual), sockets);
         Ok(actual)
+    }
+
+    /// Binds UDP beside TCP where QUIC can be served. A failure is not the listener's.
+    fn add_quic(&mut self, listener: &ir::Listener) {
+        let ir::ListenerKind::Tls(chains) = &listener.kind else {
+            return;
+        };
+        if !chains.iter().any(serves_quic) {
+            return;
+        }
+        for address in &self.addresses {
+            let BoundAddress::Tcp(address) = address else {
+                continue;
+            };
+            match quic::bind(*address, self.workers.len()) {
+                Ok(doors) => {
+                    for (worker, door) in self.workers.iter_mut().zip(doors) {
+                        worker.doors.push(door);
+                    }
+                }
+                Err(error) => {
+                    let address = format!("UDP {address}");
+                    self.without_quic = Some(bind_error(listener, address, error, None));
+                }
+            }
+        }
     }
 
     /// A unix socket has no twins: the workers share one.

@@ -11,6 +11,7 @@ mod io;
 mod listen;
 mod log;
 mod process;
+mod quic;
 mod rt;
 mod signals;
 mod source;

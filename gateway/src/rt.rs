@@ -201,6 +201,14 @@ impl Readiness {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.0.readable(false).await
     }
+
+    /// Ready when a write would not block.
+    ///
+    /// # Errors
+    /// The driver failed.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        self.0.writable(false).await
+    }
 }
 
 /// Keeps the calling thread on one CPU.

@@ -6,6 +6,7 @@
 
 mod build;
 pub(crate) mod handshake;
+mod quic;
 pub(crate) mod session;
 mod suites;
 
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use sallyport_config::ir::{ListenerKind, Snapshot};
 use sallyport_core::tables::{ChainIdx, ListenerIdx};
+
+pub(crate) use quic::serves_quic;
 
 /// Handshake configurations of all filter chains of one generation.
 #[derive(Debug, Default)]

@@ -30,6 +30,7 @@ pub(crate) use active::Active;
 pub(crate) use clock::Clock;
 pub(crate) use guests::{Guest, Guests};
 pub(crate) use scratch::{Scratch, ScratchPool};
+pub(crate) use stop::Stop;
 
 /// Where an answer to a command goes: `await` it on the side thread, `blocking_recv` it in tests.
 pub(crate) type Reply<T> = tokio::sync::oneshot::Sender<T>;
@@ -138,6 +139,8 @@ pub(crate) fn spawn_worker(options: WorkerOptions) -> io::Result<WorkerHandle> {
 /// What all tasks of a worker share.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    /// Number of the worker, from 0.
+    pub(crate) index: usize,
     /// How many workers there are.
     pub(crate) workers: usize,
     /// Clock and alarms.
@@ -171,6 +174,7 @@ impl Worker {
     fn new(options: WorkerOptions) -> Rc<Self> {
         let timers = Timers::new();
         let worker = Self {
+            index: options.index,
             workers: options.workers.max(1),
             clock: Clock::new(timers.now()),
             timers,

@@ -68,6 +68,8 @@ struct Current {
     findings: Arc<Findings>,
     tls: Vec<Problem>,
     unbound: Vec<Problem>,
+    /// Listeners that serve HTTPS but not HTTP/3, because UDP could not be bound.
+    without_quic: BTreeMap<Arc<str>, Problem>,
     addresses: Addresses,
     rejected: u64,
     last_error: Option<(SystemTime, String)>,
@@ -120,6 +122,7 @@ impl Gateway {
                 findings: Arc::default(),
                 tls: Vec::new(),
                 unbound: Vec::new(),
+                without_quic: BTreeMap::new(),
                 addresses: Addresses::new(),
                 rejected: 0,
                 last_error: None,
@@ -267,6 +270,7 @@ impl Gateway {
     pub(crate) fn findings(&self) -> (Arc<Findings>, Vec<Problem>) {
         let current = self.current.borrow();
         let problems = current.tls.iter().chain(&current.unbound);
+        let problems = problems.chain(current.without_quic.values());
         (Arc::clone(&current.findings), problems.cloned().collect())
     }
 
@@ -377,6 +381,15 @@ impl Gateway {
     fn listen(&self, bound: Vec<Bound>) {
         for bound in bound {
             let mut current = self.current.borrow_mut();
+            if let Some(error) = bound.without_quic {
+                log::warn("listener", format_args!("no HTTP/3: {error}"));
+                let about = format!("listener {}", bound.name);
+                let text = format!("HTTP/3 is not served, HTTPS over TCP is: {error}");
+                let problem = Problem::of(Level::Warning, about, text);
+                current
+                    .without_quic
+                    .insert(Arc::clone(&bound.name), problem);
+            }
             current.addresses.insert(bound.name, bound.addresses);
             for (worker, sockets) in self.workers.borrow().iter().zip(bound.workers) {
                 worker.send(Command::Listen(sockets));
@@ -392,7 +405,10 @@ impl Gateway {
         for name in unwanted.into_keys() {
             let unlisten = |reply| Command::Unlisten(Arc::clone(&name), reply);
             self.ask::<()>(OBEY_WITHIN, unlisten).await;
-            self.current.borrow_mut().addresses.remove(&name);
+            let mut current = self.current.borrow_mut();
+            current.addresses.remove(&name);
+            current.without_quic.remove(&name);
+            drop(current);
             log::info("listener", format_args!("{name} is closed"));
         }
     }

@@ -100,7 +100,7 @@ impl<'s> Builder<'s> {
     }
 }
 
-fn ticketer() -> Option<Arc<dyn ProducesTickets>> {
+pub(super) fn ticketer() -> Option<Arc<dyn ProducesTickets>> {
     TICKETER
         .get_or_init(|| aws_lc_rs::Ticketer::new().ok())
         .clone()
@@ -135,7 +135,7 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
 }
 
 /// What may be negotiated. The post-quantum group comes first: who offers it gets it.
-fn provider(suites: &[String]) -> Result<CryptoProvider, String> {
+pub(super) fn provider(suites: &[String]) -> Result<CryptoProvider, String> {
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![
         aws_lc_rs::kx_group::X25519MLKEM768,

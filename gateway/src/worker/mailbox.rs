@@ -115,7 +115,11 @@ impl Listeners {
     }
 
     fn open(&mut self, worker: &Rc<Worker>, sockets: WorkerSockets) {
-        let WorkerSockets { name, sockets } = sockets;
+        let WorkerSockets {
+            name,
+            sockets,
+            doors,
+        } = sockets;
         let slot = worker.stats.borrow_mut().listener(&name);
         for (address, socket) in sockets {
             let stop = Rc::new(Stop::default());
@@ -128,6 +132,13 @@ impl Listeners {
                 // A listener whose socket fails has nothing left to do; others go on.
                 drop(stop.or(accept_loop(address, socket, arrived)).await);
             });
+        }
+        for door in doors {
+            let stop = Rc::new(Stop::default());
+            let stops = self.open.entry(Arc::clone(&name)).or_default();
+            stops.push(Rc::clone(&stop));
+            let (worker, name) = (Rc::clone(worker), Arc::clone(&name));
+            rt::spawn(conn::listen_quic(worker, name, slot, door, stop));
         }
     }
 

@@ -3,11 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// A flag that ends one task.
 #[derive(Debug, Default)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     raised: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -19,6 +19,14 @@ impl Stop {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
+    }
+
+    /// Whether the flag is raised; wakes the task when that changes.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> bool {
+        if !self.raised.get() {
+            *self.waker.borrow_mut() = Some(context.waker().clone());
+        }
+        self.raised.get()
     }
 
     /// Works on a future until it is done (its output) or the flag is raised (`None`); the future

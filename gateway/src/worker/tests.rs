@@ -3,6 +3,7 @@
 #[path = "../../core/tests/core/corpus.rs"]
 mod corpus;
 mod faults;
+mod h3;
 mod http1;
 mod policies;
 mod smuggling;

@@ -13,12 +13,12 @@ use super::support::{
     Client, GET, House, Lines, Origin, PATIENCE, on_each_driver, origin, snapshot,
 };
 
-struct Pair {
-    chain: Arc<[u8]>,
+pub(super) struct Pair {
+    pub(super) chain: Arc<[u8]>,
     key: Arc<[u8]>,
 }
 
-fn pair(name: &str) -> Pair {
+pub(super) fn pair(name: &str) -> Pair {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     Pair {
         chain: made.cert.pem().into_bytes().into(),
@@ -27,7 +27,7 @@ fn pair(name: &str) -> Pair {
 }
 
 /// The plain snapshot behind two chains, one a name.
-fn secured(upstream: std::net::SocketAddr, pairs: &[(&str, &Pair)]) -> ir::Snapshot {
+pub(super) fn secured(upstream: std::net::SocketAddr, pairs: &[(&str, &Pair)]) -> ir::Snapshot {
     let mut snapshot = snapshot(upstream);
     let ir::ListenerKind::Plain(service) = snapshot.listeners[0].kind.clone() else {
         panic!("not plain");

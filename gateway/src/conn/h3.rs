@@ -1,0 +1,285 @@
+//! HTTP/3 on one client connection: a task for the connection itself, and one for each request.
+//!
+//! The connection's task accepts streams, reads the client's unidirectional ones, and says GOAWAY
+//! when it is time to leave. Requests are exchanges like those of any other wire ([`Caller`]).
+
+mod body;
+mod client;
+mod request;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use quinn_proto::{Dir, StreamId};
+use sallyport_config::ir::Millis;
+use sallyport_core::flags::Flags;
+use sallyport_core::h3::{Code, Fault, Peer, PeerStream, encode_goaway, encode_opening};
+use sallyport_core::time::{Now, earliest};
+
+use super::link::TlsFacts;
+use super::{Link, exchange, is_full};
+use crate::quic::{self, Connection, Door, Host};
+use crate::rt::{self, Alarm};
+use crate::stats::ListenerSlot;
+use crate::worker::{Guest, Stop, Worker};
+
+/// A handshake must be complete within this.
+const HANDSHAKE_TIME: Millis = Millis(10_000);
+/// Requests that are refused because we leave are told so by this stream id and all above it.
+const STREAM_STEP: u64 = 4;
+
+/// Accepts connections at a door until `stop`, and serves them to their ends.
+pub(crate) async fn listen(
+    worker: Rc<Worker>,
+    listener: Arc<str>,
+    slot: ListenerSlot,
+    door: Door,
+    stop: Rc<Stop>,
+) {
+    let hall = Hall {
+        worker: Rc::clone(&worker),
+        listener: Arc::clone(&listener),
+        slot,
+    };
+    // A socket that fails has nothing left to do; TCP goes on.
+    drop(quic::serve(worker, listener, door, stop, hall).await);
+}
+
+/// Where the connections of one listener come in.
+struct Hall {
+    worker: Rc<Worker>,
+    listener: Arc<str>,
+    slot: ListenerSlot,
+}
+
+impl Host for Hall {
+    fn has_room(&self) -> bool {
+        let full = is_full(&self.worker, &self.listener);
+        if full {
+            self.worker.stats.borrow_mut().connection_refused(self.slot);
+        }
+        !full
+    }
+
+    fn welcome(&self, connection: Rc<Connection>) {
+        let guest = Guest::arrive(&self.worker, &self.listener, self.slot);
+        let worker = Rc::clone(&self.worker);
+        rt::spawn(shake(worker, Arc::clone(&self.listener), guest, connection));
+    }
+}
+
+/// Waits for the handshake, then serves.
+async fn shake(worker: Rc<Worker>, listener: Arc<str>, guest: Guest, connection: Rc<Connection>) {
+    let begun = worker.timers.now();
+    let alarm = worker.timers.alarm();
+    alarm.set(Some(begun + HANDSHAKE_TIME));
+    if !connection.established(&alarm).await {
+        connection.close(Code::NoError.number());
+        return connection.silence().await;
+    }
+    let (peer, local) = (connection.peer(), connection.local());
+    let mut link = Link::new(listener, peer, local, guest.serial);
+    link.tls = Some(Box::new(TlsFacts {
+        sni: connection.sni(),
+        version: "TLSv1.3",
+        // The transport does not say which.
+        cipher: "",
+    }));
+    let active = worker.active();
+    if link.place(&active.generation).is_none() {
+        exchange::log_closed(&worker, &link, begun, Flags::NR, "filter_chain_not_found");
+        connection.close(Code::NoError.number());
+        return connection.silence().await;
+    }
+    drop(active);
+    let conn = Rc::new(Conn {
+        opened: begun,
+        worker,
+        link: Rc::new(link),
+        quic: connection,
+        guest,
+        peer: RefCell::default(),
+        requests: Cell::new(0),
+        idle_since: Cell::new(begun),
+        waker: RefCell::default(),
+    });
+    // Boxed: the room for it is not needed while shaking hands.
+    Box::pin(conn.serve(alarm)).await;
+}
+
+/// A connection that speaks HTTP/3, shared by its requests.
+pub(crate) struct Conn {
+    worker: Rc<Worker>,
+    link: Rc<Link>,
+    quic: Rc<Connection>,
+    guest: Guest,
+    opened: Now,
+    peer: RefCell<Peer>,
+    /// Requests under way.
+    requests: Cell<usize>,
+    idle_since: Cell<Now>,
+    /// The connection's task.
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What the connection's task holds.
+#[derive(Default)]
+struct Desk {
+    /// The client's unidirectional streams.
+    streams: HashMap<StreamId, PeerStream>,
+    /// Our control stream.
+    control: Option<StreamId>,
+    /// The first stream that is not served; `None` while all are.
+    leaving: Option<u64>,
+    /// The first stream that has not been opened.
+    next: u64,
+}
+
+impl Conn {
+    /// Serves the connection to its end.
+    async fn serve(self: Rc<Self>, alarm: Alarm) {
+        let mut desk = Desk {
+            control: self.quic.open(&encode_opening()),
+            ..Desk::default()
+        };
+        let code = poll_fn(|context| self.poll_serve(context, &mut desk, &alarm)).await;
+        if let Some(code) = code {
+            self.quic.close(code.number());
+        }
+        self.quic.silence().await;
+        // Requests that are still under way see that the client is gone.
+        alarm.set(None);
+        poll_fn(|context| {
+            *self.waker.borrow_mut() = Some(context.waker().clone());
+            if self.requests.get() == 0 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Ready at the end, with the code to close with unless the connection is lost.
+    fn poll_serve(
+        self: &Rc<Self>,
+        context: &mut Context<'_>,
+        desk: &mut Desk,
+        alarm: &Alarm,
+    ) -> Poll<Option<Code>> {
+        *self.waker.borrow_mut() = Some(context.waker().clone());
+        self.accept(context, desk);
+        if let Err(fault) = self.read_streams(context, desk) {
+            return Poll::Ready(Some(fault.code()));
+        }
+        if self.quic.is_lost() {
+            return Poll::Ready(None);
+        }
+        let wants_to_leave =
+            self.guest.poll_leave(context) || self.is_over_age_or_idle(alarm, context);
+        if wants_to_leave && desk.leaving.is_none() {
+            desk.leaving = Some(desk.next);
+            if let Some(control) = desk.control {
+                self.quic.say(control, &encode_goaway(desk.next));
+            }
+        }
+        if desk.leaving.is_some() && self.requests.get() == 0 {
+            return Poll::Ready(Some(Code::NoError));
+        }
+        Poll::Pending
+    }
+
+    /// Whether the connection has reached its age, or was idle for too long. Sets the alarm for
+    /// what comes first.
+    fn is_over_age_or_idle(&self, alarm: &Alarm, context: &mut Context<'_>) -> bool {
+        let active = self.worker.active();
+        let serving = &active.generation.serving;
+        let age = serving.connection_age.map(|limit| self.opened + limit);
+        let idle = serving.idle_timeout.filter(|_| self.requests.get() == 0);
+        let idle = idle.map(|limit| self.idle_since.get() + limit);
+        let due = earliest(age, idle);
+        alarm.set(due);
+        due.is_some() && alarm.poll(context).is_ready()
+    }
+
+    /// Takes in the streams that the client has opened.
+    fn accept(self: &Rc<Self>, context: &Context<'_>, desk: &mut Desk) {
+        while let Poll::Ready(Some(id)) = self.quic.poll_accept(context, Dir::Uni) {
+            desk.streams.insert(id, PeerStream::new());
+        }
+        while let Poll::Ready(Some(id)) = self.quic.poll_accept(context, Dir::Bi) {
+            let number = u64::from(id);
+            if desk.leaving.is_some_and(|first| number >= first) {
+                let code = Code::RequestRejected.number();
+                self.quic.stop(id, code);
+                self.quic.reset(id, code);
+                continue;
+            }
+            desk.next = desk.next.max(number.saturating_add(STREAM_STEP));
+            self.peer.borrow_mut().request_began();
+            self.requests.set(self.requests.get() + 1);
+            rt::spawn(request::serve(Visitor(Rc::clone(self)), id));
+        }
+    }
+
+    /// Reads what came on the client's unidirectional streams.
+    fn read_streams(&self, context: &Context<'_>, desk: &mut Desk) -> Result<(), Fault> {
+        let mut peer = self.peer.borrow_mut();
+        let mut ended = Vec::new();
+        for (id, stream) in &mut desk.streams {
+            loop {
+                match self.quic.poll_read(context, *id) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(Some(bytes))) => {
+                        stream.read(&mut peer, &bytes)?;
+                        if stream.is_ignored() {
+                            self.quic.stop(*id, Code::StreamCreation.number());
+                            ended.push(*id);
+                            break;
+                        }
+                    }
+                    Poll::Ready(Ok(None) | Err(_)) => {
+                        if !self.quic.is_lost() {
+                            stream.end()?;
+                        }
+                        ended.push(*id);
+                        break;
+                    }
+                }
+            }
+        }
+        for id in ended {
+            desk.streams.remove(&id);
+            self.quic.leave(id);
+        }
+        Ok(())
+    }
+
+    /// Ends the connection because the client broke a rule of it.
+    fn fail(&self, code: Code) {
+        self.quic.close(code.number());
+    }
+
+    /// Whether no further request shall come.
+    fn shall_end(&self) -> bool {
+        self.guest.shall_leave()
+    }
+}
+
+/// One request's hold on its connection.
+struct Visitor(Rc<Conn>);
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        let conn = &self.0;
+        conn.requests.set(conn.requests.get().saturating_sub(1));
+        conn.idle_since.set(conn.worker.timers.now());
+        if let Some(waker) = conn.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}

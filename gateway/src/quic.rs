@@ -1,0 +1,19 @@
+//! QUIC towards clients: one endpoint for each worker and UDP address, beside the TCP listener of
+//! the same port.
+//!
+//! The kernel chooses a worker by the packet's addresses, which change when a client moves or its
+//! NAT forgets it. So a connection id says which worker its connection lives on, and a packet that
+//! came to another one is passed on through a bounded queue ([`relay`]).
+
+mod bind;
+mod cid;
+mod config;
+mod connection;
+mod endpoint;
+mod relay;
+mod socket;
+
+pub(crate) use bind::{Door, bind};
+pub(crate) use config::Configs;
+pub(crate) use connection::{Connection, ReadEnd};
+pub(crate) use endpoint::{Host, serve};
