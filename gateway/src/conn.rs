@@ -5,6 +5,7 @@ mod exchange;
 mod h1;
 mod h3;
 mod link;
+mod proxied;
 mod secure;
 mod tcp;
 
@@ -47,15 +48,25 @@ pub(crate) fn welcome(
         return;
     };
     let worker = Rc::clone(worker);
+    if worker.active().generation.snapshot.settings.proxy_protocol {
+        rt::spawn(proxied::serve(worker, guest, socket, link));
+    } else {
+        speak(worker, guest, socket, link, Vec::new());
+    }
+}
+
+/// Serves a connection of which this has been received already.
+fn speak(worker: Rc<Worker>, guest: Guest, socket: Socket, link: Link, early: Vec<u8>) {
+    let plain = |socket| Stream::plain(socket, Rc::clone(&worker.buffers));
     match kind(&worker, &link) {
         Some(Kind::Http) => {
-            let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
-            rt::spawn(h1::serve(worker, guest, stream, Rc::new(link), Vec::new()));
+            let stream = plain(socket);
+            rt::spawn(h1::serve(worker, guest, stream, Rc::new(link), early));
         }
-        Some(Kind::Tls) => rt::spawn(secure::serve(worker, guest, socket, link)),
+        Some(Kind::Tls) => rt::spawn(secure::serve(worker, guest, socket, link, early)),
         Some(Kind::Tcp) => {
-            let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
-            rt::spawn(tcp::serve(worker, guest, stream, link, Vec::new()));
+            let stream = plain(socket);
+            rt::spawn(tcp::serve(worker, guest, stream, link, early));
         }
         // The listener is on its way out.
         None => {}

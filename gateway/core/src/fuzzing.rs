@@ -9,6 +9,7 @@ mod h3;
 
 use crate::authority;
 use crate::call::Scheme;
+use crate::client_hello::{ClientHello, HelloReader};
 use crate::h1::{
     Asked, BodyKind, BodyReader, ChunkHead, H1Error, HeaderEdits, HeaderIndex, LAST_CHUNK, Parse,
     RequestHead, RequestLine, ResponseLine, Upgrade, Version, encode_request, encode_response,
@@ -17,6 +18,7 @@ use crate::h1::{
 use crate::limits::{Http1Profile, MAX_TRAILER_BYTES};
 use crate::method::Method;
 use crate::path::{PathAction, PathPolicy, normalize};
+use crate::proxy_protocol;
 
 pub use exchange::fuzz_exchange_ops;
 pub use h3::fuzz_h3_frames;
@@ -270,6 +272,48 @@ pub fn fuzz_compile(data: &[u8]) {
 fn check(holds: bool, broken: &str) {
     if !holds {
         panic!("{broken}");
+    }
+}
+
+/// First messages of TLS clients: the verdict is the same whole and cut, and a name is one.
+pub fn fuzz_client_hello(data: &[u8]) {
+    let whole = HelloReader::default().feed(data);
+    let mut reader = HelloReader::default();
+    let mut cut = Ok(None);
+    for piece in data.chunks(data.len() / 7 + 1) {
+        cut = reader.feed(piece);
+        if cut != Ok(None) {
+            break;
+        }
+    }
+    check(whole == cut, "a first message depends on how it was cut");
+    if let Ok(Some(ClientHello { sni: Some(name) })) = whole {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        check(name.bytes().all(plain), "a server name that is none");
+        check(!name.bytes().any(|b| b.is_ascii_uppercase()), "capitals");
+    }
+}
+
+/// Announcements of proxies: the verdict does not change with what follows, and what is read is
+/// what we would write.
+pub fn fuzz_proxy_protocol(data: &[u8]) {
+    let Ok(Some(header)) = proxy_protocol::parse(data) else {
+        return;
+    };
+    check(header.len <= data.len(), "a header longer than its input");
+    for end in 0..header.len {
+        let part = data.get(..end).unwrap_or_default();
+        check(proxy_protocol::parse(part) == Ok(None), "part of a header");
+    }
+    let Some(ends) = header.ends else { return };
+    for write in [proxy_protocol::write_v1, proxy_protocol::write_v2] {
+        let mut out = Vec::new();
+        write(&ends, &mut out);
+        let again = proxy_protocol::parse(&out).ok().flatten();
+        check(
+            again.is_some_and(|again| again.ends == Some(ends) && again.len == out.len()),
+            "our own header is read otherwise",
+        );
     }
 }
 

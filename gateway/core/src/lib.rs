@@ -29,6 +29,7 @@ pub mod log;
 pub mod method;
 pub mod path;
 pub mod plan;
+pub mod proxy_protocol;
 mod redirect;
 pub mod reply;
 pub mod rewrite;

@@ -14,10 +14,13 @@ use crate::generation::Generation;
 pub(crate) struct Link {
     /// Name of the listener that it came in by.
     pub(crate) listener: Arc<str>,
-    /// The client's end.
+    /// The other end of the connection itself.
     pub(crate) peer: SocketAddr,
+    /// The client's end: the peer, or whom a proxy announced. What the request itself says of
+    /// proxies comes on top of it.
+    pub(crate) source: SocketAddr,
     /// The client's address as text.
-    pub(crate) peer_text: Box<str>,
+    pub(crate) source_text: Box<str>,
     /// Our end.
     pub(crate) local: SocketAddr,
     /// Number of the connection on its worker.
@@ -50,12 +53,19 @@ impl Link {
         Self {
             listener,
             peer,
-            peer_text: peer.ip().to_canonical().to_string().into(),
+            source: peer,
+            source_text: text(peer),
             local,
             serial,
             tls: None,
             place: Cell::new((0, None)),
         }
+    }
+
+    /// The peer is a proxy, and this is its client.
+    pub(crate) fn announce(&mut self, source: SocketAddr) {
+        self.source = source;
+        self.source_text = text(source);
     }
 
     /// The transport's scheme.
@@ -99,4 +109,8 @@ impl Link {
         };
         Some(Where { listener, chain })
     }
+}
+
+fn text(address: SocketAddr) -> Box<str> {
+    address.ip().to_canonical().to_string().into()
 }

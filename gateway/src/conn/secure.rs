@@ -17,12 +17,19 @@ use crate::worker::{Guest, Worker};
 /// A handshake must be complete within this.
 const HANDSHAKE_TIME: Millis = Millis(10_000);
 
-/// Shakes hands, then speaks what the chain says; or passes all on unread.
-pub(super) async fn serve(worker: Rc<Worker>, guest: Guest, mut socket: Socket, mut link: Link) {
+/// Shakes hands, then speaks what the chain says; or passes all on unread. `received` is what came
+/// before anybody looked.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    guest: Guest,
+    mut socket: Socket,
+    mut link: Link,
+    received: Vec<u8>,
+) {
     let begun = worker.timers.now();
     let mut early = Vec::new();
     // Boxed, so that what only a handshake needs goes with it.
-    let shaken = Box::pin(shake(&worker, &mut socket, &mut link, &mut early)).await;
+    let shaken = Box::pin(shake(&worker, &mut socket, &mut link, received, &mut early)).await;
     if !matches!(shaken, Ok(Shaken::Through(_))) {
         worker.stats.borrow_mut().handshake(shaken.is_ok());
     }
@@ -67,11 +74,12 @@ async fn shake(
     worker: &Rc<Worker>,
     socket: &mut Socket,
     link: &mut Link,
+    received: Vec<u8>,
     early: &mut Vec<u8>,
 ) -> Result<Shaken, Refused> {
     let alarm = worker.timers.alarm();
     alarm.set(Some(worker.timers.now() + HANDSHAKE_TIME));
-    let hello = handshake::hello(socket, &alarm, Vec::new()).await?;
+    let hello = handshake::hello(socket, &alarm, received).await?;
     let active = worker.active();
     let generation = &active.generation;
     let sni = hello.sni.clone();

@@ -6,6 +6,7 @@ mod faults;
 mod h3;
 mod http1;
 mod policies;
+mod proxied;
 mod smuggling;
 mod support;
 mod tcp;

@@ -75,13 +75,13 @@ message! {
 
     /// What stands in front of a gateway.
     pub struct Topology [Later("trusted proxies")] {
-        num_trusted_proxies: u32,
+        num_trusted_proxies: u32 => Honoured,
         forward_client_cert_details: ForwardClientCertDetails,
-        proxy_protocol: Option<ProxyProtocolConfiguration>,
+        proxy_protocol: Option<ProxyProtocolConfiguration> => Honoured,
     }
 
     /// PROXY protocol is expected when this is there.
-    pub struct ProxyProtocolConfiguration [Later("trusted proxies")] {
+    pub struct ProxyProtocolConfiguration [Honoured] {
     }
 
     /// Headers that a proxy adds.

@@ -49,5 +49,7 @@ corpora! {
     h1_body => sallyport_core::fuzzing::fuzz_body,
     h3_frames => sallyport_core::fuzzing::fuzz_h3_frames,
     path_host => sallyport_core::fuzzing::fuzz_path_host,
+    client_hello => sallyport_core::fuzzing::fuzz_client_hello,
+    proxy_protocol => sallyport_core::fuzzing::fuzz_proxy_protocol,
     exchange_ops => sallyport_core::fuzzing::fuzz_exchange_ops,
 }

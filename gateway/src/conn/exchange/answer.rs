@@ -103,7 +103,7 @@ fn nothing<'a>(active: &'a Rc<Active>, link: &Link) -> Request<'a> {
         path: "",
         query: None,
         authority: "",
-        client: link.peer.ip(),
+        client: link.source.ip(),
         scheme: link.scheme(),
         active,
     }

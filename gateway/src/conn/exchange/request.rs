@@ -51,7 +51,7 @@ impl<'a> Request<'a> {
             path: self.path,
             query: self.query,
             headers: view,
-            client: SocketAddr::new(self.client, link.peer.port()),
+            client: SocketAddr::new(self.client, link.source.port()),
             peer: link.peer,
             local: link.local,
             sni: link.sni(),
@@ -95,7 +95,7 @@ pub(in crate::conn) async fn serve<C: Client>(
         path,
         query,
         authority: head.authority.text(buf),
-        client: link.peer.ip(),
+        client: link.source.ip(),
         scheme: client_scheme(buf, &scratch.request, hygiene, link.scheme()),
         active: &active,
     };
@@ -114,8 +114,8 @@ pub(in crate::conn) async fn serve<C: Client>(
 /// Removes and adds the fields that an edge does; the client's address.
 fn clean(visit: &Visit, scratch: &mut Scratch, request: &Request<'_>) -> IpAddr {
     let peer = Peer {
-        address: visit.link.peer.ip(),
-        text: &visit.link.peer_text,
+        address: visit.link.source.ip(),
+        text: &visit.link.source_text,
         scheme: visit.link.scheme(),
         client_cert: None,
     };

@@ -82,7 +82,7 @@ fn find(conn: &mut Conn, active: &Active, service: &TcpService) -> Result<Destin
         path: "",
         query: None,
         headers: &NoHeaders,
-        client: link.peer,
+        client: link.source,
         peer: link.peer,
         local: link.local,
         sni: link.sni(),

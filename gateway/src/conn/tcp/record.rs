@@ -87,7 +87,7 @@ impl Conn {
             upstream_cluster: &note.labels.cluster,
             upstream_protocol: "",
             attempts: note.attempts,
-            client: link.peer,
+            client: link.source,
             peer: link.peer,
             local: link.local,
             sni: link.sni().unwrap_or_default(),
