@@ -3,8 +3,8 @@
 //! Passes, one a file: `listeners` merges Gateway servers into sockets, `tls` and `tcp` fill
 //! filter chains, `hosts` intersects names, `virtual_hosts` binds rules to them, `delegates` flattens VirtualServices, `routes`,
 //! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` and `discovery` resolve
-//! destinations, `upstream_tls` says how they are encrypted, `settings` reads the mesh's, `authn`
-//! and `authz` choose policies. Compiling never
+//! destinations (`traffic` their policies, `locality` who is asked first), `upstream_tls` says how
+//! they are encrypted, `settings` reads the mesh's, `authn` and `authz` choose policies. Compiling never
 //! fails: what is broken disables itself and says so.
 
 mod actions;
@@ -18,6 +18,7 @@ mod draft;
 mod headers;
 mod hosts;
 mod listeners;
+mod locality;
 mod matches;
 mod retries;
 mod routes;
@@ -25,6 +26,7 @@ mod settings;
 mod tables;
 mod tcp;
 mod tls;
+mod traffic;
 mod upstream_tls;
 mod virtual_hosts;
 

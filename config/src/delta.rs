@@ -101,10 +101,7 @@ fn same_but_endpoints(a: &Cluster, b: &Cluster) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{
-        Balance, Discovery, Endpoint, Listener, ListenerKind, Millis, Service, UpstreamProtocol,
-        UpstreamTls,
-    };
+    use crate::ir::{Endpoint, Listener, ListenerKind, Service};
 
     fn listener(port: u16) -> Listener {
         Listener {
@@ -118,25 +115,11 @@ mod tests {
     fn cluster(name: &str, endpoint: &str) -> Cluster {
         Cluster {
             name: name.to_owned(),
-            host: String::new(),
-            port: 80,
-            subset: String::new(),
-            service_name: String::new(),
-            service_namespace: String::new(),
-            protocol: UpstreamProtocol::Http1,
             endpoints: vec![Endpoint {
                 address: endpoint.parse().unwrap(),
-                weight: 1,
-                locality: String::new(),
-                workload: String::new(),
-                mtls: false,
+                ..Endpoint::default()
             }],
-            balance: Balance::LeastRequest,
-            connect_timeout: Millis(10_000),
-            idle_timeout: None,
-            discovery: Discovery::Static,
-            max_requests_per_connection: 0,
-            tls: UpstreamTls::Plain,
+            ..Cluster::default()
         }
     }
 

@@ -15,6 +15,7 @@ mod policy;
 mod route;
 mod settings;
 mod tls;
+mod traffic;
 
 pub use cluster::*;
 pub use listener::*;
@@ -22,6 +23,7 @@ pub use policy::*;
 pub use route::*;
 pub use settings::*;
 pub use tls::*;
+pub use traffic::*;
 
 use std::fmt;
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 
 mod policy;
 mod route;
+mod traffic;
 
 use crate::ir::*;
 use sha2::{Digest, Sha256};
@@ -265,8 +266,9 @@ fn cluster(out: &mut Out, snapshot: &Snapshot, cluster: &Cluster) {
             UpstreamTls::Refused(why) => format!("refused: {why}"),
         };
         out.line(&format!(
-            "protocol {:?} balance {:?} tls {tls}",
-            cluster.protocol, cluster.balance
+            "protocol {:?} balance {} tls {tls}",
+            cluster.protocol,
+            traffic::balance(&cluster.balance)
         ));
         out.line(&format!(
             "connect_timeout {} idle_timeout {} max_requests_per_connection {}",
@@ -277,6 +279,7 @@ fn cluster(out: &mut Out, snapshot: &Snapshot, cluster: &Cluster) {
         if let Some(tls) = cluster.tls.client() {
             client_tls(out, snapshot, tls);
         }
+        traffic::traffic(out, &cluster.traffic);
         for e in &cluster.endpoints {
             endpoint(out, &e.address.to_string(), e);
         }
@@ -303,8 +306,12 @@ fn endpoint(out: &mut Out, place: &str, endpoint: &Endpoint) {
         locality => locality,
     };
     let mtls = if endpoint.mtls { " mtls" } else { "" };
+    let priority = match endpoint.priority {
+        0 => String::new(),
+        later => format!(" priority {later}"),
+    };
     out.line(&format!(
-        "endpoint {place} weight {} locality {locality} workload {}{mtls}",
+        "endpoint {place} weight {} locality {locality} workload {}{mtls}{priority}",
         endpoint.weight, endpoint.workload
     ));
 }

@@ -9,8 +9,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sallyport_config::ir;
-use sallyport_core::balance::Balancer;
+use sallyport_core::balance::{Balancer, Wanted};
 use sallyport_core::rng::Rng;
+use sallyport_core::time::Now;
 
 pub(crate) use connect::connect_failure;
 pub(crate) use lease::Lease;
@@ -25,18 +26,19 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// For this cluster; finds the connections that earlier generations left.
-    pub(crate) fn new(cluster: &ir::Cluster, pools: &Pools, rng: &mut Rng) -> Self {
-        let balancer = Balancer::new(&cluster.balance, &cluster.endpoints, rng);
+    pub(crate) fn new(cluster: &ir::Cluster, pools: &Pools, now: Now, rng: &mut Rng) -> Self {
         let addresses = cluster.endpoints.iter().map(|endpoint| endpoint.address);
+        let endpoints = pools.endpoints(&cluster.name, addresses, now);
+        let born = |index: usize| endpoints.get(index).map_or(now, |pool| pool.born);
         Self {
-            balancer: RefCell::new(balancer),
-            endpoints: pools.endpoints(&cluster.name, addresses),
+            balancer: RefCell::new(Balancer::new(cluster, born, rng)),
+            endpoints,
         }
     }
 
     /// The endpoint for the next try, by index; `None` if there is none.
-    pub(crate) fn pick(&self, rng: &mut Rng, avoid: &[u32]) -> Option<u32> {
-        self.balancer.borrow_mut().pick(rng, avoid)
+    pub(crate) fn pick(&self, wanted: Wanted<'_>, rng: &mut Rng) -> Option<u32> {
+        self.balancer.borrow_mut().pick(wanted, rng)
     }
 
     fn endpoint(&self, index: u32) -> Option<&Rc<EndpointPool>> {

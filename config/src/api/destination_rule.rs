@@ -44,11 +44,11 @@ message! {
     }
 
     /// How an endpoint is chosen.
-    pub struct LoadBalancerSettings [Later("load balancing")] {
+    pub struct LoadBalancerSettings [Honoured] {
         simple: Option<SimpleLb> => Partly("all but PASSTHROUGH"),
         consistent_hash: Option<ConsistentHashLb>,
         locality_lb_setting: Option<LocalityLoadBalancerSetting>,
-        zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting>,
+        zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting> => NoEffect("of sidecars only"),
         warmup_duration_secs: Option<Duration>,
         warmup: Option<WarmupConfiguration>,
         backend_utilization: Option<BackendUtilization> => NoEffect("Istio does not implement it"),
@@ -56,7 +56,7 @@ message! {
     oneof [simple, consistent_hash, backend_utilization]
 
     /// Choice by a hash of the request.
-    pub struct ConsistentHashLb [Later("load balancing")] {
+    pub struct ConsistentHashLb [Honoured] {
         http_header_name: Option<String>,
         http_cookie: Option<HttpCookie>,
         use_source_ip: Option<bool>,
@@ -69,7 +69,7 @@ message! {
     oneof [ring_hash, maglev]
 
     /// The cookie that is hashed, and made when missing.
-    pub struct HttpCookie [Later("load balancing")] {
+    pub struct HttpCookie [Honoured] {
         name: String,
         path: String,
         ttl: Option<Duration>,
@@ -77,31 +77,31 @@ message! {
     }
 
     /// A further attribute of the cookie.
-    pub struct CookieAttribute [Later("load balancing")] {
+    pub struct CookieAttribute [Honoured] {
         name: String,
         value: String,
     }
 
     /// Ring hash.
-    pub struct RingHash [Later("load balancing")] {
+    pub struct RingHash [Honoured] {
         minimum_ring_size: u64,
     }
 
     /// Maglev.
-    pub struct Maglev [Later("load balancing")] {
+    pub struct Maglev [Honoured] {
         table_size: Option<u64>,
     }
 
     /// Preference by region, zone and sub-zone.
-    pub struct LocalityLoadBalancerSetting [Later("locality load balancing")] {
+    pub struct LocalityLoadBalancerSetting [Honoured] {
         distribute: Vec<LocalityDistribute>,
-        failover: Vec<LocalityFailover>,
-        failover_priority: Vec<String>,
+        failover: Vec<LocalityFailover> => Later("outlier detection"),
+        failover_priority: Vec<String> => Later("outlier detection"),
         enabled: Option<bool>,
     }
 
     /// Shares of the traffic from one locality.
-    pub struct LocalityDistribute [Later("locality load balancing")] {
+    pub struct LocalityDistribute [Honoured] {
         from: String,
         to: Map<u32>,
     }
@@ -121,7 +121,7 @@ message! {
     }
 
     /// Slow start of new endpoints.
-    pub struct WarmupConfiguration [Later("load balancing")] {
+    pub struct WarmupConfiguration [Honoured] {
         duration: Option<Duration>,
         minimum_percent: Option<f64>,
         aggression: Option<f64>,

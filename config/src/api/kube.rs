@@ -22,7 +22,7 @@ message! {
         ports: Vec<ServicePort>,
         session_affinity: String => NoEffect("Istio ignores it"),
         publish_not_ready_addresses: bool,
-        traffic_distribution: String => Later("locality load balancing"),
+        traffic_distribution: String,
     }
 
     /// A port of a service.

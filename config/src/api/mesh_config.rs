@@ -47,7 +47,7 @@ message! {
         default_virtual_service_export_to: Vec<String> => Honoured,
         default_destination_rule_export_to: Vec<String> => Honoured,
         root_namespace: String => Honoured,
-        locality_lb_setting: Option<LocalityLoadBalancerSetting> => Later("locality load balancing"),
+        locality_lb_setting: Option<LocalityLoadBalancerSetting> => Honoured,
         zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting> => NoEffect("of sidecars only"),
         dns_refresh_rate: Option<Duration>,
         h2_upgrade_policy: H2UpgradePolicy => Later("HTTP/2 upstream"),

@@ -5,18 +5,17 @@
 
 use super::discovery;
 use super::draft::Draft;
+use super::locality::{self, Nearness, Preference};
 use super::millis;
+use super::traffic::Policy;
 use super::upstream_tls::{self, Target};
-use crate::api::destination_rule::{
-    ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, LoadBalancerSettings, SimpleLb,
-    TrafficPolicy,
-};
+use crate::api::destination_rule::H2UpgradePolicy;
 use crate::api::virtual_service::Destination;
 use crate::diag::codes;
-use crate::ir::{Balance, Cluster, ClusterId, ClusterRef, Millis, UpstreamProtocol};
-use crate::resource::Resource;
-use crate::world::{Service, ServicePort, full_name};
-use std::collections::HashMap;
+use crate::ir::{Cluster, ClusterId, ClusterRef, Millis, UpstreamProtocol};
+use crate::resource::{Resource, Spec};
+use crate::world::{Service, ServicePort, covers, full_name};
+use std::collections::{HashMap, HashSet};
 
 /// Istio's limit for connecting where nothing says otherwise.
 const CONNECT_TIMEOUT: Millis = Millis(10_000);
@@ -30,6 +29,8 @@ const ROOT_NAMESPACE: &str = "istio-system";
 pub(super) struct Clusters {
     by_name: HashMap<String, ClusterId>,
     all: Vec<Cluster>,
+    /// Names of those that TCP connections must reach through a tunnel.
+    tunnelled: HashSet<String>,
 }
 
 impl Clusters {
@@ -47,6 +48,13 @@ impl Clusters {
             order.into_iter().map(|(_, cluster)| cluster).collect(),
             renumber,
         )
+    }
+
+    /// The name of a cluster that TCP connections must reach through a tunnel, which nobody digs
+    /// yet: they are refused rather than sent in the open.
+    pub(super) fn tunnelled(&self, id: ClusterId) -> Option<&str> {
+        let cluster = self.all.get(usize::try_from(id.0).ok()?)?;
+        self.tunnelled.get(&cluster.name).map(String::as_str)
     }
 
     fn add(&mut self, cluster: Cluster) -> ClusterId {
@@ -187,31 +195,34 @@ fn cluster(
         name => Some(rules.subset(name)?),
     };
     let policy = Policy::of(
+        &world.mesh,
         rules.policy(),
         chosen.and_then(|s| s.traffic_policy.as_ref()),
         port.number,
     );
-    let mesh_policy = world.mesh.default_traffic_policy.as_ref();
-    let mesh_pool = mesh_policy.and_then(|p| p.connection_pool.as_ref());
-    let pool = policy.pool.or(mesh_pool);
-    let tcp = pool.and_then(|p| p.tcp.as_ref());
-    let http = pool.and_then(|p| p.http.as_ref());
+    let tcp = policy.pool.and_then(|p| p.tcp.as_ref());
+    let http = policy.pool.and_then(|p| p.http.as_ref());
     let mesh_timeout = world.mesh.connect_timeout.map(millis).filter(|t| t.0 > 0);
+    let mut traffic = policy.traffic(&world.mesh);
+    let preference = Preference {
+        rule: policy.balancer.and_then(|b| b.locality_lb_setting.as_ref()),
+        distribution: nearness(service),
+        mesh: world.mesh.locality_lb_setting.as_ref(),
+        ejects: traffic.outlier.is_some(),
+    };
+    let selected = port
+        .instances
+        .iter()
+        .filter(|i| chosen.is_none_or(|s| covers(&i.labels, &s.labels)));
+    let (ranked, weights) = locality::arrange(draft.view, preference, selected.collect());
+    traffic.locality_weights = weights;
     let rule = rules.rules.first().map(|r| r.resource);
     let target = Target::new(service, port, chosen);
-    let (endpoints, discovery, tls) = upstream_tls::secured(draft, target, policy.tls.zip(rule));
+    let (endpoints, discovery, tls) =
+        upstream_tls::secured(draft, target, &ranked, policy.tls.zip(rule));
     discovery::report(draft, service, &discovery);
-    if let (Some(rule), Some(_)) = (
-        rule,
-        policy.balancer.and_then(|b| b.consistent_hash.as_ref()),
-    ) {
-        let message = format!("consistentHash is not served yet: {name} takes the fewest requests");
-        draft.report(
-            codes::SP0401,
-            rule,
-            "spec.trafficPolicy.loadBalancer",
-            message,
-        );
+    if let (Some(_), Some(rule)) = (policy.tunnel, rule) {
+        tunnel(draft, rule, &name);
     }
     Some(Cluster {
         host: service.host.to_string(),
@@ -222,7 +233,7 @@ fn cluster(
         protocol: protocol(draft, port, http),
         endpoints,
         discovery,
-        balance: balance(policy.balancer),
+        balance: policy.balance(),
         connect_timeout: tcp
             .and_then(|t| t.connect_timeout)
             .map(millis)
@@ -238,49 +249,24 @@ fn cluster(
             .and_then(|h| u32::try_from(h.max_requests_per_connection).ok())
             .unwrap_or(0),
         tls,
+        traffic,
         name,
     })
 }
 
-/// The policies of a port: its own in place of all, else the subset's over the host's by block.
-#[derive(Default)]
-struct Policy<'w> {
-    balancer: Option<&'w LoadBalancerSettings>,
-    pool: Option<&'w ConnectionPoolSettings>,
-    tls: Option<&'w ClientTlsSettings>,
+fn tunnel(draft: &mut Draft<'_>, rule: &Resource, name: &str) {
+    let message = format!("tunnels are not served yet: TCP connections to {name} are closed");
+    draft.report(codes::SP0401, rule, "spec.trafficPolicy.tunnel", message);
+    draft.clusters.tunnelled.insert(name.to_owned());
 }
 
-impl<'w> Policy<'w> {
-    fn of(host: Option<&'w TrafficPolicy>, subset: Option<&'w TrafficPolicy>, port: u16) -> Self {
-        for policy in [subset, host].into_iter().flatten() {
-            let own = policy.port_level_settings.iter().find(|settings| {
-                settings
-                    .port
-                    .as_ref()
-                    .is_some_and(|p| p.number == u32::from(port))
-            });
-            if let Some(own) = own {
-                return Self {
-                    balancer: own.load_balancer.as_ref(),
-                    pool: own.connection_pool.as_ref(),
-                    tls: own.tls.as_ref(),
-                };
-            }
-        }
-        let policies = || [subset, host].into_iter().flatten();
-        Self {
-            balancer: policies().find_map(|p| p.load_balancer.as_ref()),
-            pool: policies().find_map(|p| p.connection_pool.as_ref()),
-            tls: policies().find_map(|p| p.tls.as_ref()),
-        }
-    }
-}
-
-fn balance(settings: Option<&LoadBalancerSettings>) -> Balance {
-    match settings.and_then(|s| s.simple) {
-        Some(SimpleLb::RoundRobin) => Balance::RoundRobin,
-        Some(SimpleLb::Random) => Balance::Random,
-        _ => Balance::LeastRequest,
+fn nearness(service: &Service) -> Nearness {
+    match &service.resource.spec {
+        Spec::Service(spec) => match spec.spec.as_ref().map(|s| s.traffic_distribution.as_str()) {
+            Some("PreferClose" | "PreferSameZone" | "PreferSameNode") => Nearness::Close,
+            _ => Nearness::Any,
+        },
+        _ => Nearness::Any,
     }
 }
 

@@ -4,40 +4,37 @@
 //! STRICT_DNS, DNS_ROUND_ROBIN is LOGICAL_DNS, NONE on a gateway is EDS without endpoints.
 
 use super::draft::{Draft, finding};
-use crate::api::destination_rule::Subset;
 use crate::api::service_entry::Resolution as Declared;
 use crate::diag::{Level, codes};
 use crate::ir::{Discovery, Endpoint, NamedEndpoint};
 use crate::resource::Spec;
-use crate::world::{Instance, Place, Resolution, Service, ServicePort, covers};
+use crate::world::{Instance, Place, Resolution, Service, ServicePort};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Endpoints of a port, or of a subset of it, in a stable order: those with an address, and how
-/// the others are found. `mtls` says which of them are spoken to in mutual TLS by themselves.
+/// the others are found. `ranked` are their instances with their priorities; `mtls` says which of
+/// them are spoken to in mutual TLS by themselves.
 pub(super) fn discover(
     service: &Service,
     port: &ServicePort,
-    subset: Option<&Subset>,
+    ranked: &[(&Instance, u32)],
     mtls: impl Fn(&Instance) -> bool,
 ) -> (Vec<Endpoint>, Discovery) {
-    let endpoint = |instance: &Instance, address| Endpoint {
-        address,
-        weight: instance.weight,
-        locality: instance.locality.to_string(),
-        workload: instance.workload.to_string(),
-        mtls: mtls(instance),
-    };
-    let selected = port
-        .instances
-        .iter()
-        .filter(|i| subset.is_none_or(|s| covers(&i.labels, &s.labels)));
     let (mut endpoints, mut names) = (Vec::new(), Vec::new());
-    for instance in selected {
+    for (instance, priority) in ranked {
+        let endpoint = |address| Endpoint {
+            address,
+            weight: instance.weight,
+            locality: instance.locality.to_string(),
+            workload: instance.workload.to_string(),
+            mtls: mtls(instance),
+            priority: *priority,
+        };
         match &instance.place {
-            Place::Address(address) => endpoints.push(endpoint(instance, *address)),
+            Place::Address(address) => endpoints.push(endpoint(*address)),
             Place::Name(name, port) => names.push(NamedEndpoint {
                 name: name.to_string(),
-                like: endpoint(instance, SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port))),
+                like: endpoint(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port))),
             }),
         }
     }

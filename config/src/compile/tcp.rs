@@ -153,7 +153,10 @@ fn bytes(
         };
         let path = format!("{path}.route[{index}].destination");
         let target = match clusters::resolve(draft, asker, destination, &path) {
-            ClusterRef::Known(id) => TcpTarget::Cluster(id),
+            ClusterRef::Known(id) => match draft.clusters.tunnelled(id) {
+                Some(name) => TcpTarget::Missing(name.to_owned()),
+                None => TcpTarget::Cluster(id),
+            },
             ClusterRef::Missing(name) => TcpTarget::Missing(name),
         };
         targets.push((target, weight));

@@ -53,19 +53,17 @@ impl<'w> Target<'w> {
 /// Where a rule says it, as far as diagnostics tell.
 const PATH: &str = "spec.trafficPolicy.tls";
 
-/// The endpoints of a cluster, and TLS towards them; `written` is what a rule says about it.
+/// The endpoints of a cluster, and TLS towards them; `ranked` are the instances with their
+/// priorities, `written` is what a rule says about it.
 pub(super) fn secured(
     draft: &mut Draft<'_>,
     target: Target<'_>,
+    ranked: &[(&Instance, u32)],
     written: Option<(&ClientTlsSettings, &Resource)>,
 ) -> (Vec<Endpoint>, Discovery, UpstreamTls) {
-    let Target {
-        service,
-        port,
-        subset,
-    } = target;
+    let Target { service, port, .. } = target;
     if let Some((settings, rule)) = written {
-        let (endpoints, discovery) = discovery::discover(service, port, subset, |_| false);
+        let (endpoints, discovery) = discovery::discover(service, port, ranked, |_| false);
         return (
             endpoints,
             discovery,
@@ -74,7 +72,7 @@ pub(super) fn secured(
     }
     let automatic = automatic(draft, service);
     let mtls = |i: &Instance| automatic && takes_mtls(draft, service, i);
-    let (endpoints, discovery) = discovery::discover(service, port, subset, mtls);
+    let (endpoints, discovery) = discovery::discover(service, port, ranked, mtls);
     let named = discovery.names().iter().map(|n| &n.like);
     let any = endpoints.iter().chain(named).any(|e| e.mtls);
     (endpoints, discovery, unwritten(draft, target, any))

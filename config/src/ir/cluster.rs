@@ -1,6 +1,6 @@
 //! Upstreams and their endpoints.
 
-use super::{Millis, UpstreamTls};
+use super::{Millis, Traffic, UpstreamTls};
 use std::net::SocketAddr;
 
 /// One upstream: a service port, or a subset of it.
@@ -34,6 +34,31 @@ pub struct Cluster {
     pub max_requests_per_connection: u32,
     /// TLS towards the upstream.
     pub tls: UpstreamTls,
+    /// Breakers, ejection, localities.
+    pub traffic: Traffic,
+}
+
+impl Default for Cluster {
+    /// A nameless HTTP/1 cluster without endpoints, and nothing but defaults.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            host: String::new(),
+            port: 80,
+            subset: String::new(),
+            service_name: String::new(),
+            service_namespace: String::new(),
+            protocol: UpstreamProtocol::Http1,
+            endpoints: Vec::new(),
+            discovery: Discovery::Static,
+            balance: Balance::LeastRequest,
+            connect_timeout: Millis(10_000),
+            idle_timeout: Some(Millis(3_600_000)),
+            max_requests_per_connection: 0,
+            tls: UpstreamTls::Plain,
+            traffic: Traffic::default(),
+        }
+    }
 }
 
 /// How endpoints are found that have no address in the configuration.
@@ -97,6 +122,66 @@ pub enum Balance {
     RoundRobin,
     /// Drawn by weight.
     Random,
+    /// By a hash of the request, so that equal requests meet the same endpoint.
+    Hash(Box<HashPolicy>),
+}
+
+/// `consistentHash`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HashPolicy {
+    /// What is hashed; a request without it is balanced at random.
+    pub key: HashKey,
+    /// How hashes find endpoints.
+    pub table: HashTable,
+}
+
+/// What of a request is hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HashKey {
+    /// A header, lower-case; several lines count whatever their order.
+    Header(String),
+    /// A cookie.
+    Cookie(HashCookie),
+    /// The client's address without port.
+    SourceIp,
+    /// The first query parameter of this name, undecoded.
+    Query(String),
+}
+
+/// A cookie that is hashed, and made when it is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HashCookie {
+    /// Name.
+    pub name: String,
+    /// `Path`, empty for none.
+    pub path: String,
+    /// `None`: never made. 0: made without `Max-Age`, for the session.
+    pub ttl: Option<Millis>,
+    /// Further attributes; an empty value stands for the bare name.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// How hashes find endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HashTable {
+    /// Ketama: a ring of at least so many points. Default 1024.
+    Ring(u32),
+    /// Maglev: a table of so many slots, a prime. Default 65537.
+    Maglev(u32),
+}
+
+impl Default for Endpoint {
+    /// An endpoint nowhere, of weight 1.
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            weight: 1,
+            locality: String::new(),
+            workload: String::new(),
+            mtls: false,
+            priority: 0,
+        }
+    }
 }
 
 /// One address of an upstream.
@@ -112,4 +197,6 @@ pub struct Endpoint {
     pub workload: String,
     /// It speaks mutual TLS of the mesh: what [`UpstreamTls::ByEndpoint`] asks.
     pub mtls: bool,
+    /// 0 is asked first; no gaps.
+    pub priority: u32,
 }

@@ -3,7 +3,8 @@
 //! Lookup by Istio's rule (`pilot/pkg/model/push_context.go`): the proxy's namespace, then the
 //! service's, then the root namespace; the first that has any rule for the host wins outright. In
 //! a namespace an exact host beats wildcards, and a longer wildcard a shorter one. Rules of the
-//! same host are merged: the first definition of a subset and the first policy count.
+//! same host and `exportTo` are merged, those with a workload selector first: the first definition
+//! of a subset and the first policy count.
 
 use super::{Named, Typed, name_of};
 use crate::api::DestinationRule;
@@ -97,6 +98,15 @@ impl RuleIndex {
             }
         }
         rules.sort_by_key(|r| r.spec.workload_selector.is_none());
+        // rules are merged only if the same namespaces see them
+        let seen_by = |r: &Typed<'_, DestinationRule>| {
+            let mut list = r.spec.export_to.clone();
+            list.sort_unstable();
+            list
+        };
+        if let Some(first) = rules.first().map(seen_by) {
+            rules.retain(|r| seen_by(r) == first);
+        }
         Merged { rules }
     }
 

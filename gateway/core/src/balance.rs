@@ -1,74 +1,343 @@
 //! Which endpoint of a cluster gets the next try.
 //!
-//! One [`Balancer`] per worker and cluster, made with the tables; workers share nothing. Hash
-//! policies, priorities and ejection will be further members of [`Picker`] and a filter in
-//! [`Balancer::pick`].
+//! One [`Balancer`] per worker and cluster, made with the tables; workers share nothing but what
+//! is known of the endpoints' health. A choice has three steps, as Envoy's: a priority by
+//! [`loads`], a locality by its share, an endpoint by the cluster's policy. A hash finds its
+//! endpoint at once. In the steady state no step looks at all endpoints; when health changes or a
+//! weight grows, everything is arranged anew.
 
+mod key;
 mod least_request;
+mod level;
+mod loads;
+mod maglev;
 mod random;
+mod ring;
 mod round_robin;
+mod slow_start;
 
 use crate::rng::Rng;
-use least_request::LeastRequest;
-use random::Weighted;
-use round_robin::RoundRobin;
-use sallyport_config::ir::{Balance, Endpoint};
+use crate::time::Now;
+use level::{Level, Locality, Member};
+use loads::{Count, Load, Loads};
+use maglev::Maglev;
+use ring::Ring;
+use sallyport_config::ir::{Balance, Cluster, Endpoint, HashTable, Warmup};
+use smallvec::SmallVec;
+
+pub use key::Key;
 
 /// How often another endpoint is drawn when one was already tried: Istio's
 /// `host_selection_retry_max_attempts`.
 pub const RESELECT_MAX: u32 = 5;
+/// A retry goes to other priorities after so many tries (Istio's `previous_priorities`,
+/// `update_frequency`).
+const PRIORITY_TRIES: usize = 2;
+
+/// What a choice depends on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// Of the request; only looked at where the cluster hashes.
+    pub hash: Option<u64>,
+    /// Endpoints tried in vain, in the order tried.
+    pub avoid: &'a [u32],
+    /// Retries go to other priorities too (`retryRemoteLocalities`).
+    pub elsewhere: bool,
+    /// The time: weights may grow.
+    pub now: Now,
+}
 
 /// Chooses endpoints of one cluster for one worker.
 #[derive(Debug, Clone)]
 pub struct Balancer {
-    picker: Picker,
+    balance: Balance,
+    panic_threshold: u8,
+    warmup: Option<Warmup>,
+    /// When weights that grow are looked at again.
+    warm_at: Option<Now>,
+    endpoints: Box<[Known]>,
+    /// How many priorities there are.
+    ranks: usize,
+    priorities: Vec<Priority>,
+    loads: Loads,
     /// Requests in flight, by endpoint.
     active: Box<[u32]>,
 }
 
+/// An endpoint.
 #[derive(Debug, Clone)]
-enum Picker {
-    RoundRobin(RoundRobin),
-    LeastRequest(LeastRequest),
-    Random(Weighted),
+struct Known {
+    name: String,
+    weight: u32,
+    /// Index among the cluster's priorities.
+    priority: usize,
+    /// Index among the priority's localities, and the share of it.
+    locality: (usize, u32),
+    born: Now,
+    healthy: bool,
+}
+
+/// The endpoints that are asked at the same time.
+#[derive(Debug, Clone)]
+struct Priority {
+    count: Count,
+    healthy: Level,
+    /// Disregarding health; made when panic comes.
+    all: Option<Level>,
+    /// Made by the first request that has a hash; health does not change it.
+    table: Option<Table>,
+}
+
+#[derive(Debug, Clone)]
+enum Table {
+    Ring(Box<[u32]>, Ring),
+    Maglev(Box<[u32]>, Maglev),
 }
 
 impl Balancer {
-    /// For these endpoints; `rng` spreads the workers' starting points.
+    /// For the endpoints of this cluster, all healthy. `born` tells when an endpoint, by
+    /// index, was first known; `rng` spreads the workers' starting points.
     #[must_use]
-    pub fn new(balance: &Balance, endpoints: &[Endpoint], rng: &mut Rng) -> Self {
-        let weights: Vec<u32> = endpoints.iter().map(|e| e.weight.max(1)).collect();
-        let picker = match balance {
-            Balance::RoundRobin => Picker::RoundRobin(RoundRobin::new(&weights, rng)),
-            Balance::LeastRequest => Picker::LeastRequest(LeastRequest::new(&weights)),
-            Balance::Random => Picker::Random(Weighted::new(&weights)),
+    pub fn new(cluster: &Cluster, born: impl Fn(usize) -> Now, rng: &mut Rng) -> Self {
+        let weights = &cluster.traffic.locality_weights;
+        // without shares all localities are one
+        let locality = |endpoint: &Endpoint| {
+            let found = weights.iter().enumerate();
+            let mut found = found.filter(|(_, w)| w.locality == endpoint.locality);
+            found
+                .next()
+                .map_or((0, 1), |(index, w)| (index, w.weight.max(1)))
         };
-        Self {
-            picker,
-            active: vec![0; endpoints.len()].into_boxed_slice(),
+        let mut numbers: Vec<u32> = cluster.endpoints.iter().map(|e| e.priority).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let endpoints = cluster.endpoints.iter().enumerate();
+        let endpoints = endpoints.map(|(index, endpoint)| Known {
+            name: endpoint.address.to_string(),
+            weight: endpoint.weight.max(1),
+            priority: numbers.binary_search(&endpoint.priority).unwrap_or(0),
+            locality: locality(endpoint),
+            born: born(index),
+            healthy: true,
+        });
+        let mut new = Self {
+            balance: cluster.balance.clone(),
+            panic_threshold: cluster.traffic.panic_threshold,
+            warmup: cluster.traffic.warmup,
+            warm_at: cluster.traffic.warmup.map(|_| Now(0)),
+            active: vec![0; cluster.endpoints.len()].into_boxed_slice(),
+            endpoints: endpoints.collect(),
+            ranks: numbers.len(),
+            priorities: Vec::new(),
+            loads: Loads::new(),
+        };
+        new.arrange(Now(0), rng);
+        new
+    }
+
+    /// Takes note of which endpoints are healthy.
+    pub fn set_health(&mut self, healthy: impl Fn(u32) -> bool, now: Now, rng: &mut Rng) {
+        for (known, index) in self.endpoints.iter_mut().zip(0_u32..) {
+            known.healthy = healthy(index);
+        }
+        self.arrange(now, rng);
+    }
+
+    /// Makes everything that is asked for a choice, but keeps the tables of hashes.
+    fn arrange(&mut self, now: Now, rng: &mut Rng) {
+        let tables: Vec<Option<Table>> = self.priorities.drain(..).map(|p| p.table).collect();
+        let mut tables = tables.into_iter();
+        for rank in 0..self.ranks {
+            let localities = self.localities(rank, now);
+            let counts = localities.iter().map(Locality::count);
+            let count = counts.fold(Count { healthy: 0, all: 0 }, |sum, count| Count {
+                healthy: sum.healthy + count.healthy,
+                all: sum.all + count.all,
+            });
+            self.priorities.push(Priority {
+                count,
+                healthy: Level::new(&self.balance, &localities, false, rng),
+                all: None,
+                table: tables.next().flatten(),
+            });
+        }
+        let counts: SmallVec<[Count; 4]> = self.priorities.iter().map(|p| p.count).collect();
+        self.loads = loads::loads(&counts, self.panic_threshold);
+        for (index, load) in self.loads.clone().into_iter().enumerate() {
+            if load.panic {
+                let localities = self.localities(index, now);
+                let level = Level::new(&self.balance, &localities, true, rng);
+                if let Some(priority) = self.priorities.get_mut(index) {
+                    priority.all = Some(level);
+                }
+            }
         }
     }
 
-    /// The next endpoint, as index; `None` if there is none (`NoHealthyUpstream`). One in `avoid`
-    /// is taken only if [`RESELECT_MAX`] further draws gave nothing else, as Envoy does.
+    fn localities(&self, priority: usize, now: Now) -> Vec<Locality> {
+        let mut localities: Vec<(usize, Locality)> = Vec::new();
+        for (known, endpoint) in self.endpoints.iter().zip(0_u32..) {
+            if known.priority != priority {
+                continue;
+            }
+            let weight = match &self.warmup {
+                Some(warmup) => slow_start::weight(known.weight, warmup, known.born, now),
+                None => known.weight,
+            };
+            let member = Member {
+                endpoint,
+                weight,
+                healthy: known.healthy,
+            };
+            let (index, share) = known.locality;
+            match localities.iter_mut().find(|(known, _)| *known == index) {
+                Some((_, locality)) => locality.members.push(member),
+                None => localities.push((
+                    index,
+                    Locality {
+                        share,
+                        members: vec![member],
+                    },
+                )),
+            }
+        }
+        localities
+            .into_iter()
+            .map(|(_, locality)| locality)
+            .collect()
+    }
+
+    /// The next endpoint, as index; `None` if there is none (`NoHealthyUpstream`). One that was
+    /// tried is taken only if [`RESELECT_MAX`] further draws gave nothing else, as Envoy does.
     #[must_use]
-    pub fn pick(&mut self, rng: &mut Rng, avoid: &[u32]) -> Option<u32> {
-        let mut chosen = self.draw(rng)?;
+    pub fn pick(&mut self, wanted: Wanted<'_>, rng: &mut Rng) -> Option<u32> {
+        self.grow(wanted.now, rng);
+        let excluded = self.excluded(&wanted);
+        let mut chosen = self.draw(&wanted, excluded.as_ref(), rng)?;
         for _ in 0..RESELECT_MAX {
-            if !avoid.contains(&chosen) {
+            if !wanted.avoid.contains(&chosen) {
                 break;
             }
-            chosen = self.draw(rng)?;
+            chosen = self.draw(&wanted, excluded.as_ref(), rng)?;
         }
         Some(chosen)
     }
 
-    fn draw(&mut self, rng: &mut Rng) -> Option<u32> {
-        match &mut self.picker {
-            Picker::RoundRobin(picker) => picker.pick(),
-            Picker::LeastRequest(picker) => picker.pick(&self.active, rng),
-            Picker::Random(picker) => picker.pick(rng),
+    /// Looks at weights that grow, now and then.
+    fn grow(&mut self, now: Now, rng: &mut Rng) {
+        let (Some(warmup), Some(at)) = (self.warmup, self.warm_at) else {
+            return;
+        };
+        if now < at {
+            return;
         }
+        self.arrange(now, rng);
+        let grows = |known: &Known| slow_start::grows(&warmup, known.born, now);
+        let still = self.endpoints.iter().any(grows);
+        self.warm_at = still.then(|| now.after_micros(slow_start::step(&warmup)));
+    }
+
+    /// Loads without the priorities that were tried; `None`: as always.
+    fn excluded(&self, wanted: &Wanted<'_>) -> Option<Loads> {
+        let rounds = wanted.avoid.len() / PRIORITY_TRIES * PRIORITY_TRIES;
+        if !wanted.elsewhere || rounds == 0 || self.priorities.len() < 2 {
+            return None;
+        }
+        let mut counts: SmallVec<[Count; 4]> = self.priorities.iter().map(|p| p.count).collect();
+        for tried in wanted.avoid.iter().take(rounds) {
+            let priority = usize::try_from(*tried)
+                .ok()
+                .and_then(|index| self.endpoints.get(index))
+                .map(|known| known.priority);
+            if let Some(count) = priority.and_then(|index| counts.get_mut(index)) {
+                count.healthy = 0;
+            }
+        }
+        let any = counts.iter().any(|count| count.healthy > 0);
+        any.then(|| loads::loads(&counts, 0))
+    }
+
+    fn draw(
+        &mut self,
+        wanted: &Wanted<'_>,
+        excluded: Option<&Loads>,
+        rng: &mut Rng,
+    ) -> Option<u32> {
+        let hash = wanted
+            .hash
+            .filter(|_| matches!(self.balance, Balance::Hash(_)));
+        let loads = excluded.unwrap_or(&self.loads);
+        let index = if loads.len() == 1 {
+            0
+        } else {
+            let die = hash.map_or_else(|| rng.below(100), |hash| hash % 100);
+            loads::choose(loads, die)?
+        };
+        let Load { panic, .. } = loads.get(index).copied()?;
+        if let Some(hash) = hash {
+            return self.find(index, hash, panic, wanted.avoid);
+        }
+        let priority = self.priorities.get_mut(index)?;
+        let level = match &mut priority.all {
+            Some(all) if panic => all,
+            _ => &mut priority.healthy,
+        };
+        level.pick(&self.active, rng)
+    }
+
+    /// The endpoint of a hash: one not tried yet, else one that was.
+    fn find(&mut self, index: usize, hash: u64, panic: bool, avoid: &[u32]) -> Option<u32> {
+        let count = self.priorities.get(index)?.count;
+        if count.healthy == 0 && !panic {
+            return None;
+        }
+        if self.priorities.get(index)?.table.is_none() {
+            let table = self.table(index);
+            self.priorities.get_mut(index)?.table = table;
+        }
+        let endpoints = &self.endpoints;
+        let fit = |endpoint: u32| {
+            let known = usize::try_from(endpoint)
+                .ok()
+                .and_then(|index| endpoints.get(index));
+            known.is_some_and(|known| panic || known.healthy)
+        };
+        let table = self.priorities.get(index)?.table.as_ref()?;
+        let fresh = avoid
+            .iter()
+            .any(|tried| fit(*tried))
+            .then(|| table.find(hash, |e| fit(e) && !avoid.contains(&e)));
+        fresh.flatten().or_else(|| table.find(hash, fit))
+    }
+
+    fn table(&self, index: usize) -> Option<Table> {
+        let Balance::Hash(policy) = &self.balance else {
+            return None;
+        };
+        let localities = self.localities(index, Now(0));
+        let (mut endpoints, mut names, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        for locality in &localities {
+            let sum: u64 = locality.members.iter().map(|m| u64::from(m.weight)).sum();
+            for member in &locality.members {
+                let at = usize::try_from(member.endpoint).ok()?;
+                endpoints.push(member.endpoint);
+                names.push(self.endpoints.get(at)?.name.clone());
+                // of one locality the weights as they are, of several the share of each
+                weights.push(if localities.len() == 1 {
+                    u64::from(member.weight)
+                } else {
+                    let parts = u64::from(locality.share) * u64::from(member.weight);
+                    (parts.saturating_mul(1 << 16) / sum.max(1)).max(1)
+                });
+            }
+        }
+        let endpoints = endpoints.into_boxed_slice();
+        Some(match policy.table {
+            HashTable::Ring(size) => Table::Ring(endpoints, Ring::new(&names, &weights, size)),
+            HashTable::Maglev(size) => {
+                Table::Maglev(endpoints, Maglev::new(&names, &weights, size))
+            }
+        })
     }
 
     /// A request goes to this endpoint now.
@@ -96,6 +365,22 @@ impl Balancer {
 
     fn slot(&mut self, endpoint: u32) -> Option<&mut u32> {
         self.active.get_mut(usize::try_from(endpoint).ok()?)
+    }
+}
+
+impl Table {
+    fn find(&self, hash: u64, fit: impl Fn(u32) -> bool) -> Option<u32> {
+        let (Self::Ring(endpoints, _) | Self::Maglev(endpoints, _)) = self;
+        let endpoint = |member: u32| {
+            let index = usize::try_from(member).ok()?;
+            endpoints.get(index).copied()
+        };
+        let accept = |member| endpoint(member).is_some_and(&fit);
+        let member = match self {
+            Self::Ring(_, ring) => ring.find(hash, accept),
+            Self::Maglev(_, table) => table.find(hash, accept),
+        };
+        endpoint(member?)
     }
 }
 

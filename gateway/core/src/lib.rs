@@ -23,6 +23,7 @@ pub mod flags;
 pub mod fuzzing;
 pub mod h1;
 pub mod h3;
+pub mod hash;
 pub mod hygiene;
 pub mod limits;
 pub mod log;

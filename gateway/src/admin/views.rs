@@ -96,10 +96,12 @@ fn cluster_text(out: &mut String, cluster: &Cluster, report: &Report) {
         locality,
         workload,
         mtls: _,
+        priority,
     } in &cluster.endpoints
     {
         let _ = writeln!(out, "{name}::{address}::health_flags::healthy");
         let _ = writeln!(out, "{name}::{address}::weight::{weight}");
+        let _ = writeln!(out, "{name}::{address}::priority::{priority}");
         for (what, text) in [("locality", locality), ("workload", workload)] {
             if !text.is_empty() {
                 let _ = writeln!(out, "{name}::{address}::{what}::{text}");
@@ -116,6 +118,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
             "address": socket_json(endpoint.address),
             "health_status": { "eds_health_status": "HEALTHY" },
             "weight": endpoint.weight,
+            "priority": endpoint.priority,
             "locality": { "region": part(), "zone": part(), "sub_zone": part() },
         })
     });

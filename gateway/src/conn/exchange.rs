@@ -1,6 +1,7 @@
 //! One request and its response, from the whole head to the record, for every wire: what differs
 //! between them is behind [`Client`] on the client's side and [`origin::Origin`] on the other.
 
+mod aim;
 mod answer;
 mod client;
 mod download;

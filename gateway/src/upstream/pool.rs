@@ -38,6 +38,8 @@ pub(crate) struct EndpointPool {
     pub(crate) address: SocketAddr,
     /// Cluster that the endpoint belongs to, for counters.
     pub(crate) cluster: Arc<str>,
+    /// When this worker first heard of it.
+    pub(super) born: Now,
     idle: RefCell<Vec<Idle>>,
     /// Idle connections of the worker.
     total: Rc<Cell<usize>>,
@@ -60,6 +62,7 @@ impl Pools {
         &self,
         cluster: &str,
         addresses: impl Iterator<Item = SocketAddr>,
+        now: Now,
     ) -> Box<[Rc<EndpointPool>]> {
         let mut clusters = self.clusters.borrow_mut();
         if !clusters.contains_key(cluster) {
@@ -75,6 +78,7 @@ impl Pools {
                     Rc::new(EndpointPool {
                         address,
                         cluster: Arc::clone(&name),
+                        born: now,
                         idle: RefCell::default(),
                         total: Rc::clone(&self.idle),
                     })

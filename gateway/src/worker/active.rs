@@ -58,7 +58,8 @@ impl Active {
         let cell = self.upstreams.get(usize::try_from(id.0).ok()?)?;
         let upstream = cell.get_or_init(|| {
             let mut rng = worker.rng.borrow_mut();
-            Rc::new(Upstream::new(cluster, &worker.pools, &mut rng))
+            let now = worker.timers.now();
+            Rc::new(Upstream::new(cluster, &worker.pools, now, &mut rng))
         });
         Some((cluster, upstream))
     }

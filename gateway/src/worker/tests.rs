@@ -1,5 +1,6 @@
 //! A worker on real sockets, on each driver.
 
+mod balance;
 #[path = "../../core/tests/core/corpus.rs"]
 mod corpus;
 mod faults;

@@ -269,18 +269,7 @@ fn cluster(number: u8) -> Cluster {
     Cluster {
         name: format!("outbound|80||{host}"),
         host,
-        port: 80,
-        subset: String::new(),
-        service_name: String::new(),
-        service_namespace: String::new(),
-        protocol: UpstreamProtocol::Http1,
-        endpoints: Vec::new(),
-        balance: Balance::LeastRequest,
-        connect_timeout: Millis(10_000),
-        idle_timeout: None,
-        discovery: Discovery::Static,
-        max_requests_per_connection: 0,
-        tls: UpstreamTls::Plain,
+        ..Cluster::default()
     }
 }
 

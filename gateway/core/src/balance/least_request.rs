@@ -22,19 +22,20 @@ impl LeastRequest {
         }
     }
 
-    pub(super) fn pick(&self, active: &[u32], rng: &mut Rng) -> Option<u32> {
+    /// `active` tells the requests in flight to a member.
+    pub(super) fn pick(&self, active: impl Fn(u32) -> u32, rng: &mut Rng) -> Option<u32> {
         if self.weights.len() <= 1 {
             return (!self.weights.is_empty()).then_some(0);
         }
         let (first, second) = (self.draw.pick(rng)?, self.draw.pick(rng)?);
-        let of = |counts: &[u32], endpoint: u32| {
-            usize::try_from(endpoint)
+        let weight = |member: u32| {
+            usize::try_from(member)
                 .ok()
-                .and_then(|index| counts.get(index))
-                .map_or(0, |count| u64::from(*count))
+                .and_then(|index| self.weights.get(index))
+                .map_or(1, |weight| u64::from(*weight))
         };
-        let first_load = of(active, first) * of(&self.weights, second);
-        let second_load = of(active, second) * of(&self.weights, first);
+        let first_load = u64::from(active(first)) * weight(second);
+        let second_load = u64::from(active(second)) * weight(first);
         Some(if second_load < first_load {
             second
         } else {

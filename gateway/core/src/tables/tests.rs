@@ -89,18 +89,7 @@ fn cluster(name: &str) -> Cluster {
     Cluster {
         name: format!("outbound|80||{name}"),
         host: name.to_owned(),
-        port: 80,
-        subset: String::new(),
-        service_name: String::new(),
-        service_namespace: String::new(),
-        protocol: UpstreamProtocol::Http1,
-        endpoints: Vec::new(),
-        balance: Balance::RoundRobin,
-        connect_timeout: Millis(10_000),
-        idle_timeout: None,
-        discovery: Discovery::Static,
-        max_requests_per_connection: 0,
-        tls: UpstreamTls::Plain,
+        ..Cluster::default()
     }
 }
 

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use sallyport_config::ir::{Cluster, ClusterRef, Millis, UpstreamTls};
+use sallyport_core::balance::{Key, Wanted};
 use sallyport_core::call::HeaderLines;
 use sallyport_core::exchange::{
     BodyKind as PolicyBody, Event, Exchange, Policy, Step, effective_timeout,
@@ -23,6 +24,7 @@ use sallyport_core::plan::{EditSink, Plan};
 use sallyport_core::reply;
 use sallyport_core::time::{Now, earliest};
 
+use super::aim;
 use super::answer::{self, Rules, Sink};
 use super::client::{Client, Fate, News, Visit};
 use super::download::Download;
@@ -42,6 +44,8 @@ pub(super) struct Flight<'a, 't, C> {
     pub(super) plan: &'a Plan<'t>,
     cluster: &'t Cluster,
     upstream: &'t Rc<Upstream>,
+    /// Which endpoint the client shall meet.
+    key: Key,
     exchange: Exchange<'a>,
     pub(super) upload: Upload,
     download: Download,
@@ -93,9 +97,11 @@ pub(super) async fn forward<'a, 't, C: Client>(
     };
     ledger.cluster = Some(cluster);
     let policy = policy(scratch, request, plan);
+    let key = aim::key(client.visit(), scratch, request, cluster);
     let seed = worker.rng.borrow_mut().next_u64();
     let now = worker.timers.now();
     let flight = Flight {
+        key,
         exchange: Exchange::new(policy, seed, now),
         upload: Upload::new(request.head.body),
         download: Download::new(),
@@ -240,7 +246,13 @@ impl<C: Client> Flight<'_, '_, C> {
         }
         let endpoint = {
             let mut rng = self.worker().rng.borrow_mut();
-            self.upstream.pick(&mut rng, self.exchange.avoid())
+            let wanted = Wanted {
+                hash: self.key.hash(),
+                avoid: self.exchange.avoid(),
+                elsewhere: self.plan.retry.remote_localities,
+                now,
+            };
+            self.upstream.pick(wanted, &mut rng)
         };
         let Some(endpoint) = endpoint else {
             let failure = FailureKind::NoHealthyUpstream.into();

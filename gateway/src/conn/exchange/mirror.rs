@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use sallyport_config::ir::{Cluster, ClusterId, Millis, UpstreamTls};
+use sallyport_core::balance::Wanted;
 use sallyport_core::h1::{
     Asked, BodyKind, BodyReader, HeaderIndex, Parse, RequestLine, encode_request, parse_response,
 };
@@ -103,7 +104,13 @@ async fn exchange(
     if cluster.tls != UpstreamTls::Plain {
         return None;
     }
-    let endpoint = upstream.pick(&mut worker.rng.borrow_mut(), &[])?;
+    let endpoint = {
+        let wanted = Wanted {
+            now: worker.timers.now(),
+            ..Wanted::default()
+        };
+        upstream.pick(wanted, &mut worker.rng.borrow_mut())?
+    };
     let pooled =
         poll_fn(|context| Poll::Ready(Lease::pooled(worker, upstream, endpoint, context))).await;
     let mut lease = match pooled {

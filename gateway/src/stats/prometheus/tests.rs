@@ -16,14 +16,7 @@ fn cluster() -> ir::Cluster {
         subset: "v1".to_owned(),
         service_name: "api".to_owned(),
         service_namespace: "default".to_owned(),
-        protocol: ir::UpstreamProtocol::Http1,
-        endpoints: Vec::new(),
-        balance: ir::Balance::LeastRequest,
-        connect_timeout: ir::Millis(10_000),
-        idle_timeout: None,
-        discovery: ir::Discovery::Static,
-        max_requests_per_connection: 0,
-        tls: ir::UpstreamTls::Plain,
+        ..ir::Cluster::default()
     }
 }
 

@@ -76,20 +76,15 @@ pub(super) fn snapshot(upstream: SocketAddr) -> ir::Snapshot {
             subset: String::new(),
             service_name: "up".to_owned(),
             service_namespace: "test".to_owned(),
-            protocol: ir::UpstreamProtocol::Http1,
             endpoints: vec![ir::Endpoint {
                 address: upstream,
-                weight: 1,
-                locality: String::new(),
                 workload: "up".to_owned(),
-                mtls: false,
+                ..ir::Endpoint::default()
             }],
             balance: ir::Balance::RoundRobin,
             connect_timeout: ir::Millis(1_000),
             idle_timeout: None,
-            discovery: ir::Discovery::Static,
-            max_requests_per_connection: 0,
-            tls: ir::UpstreamTls::Plain,
+            ..ir::Cluster::default()
         }],
         ..ir::Snapshot::default()
     }

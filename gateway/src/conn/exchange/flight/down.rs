@@ -7,6 +7,7 @@ use sallyport_core::hygiene::clean_response;
 use sallyport_core::log::Capture;
 use sallyport_core::time::Now;
 
+use super::super::aim;
 use super::super::answer::Sink;
 use super::super::client::Client;
 use super::super::origin::{News, Origin};
@@ -139,6 +140,14 @@ impl<'t, C: Client> Flight<'_, 't, C> {
             outcome.upstream_micros.unwrap_or(0) / 1_000,
             &date,
         );
+        if let Some(origin) = &self.origin {
+            let mut sink = Sink {
+                edits: &mut self.scratch.response_edits,
+                buf: origin.bytes(),
+                index: &self.scratch.response,
+            };
+            aim::set_cookie(&self.key, &mut sink);
+        }
         if !self.plan.response.is_empty() || self.plan.cors.is_some() {
             self.apply_rules(now);
         }
