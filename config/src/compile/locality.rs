@@ -222,10 +222,7 @@ fn some(text: &str) -> Option<&str> {
 }
 
 /// Ranks become priorities without gaps.
-fn rank<'i>(
-    instances: Vec<&'i Instance>,
-    rank: impl Fn(&Instance) -> usize,
-) -> Vec<(&'i Instance, u32)> {
+fn rank(instances: Vec<&Instance>, rank: impl Fn(&Instance) -> usize) -> Vec<(&Instance, u32)> {
     let mut seen: Vec<usize> = instances.iter().map(|i| rank(i)).collect();
     seen.sort_unstable();
     seen.dedup();
@@ -235,3 +232,6 @@ fn rank<'i>(
         .map(|i| (i, u32::try_from(priority(i)).unwrap_or(u32::MAX)));
     ranked.collect()
 }
+
+#[cfg(test)]
+mod tests;
