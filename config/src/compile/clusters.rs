@@ -200,7 +200,6 @@ fn cluster(
         chosen.and_then(|s| s.traffic_policy.as_ref()),
         port.number,
     );
-    let tcp = policy.pool.and_then(|p| p.tcp.as_ref());
     let http = policy.pool.and_then(|p| p.http.as_ref());
     let mesh_timeout = world.mesh.connect_timeout.map(millis).filter(|t| t.0 > 0);
     let mut traffic = policy.traffic(&world.mesh);
@@ -234,10 +233,8 @@ fn cluster(
         endpoints,
         discovery,
         balance: policy.balance(),
-        connect_timeout: tcp
-            .and_then(|t| t.connect_timeout)
-            .map(millis)
-            .filter(|t| t.0 > 0)
+        connect_timeout: policy
+            .connect_timeout()
             .or(mesh_timeout)
             .unwrap_or(CONNECT_TIMEOUT),
         idle_timeout: match http.and_then(|h| h.idle_timeout).map(millis) {

@@ -128,6 +128,13 @@ impl<'w> Policy<'w> {
         }
     }
 
+    /// The rule's limit for connecting.
+    pub(super) fn connect_timeout(&self) -> Option<Millis> {
+        let tcp = self.pool.and_then(|p| p.tcp.as_ref());
+        let timeout = tcp.and_then(|t| t.connect_timeout).map(millis);
+        timeout.filter(|t| t.0 > 0)
+    }
+
     /// How an endpoint is chosen.
     pub(super) fn balance(&self) -> Balance {
         let Some(settings) = self.balancer else {

@@ -16,6 +16,8 @@ fn instance(locality: &str, labels: &[(&str, &str)]) -> Instance {
         weight: 1,
         locality: Arc::from(locality),
         workload: Arc::from("w"),
+        mtls: false,
+        service_account: Arc::default(),
     }
 }
 

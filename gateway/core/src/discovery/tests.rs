@@ -1,7 +1,7 @@
 //! What answers do, one after the other.
 
 use super::*;
-use sallyport_config::ir::{Balance, NamedEndpoint, UpstreamProtocol, UpstreamTls};
+use sallyport_config::ir::NamedEndpoint;
 
 const MINUTE: Millis = Millis(60_000);
 
@@ -105,20 +105,9 @@ fn the_families_are_one_answer() {
 
 fn cluster(discovery: Discovery) -> Cluster {
     Cluster {
-        name: String::new(),
-        host: String::new(),
-        port: 80,
-        subset: String::new(),
-        service_name: String::new(),
-        service_namespace: String::new(),
-        protocol: UpstreamProtocol::Http1,
         endpoints: vec![endpoint("10.0.0.2:80", 1)],
         discovery,
-        balance: Balance::RoundRobin,
-        connect_timeout: MINUTE,
-        idle_timeout: None,
-        max_requests_per_connection: 0,
-        tls: UpstreamTls::Plain,
+        ..Cluster::default()
     }
 }
 
@@ -126,9 +115,7 @@ fn endpoint(address: &str, weight: u32) -> Endpoint {
     Endpoint {
         address: address.parse().unwrap(),
         weight,
-        locality: String::new(),
-        workload: String::new(),
-        mtls: false,
+        ..Endpoint::default()
     }
 }
 
