@@ -3,8 +3,8 @@
 use super::values::{ads, any, duration, host, limit, number, object, socket, structure, text};
 use super::{Form, upstream_tls};
 use sallyport_config::ir::{
-    Balance, Cluster as Upstream, Discovery, Endpoint as Address, Millis, PeerNames, ServerName,
-    Snapshot, UpstreamProtocol,
+    Balance, Cluster as Upstream, Discovery, Endpoint as Address, HashTable, Millis, PeerNames,
+    ServerName, Snapshot, UpstreamProtocol,
 };
 use sallyport_wire::envoy::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster, circuit_breakers::Thresholds, cluster,
@@ -54,10 +54,14 @@ pub(super) fn cluster(snapshot: &Snapshot, upstream: &Upstream, form: Form) -> C
         transport_socket_matches: socket.by_endpoint,
         ..Cluster::default()
     };
-    out.set_lb_policy(match upstream.balance {
+    out.set_lb_policy(match &upstream.balance {
         Balance::LeastRequest => cluster::LbPolicy::LeastRequest,
         Balance::RoundRobin => cluster::LbPolicy::RoundRobin,
         Balance::Random => cluster::LbPolicy::Random,
+        Balance::Hash(policy) => match policy.table {
+            HashTable::Ring(_) => cluster::LbPolicy::RingHash,
+            HashTable::Maglev(_) => cluster::LbPolicy::Maglev,
+        },
     });
     let kind = match (&upstream.discovery, form) {
         (Discovery::StrictDns(_), _) => cluster::DiscoveryType::StrictDns,
