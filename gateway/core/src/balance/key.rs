@@ -5,7 +5,7 @@
 use crate::call::Call;
 use crate::hash::xxh64;
 use crate::rng::Rng;
-use sallyport_config::ir::{HashCookie, HashKey};
+use sallyport_config::ir::{Balance, HashCookie, HashKey};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -27,6 +27,15 @@ impl Key {
         match self {
             Self::Hash(hash) | Self::Made(hash, _) => Some(*hash),
             Self::None => None,
+        }
+    }
+
+    /// Of a connection of which nothing but its client's address is known, if that is hashed.
+    #[must_use]
+    pub fn of_address(balance: &Balance, client: IpAddr) -> Option<u64> {
+        match balance {
+            Balance::Hash(policy) if policy.key == HashKey::SourceIp => Some(address(client)),
+            _ => None,
         }
     }
 

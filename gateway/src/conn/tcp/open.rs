@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use sallyport_config::ir::{Millis, Service, TcpService, UpstreamTls};
 use sallyport_core::admit::admit_connection;
+use sallyport_core::balance::{Key, Wanted};
 use sallyport_core::call::{Call, NoHeaders};
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
@@ -20,6 +21,8 @@ struct Destination {
     upstream: Rc<Upstream>,
     connect_timeout: Millis,
     idle_timeout: Option<Millis>,
+    /// Of the client's address, if the cluster hashes that.
+    hash: Option<u64>,
     /// Workload of each endpoint, for the counters.
     workloads: Box<[Box<str>]>,
 }
@@ -33,7 +36,13 @@ pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Option<Millis>), End
     while conn.note.attempts < CONNECT_TRIES_MAX {
         let endpoint = {
             let mut rng = conn.worker.rng.borrow_mut();
-            to.upstream.pick(&mut rng, &tried)
+            let wanted = Wanted {
+                hash: to.hash,
+                avoid: &tried,
+                elsewhere: false,
+                now: conn.worker.timers.now(),
+            };
+            to.upstream.pick(wanted, &mut rng)
         };
         let Some(endpoint) = endpoint.filter(|endpoint| !tried.contains(endpoint)) else {
             break;
@@ -102,6 +111,7 @@ fn find(conn: &mut Conn, active: &Active, service: &TcpService) -> Result<Destin
         upstream: Rc::clone(upstream),
         connect_timeout: cluster.connect_timeout,
         idle_timeout: service.idle_timeout,
+        hash: Key::of_address(&cluster.balance, conn.link.peer.ip()),
         workloads: workloads.map(|e| e.workload.as_str().into()).collect(),
     })
 }
