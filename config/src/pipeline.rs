@@ -51,16 +51,22 @@ pub fn accept(files: &[(String, String)], last_good: &mut LastGood) -> Merged {
     merged
 }
 
+/// Indexes the accepted objects, for who compiles them for many proxies.
+#[must_use]
+pub fn world(accepted: &Merged, domain_suffix: &str) -> World {
+    World::build(&accepted.set, &places(&accepted.sources), domain_suffix)
+}
+
 /// Compiles the accepted objects for a view.
 #[must_use]
 pub fn finish(accepted: Merged, view: &View) -> Built {
+    let world = world(&accepted, &view.domain_suffix);
     let Merged {
         set,
         retained,
         mut diagnostics,
         sources,
     } = accepted;
-    let world = World::build(&set, &places(&sources), &view.domain_suffix);
     let compiled = compile(&world, view);
     let analyzed = analyze(&set);
     diagnostics.extend(unsaid(compiled.diagnostics, &analyzed));

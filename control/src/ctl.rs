@@ -10,6 +10,7 @@ mod input;
 mod offline;
 mod quickstart;
 mod table;
+mod token;
 mod views;
 mod yaml;
 
@@ -91,6 +92,7 @@ fn dispatch(command: Command, out: &mut Vec<u8>) -> Result<Outcome, Trouble> {
         Command::Clusters(args) => views::run(views::View::Clusters, &args, out),
         Command::Endpoints(args) => views::run(views::View::Endpoints, &args, out),
         Command::Quickstart(args) => quickstart::run(&args),
+        Command::Token(command) => token::run(&command, out),
         Command::Version => {
             say(out, &format!("sallyctl {}\n", env!("CARGO_PKG_VERSION")));
             Ok(Outcome::Clean)

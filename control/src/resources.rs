@@ -178,6 +178,35 @@ impl Resources {
         of_type.insert(Arc::clone(&resource.name), Arc::new(resource));
     }
 
+    /// The same, with everything that is as it was taken from `before`: versions are compared, not
+    /// contents. It is `before` itself if nothing changed.
+    #[must_use]
+    pub fn sharing(mut self, before: &Arc<Self>) -> Arc<Self> {
+        let mut same = self.types.len() == before.types.len();
+        for (ty, resources) in &mut self.types {
+            same &= resources.len() == before.count(*ty);
+            for (name, resource) in resources {
+                match before.get(*ty, name) {
+                    Some(old) if old.version == resource.version => *resource = Arc::clone(old),
+                    _ => same = false,
+                }
+            }
+        }
+        if same {
+            Arc::clone(before)
+        } else {
+            Arc::new(self)
+        }
+    }
+
+    /// The same without a type.
+    #[must_use]
+    pub fn without(&self, ty: TypeUrl) -> Self {
+        let mut rest = self.clone();
+        rest.types.remove(&ty);
+        rest
+    }
+
     /// The resources of a type by name; none when there are none.
     pub fn of_type(&self, ty: TypeUrl) -> impl Iterator<Item = &Arc<Resource>> {
         self.types.get(&ty).into_iter().flat_map(BTreeMap::values)

@@ -1,4 +1,5 @@
-//! `sallyctl`, the real program, on small directories: what it prints and how it exits.
+//! `sallyctl` and `sallyport-control`, the real programs, on small directories: what they print, how
+//! they exit, and what clients are told.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +11,8 @@
 
 #[path = "control/analyze.rs"]
 mod analyze;
+#[path = "control/certify.rs"]
+mod certify;
 #[path = "control/child.rs"]
 mod child;
 #[path = "control/envoy.rs"]
@@ -18,6 +21,10 @@ mod envoy;
 mod explain;
 #[path = "control/golden.rs"]
 mod golden;
+#[path = "control/process.rs"]
+mod process;
+#[path = "control/streams.rs"]
+mod streams;
 #[path = "control/support.rs"]
 mod support;
 

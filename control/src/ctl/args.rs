@@ -45,6 +45,9 @@ pub(super) enum Command {
     /// Serve the guide's public gateway on this host, with a certificate and two sample workloads
     #[command(after_help = "Prints curl lines to try. Ctrl-C stops it and leaves nothing behind.")]
     Quickstart(super::quickstart::Quickstart),
+    /// Make join tokens for hosts of the mesh
+    #[command(subcommand)]
+    Token(super::token::TokenCommand),
     /// Print the version
     Version,
     /// Print a completion script for a shell

@@ -1,0 +1,248 @@
+//! One xDS stream: a [`Session`] with a client on one side and the configuration on the other.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sallyport_wire::envoy::envoy::config::core::v3::Node;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::{Status, Streaming};
+
+use super::Shared;
+use super::caller::Caller;
+use super::clients::Entry;
+use super::metrics;
+use crate::log;
+use crate::proxy::Proxy;
+use crate::push::Generation;
+use crate::resources::{Resources, TypeUrl};
+use crate::session::{Protocol, Request, Response, Session};
+
+/// A client must say who it is within this.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+/// A client must take a response within this; one that does not loses its stream.
+const SEND_WITHIN: Duration = Duration::from_secs(60);
+/// A client has subscribed to all that it uses after this.
+const GROWN_AFTER: Duration = Duration::from_secs(2);
+/// Messages of types that we do not have, before the first one that names a node.
+const PROBES_MAX: usize = 8;
+
+/// One of the two methods of the service.
+pub(super) trait Method: 'static {
+    /// Message of the client.
+    type Request: Send + 'static;
+    /// Message of ours.
+    type Response: Send + 'static;
+    /// Which method it is.
+    const PROTOCOL: Protocol;
+
+    /// Takes a message apart.
+    fn open(message: Self::Request) -> Message;
+    /// Puts a message together.
+    fn close(response: Response) -> Self::Response;
+}
+
+/// A message of a client.
+pub(super) struct Message {
+    /// Who it is; clients need to say that in the first message only.
+    pub(super) node: Option<Node>,
+    /// What it asks for, if it is of a type that we have.
+    pub(super) request: Option<Request>,
+}
+
+/// Serves a stream until it ends; the error is what the client is told.
+pub(super) async fn serve<M: Method>(
+    shared: Arc<Shared>,
+    (caller, peer): (Caller, Option<SocketAddr>),
+    mut requests: Streaming<M::Request>,
+    responses: mpsc::Sender<Result<M::Response, Status>>,
+    _permit: OwnedSemaphorePermit,
+) {
+    let ended = async {
+        let first = timeout(FIRST_WITHIN, first::<M>(&mut requests)).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no first message came"))??;
+        let Some((node, first)) = first else {
+            return Ok(());
+        };
+        let proxy = Proxy::from_node(&node);
+        let proxy = proxy.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        caller.may_be(&proxy)?;
+        let stream = Stream::open(shared.clone(), proxy, caller, peer, M::PROTOCOL).await?;
+        stream.run::<M>(first, &mut requests, &responses).await
+    };
+    if let Err(status) = ended.await {
+        shared.metrics.refused.add(1);
+        log::info("ads", format_args!("a stream ends: {}", status.message()));
+        // a client that takes nothing is not told why either
+        let _ = timeout(SEND_WITHIN, responses.send(Err(status))).await;
+    }
+}
+
+/// The first message that says who the client is.
+async fn first<M: Method>(
+    requests: &mut Streaming<M::Request>,
+) -> Result<Option<(Node, Option<Request>)>, Status> {
+    for _ in 0..PROBES_MAX {
+        let Some(message) = requests.message().await? else {
+            return Ok(None);
+        };
+        let Message { node, request } = M::open(message);
+        match node {
+            Some(node) => return Ok(Some((node, request))),
+            // agents may report health before their proxy speaks
+            None if request.is_none() => {}
+            None => break,
+        }
+    }
+    Err(Status::invalid_argument("the first message names no node"))
+}
+
+/// An open stream.
+struct Stream {
+    shared: Arc<Shared>,
+    entry: Entry,
+    session: Session,
+    generation: Arc<Generation>,
+    /// Before secrets were taken out.
+    whole: Arc<Resources>,
+}
+
+impl Stream {
+    async fn open(
+        shared: Arc<Shared>,
+        proxy: Proxy,
+        caller: Caller,
+        peer: Option<SocketAddr>,
+        protocol: Protocol,
+    ) -> Result<Self, Status> {
+        let generation = shared.generation.borrow().clone();
+        let generation =
+            generation.ok_or_else(|| Status::unavailable("there is no configuration yet"))?;
+        let whole = shared.resources(&generation, &proxy, None).await;
+        let whole = whole.ok_or_else(|| Status::internal("the configuration cannot be made"))?;
+        let entry = shared.clients.enter(proxy, caller, peer, protocol);
+        let target = allowed(&entry, &whole);
+        Ok(Self {
+            session: Session::new(protocol, target),
+            shared,
+            entry,
+            generation,
+            whole,
+        })
+    }
+
+    async fn run<M: Method>(
+        mut self,
+        first: Option<Request>,
+        requests: &mut Streaming<M::Request>,
+        responses: &mpsc::Sender<Result<M::Response, Status>>,
+    ) -> Result<(), Status> {
+        let mut changes = self.shared.generation.clone();
+        let mut grown = Some(Instant::now() + GROWN_AFTER);
+        let mut next = first;
+        // it may have changed while this stream was opened
+        changes.mark_changed();
+        loop {
+            if let Some(request) = next.take() {
+                self.receive(request)?;
+            }
+            self.push::<M>(responses).await?;
+            let grow = async {
+                match grown {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                message = requests.message() => match message? {
+                    None => return Ok(()),
+                    Some(message) => next = M::open(message).request,
+                },
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return Err(Status::unavailable("the control process stops"));
+                    }
+                    let generation = changes.borrow_and_update().clone();
+                    self.update(generation).await;
+                }
+                () = grow => {
+                    grown = None;
+                    self.session.grown();
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, request: Request) -> Result<(), Status> {
+        if let Some(why) = &request.refused {
+            let proxy = &self.entry.client.proxy.id;
+            log::warn("ads", format_args!("{proxy} refuses {}: {why}", request.ty));
+            if let Some(counter) = metrics::of(&self.shared.metrics.rejects, request.ty) {
+                counter.add(1);
+            }
+        }
+        let received = self.session.receive(request);
+        received.map_err(|violation| Status::resource_exhausted(violation.to_string()))
+    }
+
+    async fn update(&mut self, generation: Option<Arc<Generation>>) {
+        let Some(generation) = generation.filter(|new| !Arc::ptr_eq(new, &self.generation)) else {
+            return;
+        };
+        let proxy = &self.entry.client.proxy;
+        let before = Some(Arc::clone(&self.whole));
+        if let Some(whole) = self.shared.resources(&generation, proxy, before).await
+            && !Arc::ptr_eq(&whole, &self.whole)
+        {
+            self.session.update(allowed(&self.entry, &whole));
+            self.whole = whole;
+        }
+        self.generation = generation;
+    }
+
+    /// Sends what there is to send.
+    async fn push<M: Method>(
+        &mut self,
+        responses: &mpsc::Sender<Result<M::Response, Status>>,
+    ) -> Result<(), Status> {
+        let mut sent = false;
+        while let Some(response) = self.session.poll() {
+            sent = true;
+            let bytes: usize = response
+                .resources
+                .iter()
+                .map(|s| s.resource.body.len())
+                .sum();
+            let metrics = &self.shared.metrics;
+            metrics.bytes.add(u64::try_from(bytes).unwrap_or(u64::MAX));
+            if let Some(counter) = metrics::of(&metrics.pushes, response.ty) {
+                counter.add(1);
+            }
+            let sending = responses.send(Ok(M::close(response)));
+            match timeout(SEND_WITHIN, sending).await {
+                Ok(Ok(())) => {}
+                // the client is gone: the next read says so
+                Ok(Err(_)) => break,
+                Err(_) => {
+                    metrics.write_timeouts.add(1);
+                    return Err(Status::deadline_exceeded("a response was not taken"));
+                }
+            }
+        }
+        if sent {
+            let metrics = &self.shared.metrics;
+            metrics.convergence.add(self.generation.since.elapsed());
+        }
+        self.entry.client.note(&self.session);
+        Ok(())
+    }
+}
+
+fn allowed(entry: &Entry, whole: &Arc<Resources>) -> Arc<Resources> {
+    if entry.client.caller.may_have_secrets() || whole.count(TypeUrl::Secret) == 0 {
+        return Arc::clone(whole);
+    }
+    Arc::new(whole.without(TypeUrl::Secret))
+}

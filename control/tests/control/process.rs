@@ -1,0 +1,212 @@
+//! A running control process, clients that call it, and an identity to call with.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rcgen::{CertificateParams, KeyPair};
+use sallyport_wire::envoy::envoy::config::core::v3::Node;
+use sallyport_wire::envoy::google::protobuf::{Struct, Value, value::Kind};
+use sallyport_wire::istio_ca::{IstioCertificateRequest, create_certificate};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Request, Status};
+
+use crate::support::{Dir, files, sallyctl};
+
+/// Whatever is waited for comes within this.
+pub(crate) const WITHIN: Duration = Duration::from_secs(20);
+
+/// The process; it ends with the value.
+pub(crate) struct Control {
+    child: Child,
+    dir: Dir,
+    pub(crate) plain: SocketAddr,
+    pub(crate) tls: SocketAddr,
+    pub(crate) monitoring: SocketAddr,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Control {
+    /// Starts it with a directory of these files, on ports of its own.
+    pub(crate) fn start(list: &[(&str, &str)]) -> Self {
+        let dir = files(list);
+        let root = dir.path();
+        std::fs::create_dir_all(format!("{root}/mesh")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport-control"))
+            .args(["run", "--config", &format!("{root}/mesh")])
+            .args(["--ca-dir", &format!("{root}/ca")])
+            .args(["--state-dir", &format!("{root}/state")])
+            .args(["--grpc", "127.0.0.1:0", "--grpc-tls", "127.0.0.1:0"])
+            .args(["--monitoring", "127.0.0.1:0", "--debounce-after", "10ms"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let port = |name: &str| {
+            let field = line.split_whitespace().find_map(|f| f.strip_prefix(name));
+            assert!(field.is_some(), "it does not start: {line}");
+            field.unwrap().parse().unwrap()
+        };
+        Self {
+            plain: port("grpc="),
+            tls: port("grpc-tls="),
+            monitoring: port("monitoring="),
+            child,
+            dir,
+        }
+    }
+
+    /// Writes a file of the configuration.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = format!("{}/mesh/{name}", self.dir.path());
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Directory of the CA.
+    pub(crate) fn ca_dir(&self) -> String {
+        format!("{}/ca", self.dir.path())
+    }
+
+    /// A join token.
+    pub(crate) fn token(&self, namespace: &str, account: &str) -> String {
+        let ended = sallyctl(&[
+            "token",
+            "create",
+            "--namespace",
+            namespace,
+            "--service-account",
+            account,
+            "--ca-dir",
+            &self.ca_dir(),
+        ]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stdout.trim().to_owned()
+    }
+
+    /// A channel to the plaintext port.
+    pub(crate) async fn plaintext(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.plain)).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    /// A channel to the encrypted port, with a certificate or without.
+    pub(crate) async fn encrypted(&self, identity: Option<&Workload>) -> Channel {
+        self.endpoint(identity).connect().await.unwrap()
+    }
+
+    /// The same, connected by the first call.
+    pub(crate) fn encrypted_lazily(&self, identity: &Workload) -> Channel {
+        self.endpoint(Some(identity)).connect_lazy()
+    }
+
+    fn endpoint(&self, identity: Option<&Workload>) -> Endpoint {
+        let root = std::fs::read_to_string(format!("{}/root-cert.pem", self.ca_dir())).unwrap();
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(root))
+            .domain_name("localhost");
+        let tls = match identity {
+            Some(workload) => tls.identity(Identity::from_pem(&workload.chain, &workload.key)),
+            None => tls,
+        };
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.tls)).unwrap();
+        endpoint.tls_config(tls).unwrap()
+    }
+
+    /// A certificate by token.
+    pub(crate) async fn join(&self, namespace: &str, account: &str) -> Workload {
+        let (key, csr) = request();
+        let channel = self.encrypted(None).await;
+        let chain = certify(channel, &csr, Some(&self.token(namespace, account)))
+            .await
+            .unwrap();
+        let chain = chain[..chain.len() - 1].concat();
+        Workload { key, chain }
+    }
+
+    /// A page of the monitoring port.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(self.monitoring)
+            .await
+            .unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    /// Looks at a page until it is as it should be.
+    pub(crate) async fn until(&self, path: &str, good: impl Fn(&str) -> bool) -> String {
+        let end = tokio::time::Instant::now() + WITHIN;
+        loop {
+            let (_, body) = self.get(path).await;
+            if good(&body) {
+                return body;
+            }
+            assert!(tokio::time::Instant::now() < end, "{path} stays: {body}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A key with its certificate.
+pub(crate) struct Workload {
+    pub(crate) key: String,
+    pub(crate) chain: String,
+}
+
+/// A new key and its signing request.
+pub(crate) fn request() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let csr = CertificateParams::default()
+        .serialize_request(&key)
+        .unwrap();
+    (key.serialize_pem(), csr.pem().unwrap())
+}
+
+/// Asks for a certificate.
+pub(crate) async fn certify(
+    channel: Channel,
+    csr: &str,
+    token: Option<&str>,
+) -> Result<Vec<String>, Status> {
+    let mut request = Request::new(IstioCertificateRequest {
+        csr: csr.to_owned(),
+        ..IstioCertificateRequest::default()
+    });
+    if let Some(token) = token {
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+    }
+    Ok(create_certificate(channel, request).await?.cert_chain)
+}
+
+/// A node of a workload.
+pub(crate) fn node(kind: &str, namespace: &str, account: &str) -> Node {
+    let text = |text: &str| Value {
+        kind: Some(Kind::StringValue(text.to_owned())),
+    };
+    let fields = [
+        ("NAMESPACE", text(namespace)),
+        ("SERVICE_ACCOUNT", text(account)),
+    ];
+    Node {
+        id: format!("{kind}~127.0.0.1~{account}-1.{namespace}~{namespace}.svc.cluster.local"),
+        metadata: Some(Struct {
+            fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
+        }),
+        ..Node::default()
+    }
+}

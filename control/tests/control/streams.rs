@@ -1,0 +1,273 @@
+//! xDS streams over the wire: who may open one, and what a broken one costs.
+
+use sallyport_wire::envoy::envoy::config::core::v3::Node;
+use sallyport_wire::envoy::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use sallyport_wire::envoy::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+};
+use tokio::sync::mpsc;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
+
+use crate::process::{Control, WITHIN, node};
+
+const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+
+const MESH: &[(&str, &str)] = &[(
+    "mesh/a.yaml",
+    "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports: [{port: 80}]\n",
+)];
+
+/// A delta stream.
+struct Client {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<DeltaDiscoveryResponse>,
+}
+
+impl Client {
+    async fn open(
+        channel: Channel,
+        node: Option<Node>,
+        token: Option<&str>,
+    ) -> Result<Self, Status> {
+        let (requests, receiver) = mpsc::channel(16);
+        requests.send(ask(node, CLUSTERS)).await.unwrap();
+        let stream = Receiver(receiver);
+        let mut request = Request::new(stream);
+        if let Some(token) = token {
+            let bearer = format!("Bearer {token}").parse().unwrap();
+            request.metadata_mut().insert("authorization", bearer);
+        }
+        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        let responses = client
+            .delta_aggregated_resources(request)
+            .await?
+            .into_inner();
+        Ok(Self {
+            requests,
+            responses,
+        })
+    }
+
+    /// The next response or the end.
+    async fn next(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
+        tokio::time::timeout(WITHIN, self.responses.message())
+            .await
+            .unwrap()
+    }
+}
+
+fn ask(node: Option<Node>, ty: &str) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        node,
+        type_url: ty.to_owned(),
+        ..DeltaDiscoveryRequest::default()
+    }
+}
+
+struct Receiver(mpsc::Receiver<DeltaDiscoveryRequest>);
+
+impl tonic::codegen::tokio_stream::Stream for Receiver {
+    type Item = DeltaDiscoveryRequest;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// How a stream with this first message ends.
+async fn refused(channel: Channel, node: Option<Node>, token: Option<&str>) -> Code {
+    let mut client = match Client::open(channel, node, token).await {
+        Ok(client) => client,
+        Err(status) => return status.code(),
+    };
+    match client.next().await {
+        Ok(Some(_)) => Code::Ok,
+        // the end without a reason
+        Ok(None) => Code::Unknown,
+        Err(status) => status.code(),
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_is_served_and_seen() {
+    let control = Control::start(MESH);
+    let web = control.join("shop", "web").await;
+    let channel = control.encrypted(Some(&web)).await;
+    let mut client = Client::open(channel, Some(node("sidecar", "shop", "web")), None)
+        .await
+        .unwrap();
+    let response = client.next().await.unwrap().unwrap();
+    assert_eq!(response.type_url, CLUSTERS);
+    let seen = |body: &str| body.contains("web-1.shop") && body.contains("STALE");
+    let page = control.until("/debug/syncz", seen).await;
+    assert!(
+        page.contains("spiffe://cluster.local/ns/shop/sa/web"),
+        "{page}"
+    );
+    let mut answer = ask(None, CLUSTERS);
+    answer.response_nonce = response.nonce;
+    client.requests.send(answer).await.unwrap();
+    control
+        .until("/debug/syncz", |body| body.contains("SYNCED"))
+        .await;
+    drop(client);
+    control
+        .until("/debug/connections", |body| {
+            body.contains("\"totalClients\": 0")
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_kept_and_counted() {
+    let control = Control::start(MESH);
+    let node = node("sidecar", "shop", "web");
+    let mut client = Client::open(control.plaintext().await, Some(node), None)
+        .await
+        .unwrap();
+    let response = client.next().await.unwrap().unwrap();
+    let mut answer = ask(None, CLUSTERS);
+    answer.response_nonce = response.nonce;
+    answer.error_detail = Some(sallyport_wire::envoy::google::rpc::Status {
+        message: "no such extension".to_owned(),
+        ..Default::default()
+    });
+    client.requests.send(answer).await.unwrap();
+    control
+        .until("/debug/syncz", |body| body.contains("no such extension"))
+        .await;
+    let metrics = control.get("/metrics").await.1;
+    assert!(
+        metrics.contains("\npilot_total_xds_rejects 1\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("\npilot_xds_cds_reject 1\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_stream_is_its_callers_own() {
+    let control = Control::start(MESH);
+    let web = control.join("shop", "web").await;
+    let token = control.token("shop", "web");
+    let with =
+        async |workload, node, token| refused(control.encrypted(workload).await, node, token).await;
+    let (mine, theirs) = (
+        node("sidecar", "shop", "web"),
+        node("sidecar", "bank", "web"),
+    );
+    assert_eq!(with(Some(&web), Some(mine.clone()), None).await, Code::Ok);
+    assert_eq!(with(None, Some(mine.clone()), Some(&token)).await, Code::Ok);
+    let other = node("sidecar", "shop", "admin");
+    assert_eq!(
+        with(Some(&web), Some(theirs.clone()), None).await,
+        Code::PermissionDenied
+    );
+    assert_eq!(
+        with(Some(&web), Some(other), None).await,
+        Code::PermissionDenied
+    );
+    assert_eq!(
+        with(None, Some(theirs), Some(&token)).await,
+        Code::PermissionDenied
+    );
+    assert_eq!(
+        with(None, Some(mine.clone()), None).await,
+        Code::Unauthenticated
+    );
+    assert_eq!(
+        with(None, Some(mine), Some("x.y.z")).await,
+        Code::Unauthenticated
+    );
+}
+
+#[tokio::test]
+async fn nonsense_ends_a_stream_and_no_other() {
+    let control = Control::start(MESH);
+    let good = node("sidecar", "shop", "web");
+    let mut client = Client::open(control.plaintext().await, Some(good.clone()), None)
+        .await
+        .unwrap();
+    client.next().await.unwrap().unwrap();
+    let strange = node("ztunnel", "shop", "web");
+    let plain = || control.plaintext();
+    assert_eq!(
+        refused(plain().await, None, None).await,
+        Code::InvalidArgument
+    );
+    assert_eq!(
+        refused(plain().await, Some(strange), None).await,
+        Code::InvalidArgument
+    );
+    let mut greedy = Client::open(plain().await, Some(good), None).await.unwrap();
+    greedy.next().await.unwrap().unwrap();
+    let mut many = ask(None, CLUSTERS);
+    many.resource_names_subscribe = (0..200_000).map(|n| n.to_string()).collect();
+    greedy.requests.send(many).await.unwrap();
+    assert_eq!(
+        greedy.next().await.unwrap_err().code(),
+        Code::ResourceExhausted
+    );
+    let mut huge = Client::open(plain().await, Some(node("sidecar", "a", "b")), None)
+        .await
+        .unwrap();
+    huge.next().await.unwrap().unwrap();
+    let mut large = ask(None, CLUSTERS);
+    large.resource_names_subscribe = vec!["x".repeat(100 * 1024 * 1024)];
+    huge.requests.send(large).await.unwrap();
+    assert_eq!(huge.next().await.unwrap_err().code(), Code::OutOfRange);
+    // the first one is as it was
+    let mut answer = ask(None, CLUSTERS);
+    answer.response_nonce = "1".to_owned();
+    client.requests.send(answer).await.unwrap();
+    control
+        .until("/debug/syncz", |body| body.contains("SYNCED"))
+        .await;
+}
+
+#[tokio::test]
+async fn an_empty_directory_serves_nobody_until_it_is_filled() {
+    let control = Control::start(&[("mesh/readme.txt", "nothing yet")]);
+    assert_eq!(control.get("/ready").await.0, 503);
+    let node = node("sidecar", "shop", "web");
+    let channel = control.plaintext().await;
+    assert_eq!(
+        refused(channel.clone(), Some(node.clone()), None).await,
+        Code::Unavailable
+    );
+    control.write("a.yaml", MESH[0].1);
+    control.until("/ready", |body| body == "ready\n").await;
+    assert_eq!(refused(channel, Some(node), None).await, Code::Ok);
+    // and an empty one again takes nothing away
+    control.write("a.yaml", "");
+    control.write("b.yaml", "kind: [broken\n");
+    let findings = |body: &str| body.contains("\"Service\": 1");
+    control.until("/debug/configz", findings).await;
+    assert_eq!(control.get("/ready").await.0, 200);
+}
+
+#[tokio::test]
+async fn debug_pages_list_themselves() {
+    let control = Control::start(MESH);
+    let (status, list) = control.get("/debug/list").await;
+    assert_eq!(status, 200);
+    for line in list.lines().filter(|line| line.contains("\"path\"")) {
+        let path = line.split('"').nth(3).unwrap();
+        let query = if path.ends_with("config_dump") {
+            "?proxyID=x"
+        } else {
+            ""
+        };
+        assert_eq!(
+            control.get(&format!("{path}{query}")).await.0,
+            200,
+            "{path}"
+        );
+    }
+    assert_eq!(control.get("/debug/nonsense").await.0, 404);
+    let (_, configz) = control.get("/debug/configz").await;
+    assert!(configz.contains("\"Service\": 1"), "{configz}");
+}
