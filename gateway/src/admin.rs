@@ -47,6 +47,7 @@ const HELP: &[(&str, &str)] = &[
     ("/healthcheck/fail", "POST: fail readiness"),
     ("/healthcheck/ok", "POST: end failing readiness"),
     ("/help", "this list"),
+    ("/jwks", "keys of token issuers, and how old they are"),
     (
         "/listeners",
         "listeners and where they are bound (?format=json)",
@@ -207,6 +208,7 @@ impl Server {
                 views::diagnostics(&findings, &problems, request.wants_json())
             }
             "/dns" => views::names(&gateway.names.status()),
+            "/jwks" => views::keys(&gateway.keys.status()),
             "/server_info" => views::server_info(gateway),
             "/explain" => explain::answer(&generation, &gateway.addresses(), request),
             ROOT | "/help" => Answer::text(200, help("admin commands are:")),

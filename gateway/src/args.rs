@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 
+use sallyport_config::ir::IpBlock;
+
 use crate::dns::DnsFamily;
 use crate::log::{Format, Level};
 use crate::rt::DriverChoice;
@@ -156,6 +158,12 @@ struct Flags {
     /// Addresses to ask for: v4, v6, all, or auto for the families that this host has routes for
     #[arg(long, env = "SALLYPORT_DNS_FAMILY", default_value = "auto", value_parser = dns_family, value_name = "FAMILY")]
     dns_family: DnsFamily,
+    /// PEM file of authorities that servers of keys (jwksUri) may have, beside the system's
+    #[arg(long, env = "SALLYPORT_JWKS_CA", value_name = "FILE")]
+    jwks_ca: Option<PathBuf>,
+    /// Internal addresses that fetches of keys may reach, e.g. 10.0.0.0/8, or all [default: none]
+    #[arg(long, env = "SALLYPORT_ALLOW_PRIVATE", value_name = "CIDR", value_delimiter = ',', value_parser = block)]
+    allow_private: Vec<Blocks>,
     /// Read the configuration, say what is wrong with it, and end
     #[arg(long, env = "SALLYPORT_CHECK", value_parser = BoolishValueParser::new())]
     check: bool,
@@ -226,6 +234,10 @@ pub(crate) struct Options {
     pub(crate) dns: Vec<SocketAddr>,
     /// Which addresses are asked for.
     pub(crate) dns_family: DnsFamily,
+    /// Authorities of servers of keys, beside the system's.
+    pub(crate) jwks_ca: Option<PathBuf>,
+    /// Internal addresses that may be reached where strangers choose the name.
+    pub(crate) allow_private: Vec<IpBlock>,
     /// Only validate.
     pub(crate) check: bool,
     /// Least level that is logged.
@@ -328,6 +340,8 @@ impl Options {
             state_dir: flags.state_dir,
             dns: flags.dns,
             dns_family: flags.dns_family,
+            jwks_ca: flags.jwks_ca,
+            allow_private: flags.allow_private.into_iter().flat_map(|b| b.0).collect(),
             check: flags.check,
             log_level: flags.log_level,
             log_format: flags.log_format,
@@ -362,6 +376,22 @@ fn name_server(text: &str) -> Result<SocketAddr, String> {
     let with_port = text.parse().ok();
     let address = with_port.or_else(|| Some((text.parse::<IpAddr>().ok()?, DNS_PORT).into()));
     address.ok_or_else(|| "expected IP, IP:PORT or [IP]:PORT".to_owned())
+}
+
+/// One word of `--allow-private`.
+#[derive(Debug, Clone)]
+struct Blocks(Vec<IpBlock>);
+
+fn block(text: &str) -> Result<Blocks, String> {
+    let words = if text == "all" {
+        vec!["0.0.0.0/0", "::/0"]
+    } else {
+        vec![text]
+    };
+    let blocks: Option<Vec<IpBlock>> = words.into_iter().map(IpBlock::parse).collect();
+    blocks
+        .map(Blocks)
+        .ok_or_else(|| "expected a block like 10.0.0.0/8, or all".to_owned())
 }
 
 fn dns_family(text: &str) -> Result<DnsFamily, String> {
@@ -437,6 +467,7 @@ mod tests {
             ("--config a --labels istio", "expected KEY=VALUE"),
             ("--config a --log-level loud", "debug"),
             ("--config a --dns localhost", "expected IP"),
+            ("--config a --allow-private 10", "expected a block"),
             ("--config a --dns-family v5", "auto, v4, v6 or all"),
             ("--control http://c:15010", "not served by this release"),
             ("--config a --sulphur", "--sulphur"),

@@ -4,7 +4,7 @@
 //! A worker swaps its generation between two requests. A request keeps the one that it began with;
 //! sockets and connections belong to none.
 //!
-//! What is learned while a configuration is served (addresses of names) makes a generation of the
+//! What is learned while a configuration is served (addresses of names, keys of issuers) makes a generation of the
 //! same number that shares everything else with the one before.
 
 mod serving;
@@ -12,6 +12,7 @@ mod serving;
 use std::sync::Arc;
 
 use sallyport_config::ir::{Cluster, ClusterId, Snapshot};
+use sallyport_core::admit::KeyStore;
 use sallyport_core::tables::Tables;
 
 use crate::quic;
@@ -35,6 +36,8 @@ pub(crate) struct Generation {
     /// Its settings, as the parsers and the header rules take them.
     pub(crate) serving: Arc<Serving>,
     found: Found,
+    /// Keys of token issuers that were fetched.
+    pub(crate) keys: Arc<KeyStore>,
 }
 
 /// Clusters by id whose endpoints are not all in the snapshot, with all their endpoints; empty when
@@ -56,12 +59,13 @@ impl Generation {
             serving: Arc::new(Serving::new(&snapshot.settings)),
             snapshot,
             found: Found::default(),
+            keys: Arc::default(),
         };
         (generation, problems)
     }
 
-    /// The same with other endpoints.
-    pub(crate) fn with_found(&self, found: Found) -> Self {
+    /// The same with other endpoints and keys.
+    pub(crate) fn with(&self, found: Found, keys: Arc<KeyStore>) -> Self {
         Self {
             id: self.id,
             snapshot: Arc::clone(&self.snapshot),
@@ -70,6 +74,7 @@ impl Generation {
             quic: Arc::clone(&self.quic),
             serving: Arc::clone(&self.serving),
             found,
+            keys,
         }
     }
 

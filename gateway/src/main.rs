@@ -8,6 +8,7 @@ mod conn;
 mod dns;
 mod generation;
 mod io;
+mod keys;
 mod listen;
 mod log;
 mod process;

@@ -26,12 +26,14 @@ use crate::signals::{Signals, Wish};
 use crate::source::files::Watch;
 use crate::source::{Loaded, Pipeline};
 use crate::systemd::{self, State};
-use crate::worker::{WorkerHandle, WorkerOptions, spawn_worker};
+use crate::worker::{News, WorkerHandle, WorkerOptions, spawn_worker};
 
 pub(crate) use gateway::{Addresses, Gateway, Status};
 
 /// Wishes of operators that wait; further ones are refused.
 const WISHES_MAX: usize = 16;
+/// News of workers that wait; what does not fit in is lost.
+const NEWS_MAX: usize = 1_024;
 /// Listeners that could not be bound are tried again in this interval.
 const BIND_EVERY: Duration = Duration::from_secs(5);
 
@@ -114,6 +116,7 @@ struct Process {
     watch: Watch,
     signals: Signals,
     wishes: mpsc::Receiver<Wish>,
+    news: mpsc::Receiver<News>,
 }
 
 impl Process {
@@ -132,7 +135,8 @@ impl Process {
         watch.set(pipeline.directories());
         let loaded = pipeline.load();
         watch.set(loaded.directories.clone());
-        let gateway = Rc::new(start_gateway(options, driver)?);
+        let (tell, news) = mpsc::channel(NEWS_MAX);
+        let gateway = Rc::new(start_gateway(options, driver, &tell)?);
         gateway.apply(loaded).await;
         pipeline.save();
         let (sender, wishes) = mpsc::channel(WISHES_MAX);
@@ -146,6 +150,7 @@ impl Process {
             watch,
             signals,
             wishes,
+            news,
         })
     }
 
@@ -163,8 +168,12 @@ impl Process {
                 Some(wish) = self.wishes.recv() => wish,
                 () = self.watch.changed() => Wish::Reload,
                 () = retry => Wish::Bind,
-                () = self.gateway.names.changed() => {
+                () = self.gateway.learned() => {
                     self.gateway.refresh().await;
+                    continue;
+                }
+                Some(news) = self.news.recv() => {
+                    self.gateway.hear(news);
                     continue;
                 }
             };
@@ -243,7 +252,11 @@ impl Process {
 }
 
 /// Starts the workers with an empty generation.
-fn start_gateway(options: Options, driver: Driver) -> Result<Gateway, StartError> {
+fn start_gateway(
+    options: Options,
+    driver: Driver,
+    news: &mpsc::Sender<News>,
+) -> Result<Gateway, StartError> {
     let (log_writer, _thread) = LogWriter::start()
         .map_err(|error| StartError::new("start the access-log thread", error))?;
     let cpus = affinity();
@@ -260,6 +273,7 @@ fn start_gateway(options: Options, driver: Driver) -> Result<Gateway, StartError
             seed: seed(),
             generation: Arc::clone(&empty),
             access_log: log_writer.access_log(),
+            news: news.clone(),
         });
         workers.push(worker.map_err(|error| StartError::new("start a worker", error))?);
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sallyport_core::admit::TokenCache;
+use sallyport_core::admit::{Misses, TokenCache};
 use sallyport_core::rng::Rng;
 
 use crate::buffer::Buffers;
@@ -35,7 +35,7 @@ pub(crate) use stop::Stop;
 /// Where an answer to a command goes: `await` it on the side thread, `blocking_recv` it in tests.
 pub(crate) type Reply<T> = tokio::sync::oneshot::Sender<T>;
 
-/// How often logs are flushed and pools swept.
+/// How often logs are flushed, news told and pools swept.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// Pools are swept every so many times.
 const SWEEP_EVERY: u32 = 4;
@@ -60,6 +60,13 @@ pub(crate) enum Command {
     Collect(Reply<Report>),
 }
 
+/// What a worker tells the side thread of its own accord.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Tokens came that the fetched keys of these URLs do not verify.
+    MissingKeys(Vec<Box<str>>),
+}
+
 /// How to start a worker.
 #[derive(Debug)]
 pub(crate) struct WorkerOptions {
@@ -77,6 +84,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) generation: Arc<Generation>,
     /// Where the worker's access-log lines go.
     pub(crate) access_log: AccessLog,
+    /// Where the worker's news go; what does not fit in is lost.
+    pub(crate) news: tokio::sync::mpsc::Sender<News>,
 }
 
 /// The side thread's end of a worker.
@@ -155,6 +164,8 @@ pub(crate) struct Worker {
     pub(crate) rng: RefCell<Rng>,
     /// Signatures of tokens that were checked.
     pub(crate) tokens: TokenCache,
+    /// Sets of keys that did not verify a token.
+    pub(crate) misses: Misses,
     /// Counters.
     pub(crate) stats: RefCell<WorkerStats>,
     /// Access-log lines on their way out.
@@ -167,6 +178,7 @@ pub(crate) struct Worker {
     pub(crate) guests: Guests,
     /// Copies of requests under way.
     pub(crate) mirrors: Cell<usize>,
+    news: tokio::sync::mpsc::Sender<News>,
     active: RefCell<Rc<Active>>,
 }
 
@@ -182,6 +194,8 @@ impl Worker {
             scratch: ScratchPool::default(),
             rng: RefCell::new(Rng::new(options.seed)),
             tokens: TokenCache::default(),
+            misses: Misses::default(),
+            news: options.news,
             stats: RefCell::default(),
             log: RefCell::new(options.access_log),
             pools: Pools::default(),
@@ -239,6 +253,11 @@ async fn housekeeping(worker: Rc<Worker>) {
                 log.flush();
             }
             worker.stats.borrow_mut().set_log_dropped(log.dropped());
+        }
+        let missing = worker.misses.take();
+        if !missing.is_empty() {
+            // Whoever lacks the keys will come again, and then there is room again.
+            let _ = worker.news.try_send(News::MissingKeys(missing));
         }
         if turn == 0 {
             let mut stats = worker.stats.borrow_mut();

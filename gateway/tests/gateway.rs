@@ -21,3 +21,5 @@ mod nameserver;
 mod process;
 #[path = "gateway/reload.rs"]
 mod reload;
+#[path = "gateway/tokens.rs"]
+mod tokens;

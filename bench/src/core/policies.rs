@@ -77,6 +77,7 @@ fn tokens(cache: Option<TokenCache>) -> Work {
         let context = Context {
             unix_seconds: UNIX_SECONDS,
             keys: None,
+            misses: None,
             cache: cache.as_ref(),
         };
         pass(&tables, &call, &context);

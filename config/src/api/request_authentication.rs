@@ -18,7 +18,7 @@ message! {
     pub struct JwtRule [Honoured] {
         issuer: String,
         audiences: Vec<String>,
-        jwks_uri also "jwks_uri": String => Later("fetching keys; tokens are refused until then"),
+        jwks_uri also "jwks_uri": String,
         jwks: String,
         from_headers: Vec<JwtHeader>,
         from_params: Vec<String>,

@@ -54,12 +54,13 @@ fn compile(draft: &mut Draft<'_>, resource: &Resource, rule: &Written, index: us
         },
         (jwks, _) => JwtKeys::Inline(Arc::from(jwks)),
     };
-    if !matches!(keys, JwtKeys::Inline(_)) {
+    let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
+    if matches!(keys, JwtKeys::Discovery { .. }) && !is_url(&rule.issuer) {
         let message = format!(
-            "keys are not fetched yet: tokens of `{}` are answered with 401 until they stand in `jwks`",
+            "the issuer `{}` is no URL that could say where its keys are: its tokens are refused",
             rule.issuer
         );
-        draft.report(codes::SP0401, resource, &path, message);
+        draft.report(codes::SP0309, resource, &format!("{path}.issuer"), message);
     }
     let payload = rule.output_payload_to_header.to_ascii_lowercase();
     let claims = rule.output_claim_to_headers.iter().map(|to| {

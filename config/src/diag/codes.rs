@@ -108,6 +108,7 @@ codes! {
     SP0306 Info DirectPeerAddress "%s is the address of the direct peer";
     SP0307 Info RegistryOnly "REGISTRY_ONLY is not a firewall, and gateways ignore it";
     SP0308 Warning PortLevelMtlsUnknownPort "no Service of the workload has target port %d";
+    SP0309 Warning NoWayToKeys "the issuer %s is no URL that could say where its keys are: its tokens are refused";
 
     SP0401 Warning ServedLater "%s is not served yet";
     SP0402 Error RuleBroken "the rule is broken and answers 500: %s";

@@ -17,7 +17,7 @@ use crate::tables::Tables;
 
 pub use claims::Claims;
 pub use edits::RequestEdits;
-pub use jwks::{JWKS_BYTES_MAX, KeySet, KeyStore};
+pub use jwks::{JWKS_BYTES_MAX, KeySet, KeyStore, Misses};
 pub use jwt::TokenCache;
 
 pub(crate) use authz::{Authorization, authorize};
@@ -59,6 +59,8 @@ pub struct Context<'c> {
     pub unix_seconds: u64,
     /// Keys that were fetched; a rule whose keys are not among them refuses its tokens.
     pub keys: Option<&'c KeyStore>,
+    /// Where it is noted that fetched keys did not verify a token.
+    pub misses: Option<&'c Misses>,
     /// Signatures that were checked by this worker.
     pub cache: Option<&'c TokenCache>,
 }

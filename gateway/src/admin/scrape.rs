@@ -39,6 +39,8 @@ pub(super) async fn scrape(gateway: &Gateway) -> (Report, Facts) {
         lookups: gateway.names.counts(),
         names: gateway.names.status().len(),
         names_failing: failing(gateway),
+        fetches: gateway.keys.counts(),
+        key_sets: gateway.keys.status(),
         log_failed: gateway.log_writer.failed_lines(),
     };
     (report, facts)

@@ -12,6 +12,7 @@ use super::scrape::now;
 use crate::certificate;
 use crate::dns::NameStatus;
 use crate::generation::Generation;
+use crate::keys::KeyStatus;
 use crate::listen::BoundAddress;
 use crate::log::Stamp;
 use crate::process::{Addresses, Gateway, Status};
@@ -204,6 +205,20 @@ pub(super) fn names(names: &[NameStatus]) -> Answer {
         })
     });
     Answer::json(&json!({ "names": names.collect::<Vec<_>>() }))
+}
+
+/// `/jwks`: never the keys themselves, which are public but nobody's business here.
+pub(super) fn keys(sets: &[KeyStatus]) -> Answer {
+    let sets = sets.iter().map(|set| {
+        json!({
+            "url": &*set.url,
+            "keys": set.keys,
+            "age_seconds": set.age,
+            "failures_in_a_row": set.failures,
+            "error": set.error,
+        })
+    });
+    Answer::json(&json!({ "sets": sets.collect::<Vec<_>>() }))
 }
 
 /// `/diagnostics`

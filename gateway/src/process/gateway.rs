@@ -18,13 +18,14 @@ use super::seed;
 use crate::args::Options;
 use crate::dns::{Names, Resolver};
 use crate::generation::Generation;
+use crate::keys::{Fetcher, Keys, Store};
 use crate::listen::{self, BindOptions, Bound, BoundAddress};
 use crate::log::{self, LogWriter};
 use crate::rt::Driver;
 use crate::source::{Findings, Loaded, Problem};
 use crate::stats::Report;
 use crate::tls::TlsProblem;
-use crate::worker::{Command, Reply, WorkerHandle};
+use crate::worker::{Command, News, Reply, WorkerHandle};
 
 /// Wait for all workers to carry out a command.
 const OBEY_WITHIN: Duration = Duration::from_secs(5);
@@ -54,6 +55,8 @@ pub(crate) struct Gateway {
     pub(crate) health_failed: Cell<bool>,
     /// Names of endpoints.
     pub(crate) names: Rc<Names>,
+    /// Keys of token issuers.
+    pub(crate) keys: Rc<Keys>,
     workers: RefCell<Vec<WorkerHandle>>,
     current: RefCell<Current>,
 }
@@ -104,9 +107,10 @@ impl Gateway {
         workers: Vec<WorkerHandle>,
         generation: Arc<Generation>,
     ) -> Self {
-        let resolver = Resolver::new(&options.dns, options.dns_family);
+        let resolver = Rc::new(Resolver::new(&options.dns, options.dns_family));
         Self {
-            names: Names::new(Rc::new(resolver), seed()),
+            keys: keys(&options, Rc::clone(&resolver)),
+            names: Names::new(resolver, seed()),
             options,
             driver,
             log_writer,
@@ -151,14 +155,16 @@ impl Gateway {
         let (bound, unbound) = self.bind_missing(&snapshot);
         let id = served.id + 1;
         self.names.want(&snapshot);
+        self.keys.want(&snapshot);
         let building = tokio::task::spawn_blocking(move || Generation::build(id, snapshot));
         let Ok((generation, problems)) = building.await else {
             self.refuse("building the generation failed: this is a defect of the gateway");
             return;
         };
-        self.names.warm().await;
+        tokio::join!(self.names.warm(), self.keys.warm());
         let found = self.names.fill(&generation.snapshot, served.found());
-        let generation = Arc::new(generation.with_found(found));
+        let keys = self.keys.fill(&served.keys);
+        let generation = Arc::new(generation.with(found, keys));
         self.activate(&generation).await;
         self.record(Arc::clone(&generation), problems, unbound);
         self.listen(bound);
@@ -173,18 +179,34 @@ impl Gateway {
         log::write(log::Level::Info, "config", message, values);
     }
 
-    /// Tells the workers which endpoints names stand for by now. Tables, handshake configurations
-    /// and the balancers of other clusters stay the same objects.
+    /// Resolves when there is something that [`Self::refresh`] should tell the workers.
+    pub(crate) async fn learned(&self) {
+        tokio::select! {
+            () = self.names.changed() => {}
+            () = self.keys.changed() => {}
+        }
+    }
+
+    /// Tells the workers which endpoints names stand for by now, and which keys issuers have.
+    /// Tables, handshake configurations and the balancers of other clusters stay the same objects.
     pub(crate) async fn refresh(&self) {
         let served = self.generation();
         let found = self.names.fill(&served.snapshot, served.found());
-        if found == *served.found() {
+        let keys = self.keys.fill(&served.keys);
+        if found == *served.found() && Arc::ptr_eq(&keys, &served.keys) {
             return;
         }
-        let generation = Arc::new(served.with_found(found));
+        let generation = Arc::new(served.with(found, keys));
         self.activate(&generation).await;
         self.current.borrow_mut().generation = generation;
-        log::debug("dns", "the workers know the new endpoints");
+        log::debug("config", "the workers know the new endpoints and keys");
+    }
+
+    /// Does what a worker's news ask for.
+    pub(crate) fn hear(&self, news: News) {
+        match news {
+            News::MissingKeys(urls) => self.keys.missing(&urls),
+        }
     }
 
     /// Tries again to bind what could not be bound; says nothing while that is so.
@@ -436,6 +458,17 @@ impl Gateway {
         }
         (answers, missing)
     }
+}
+
+/// Keys of issuers, as the options say. A state directory that cannot be used costs the memory of
+/// restarts only.
+fn keys(options: &Options, resolver: Rc<Resolver>) -> Rc<Keys> {
+    let store = options.state_dir.as_deref().and_then(|directory| {
+        let store = Store::open(directory);
+        store.map_err(|error| log::warn("state", error)).ok()
+    });
+    let fetcher = Fetcher::new(resolver, options.jwks_ca.as_ref(), &options.allow_private);
+    Keys::new(fetcher, store, seed())
 }
 
 fn tls_problem(problem: TlsProblem) -> Problem {

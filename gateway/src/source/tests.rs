@@ -25,6 +25,8 @@ spec:
 fn options(config: &Path, credentials: &Path) -> Options {
     let none = Endpoint(None);
     Options {
+        jwks_ca: None,
+        allow_private: Vec::new(),
         dns: Vec::new(),
         dns_family: crate::dns::DnsFamily::Auto,
         config: vec![config.to_owned()],

@@ -83,6 +83,9 @@ names! {
     DNS_LOOKUPS = Counter "sallyport_dns_lookups_total", "Questions to name servers for names of endpoints, by outcome.";
     DNS_NAMES = Gauge "sallyport_dns_names", "Names of endpoints that are followed.";
     DNS_NAMES_FAILING = Gauge "sallyport_dns_names_failing", "Names of endpoints whose last question gave no address.";
+    JWKS_FETCHES = Counter "sallyport_jwks_fetches_total", "Fetches of token issuers' keys, by outcome.";
+    JWKS_AGE = Gauge "sallyport_jwks_age_seconds", "Seconds since the keys in use were fetched, by URL; absent while there are none.";
+    JWKS_FAILURES = Gauge "sallyport_jwks_failures", "Fetches in a row that failed, by URL.";
     DRAINING = Gauge "sallyport_draining", "1 while the process drains.";
 }
 

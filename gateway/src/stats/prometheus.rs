@@ -8,6 +8,7 @@ use super::names::{self, Kind, Name};
 use super::tcp::Tcp;
 use super::{Protocol, Report};
 use crate::args::Node;
+use crate::keys::KeyStatus;
 
 /// Content type of the exposition format.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -49,6 +50,10 @@ pub(crate) struct Facts {
     pub(crate) names: usize,
     /// Names whose last question gave no address.
     pub(crate) names_failing: usize,
+    /// Fetches of keys as (outcome, count).
+    pub(crate) fetches: [(&'static str, u64); 2],
+    /// Keys of token issuers.
+    pub(crate) key_sets: Vec<KeyStatus>,
     /// Access-log lines that could not be written.
     pub(crate) log_failed: u64,
 }
@@ -281,12 +286,36 @@ fn process(page: &mut Page, report: &Report, facts: &Facts) {
     page.one(names::WORKERS_SILENT, facts.silent);
     page.one(names::UPTIME, facts.uptime);
     page.one(names::DRAINING, u8::from(facts.draining));
+    learned(page, facts);
+}
+
+/// What the side thread learns from name servers and token issuers.
+fn learned(page: &mut Page, facts: &Facts) {
     page.head(names::DNS_LOOKUPS);
     for (outcome, count) in &facts.lookups {
         page.sample(names::DNS_LOOKUPS, "", &[("outcome", *outcome)], count);
     }
     page.one(names::DNS_NAMES, facts.names);
     page.one(names::DNS_NAMES_FAILING, facts.names_failing);
+    page.head(names::JWKS_FETCHES);
+    for (outcome, count) in &facts.fetches {
+        page.sample(names::JWKS_FETCHES, "", &[("outcome", *outcome)], count);
+    }
+    page.head(names::JWKS_AGE);
+    for set in &facts.key_sets {
+        if let Some(age) = set.age {
+            page.sample(names::JWKS_AGE, "", &[("url", &*set.url)], age);
+        }
+    }
+    page.head(names::JWKS_FAILURES);
+    for set in &facts.key_sets {
+        page.sample(
+            names::JWKS_FAILURES,
+            "",
+            &[("url", &*set.url)],
+            set.failures,
+        );
+    }
 }
 
 /// A label's value.

@@ -11,7 +11,7 @@ mod judge;
 #[path = "golden/place.rs"]
 mod place;
 #[path = "golden/token.rs"]
-mod token;
+pub(crate) mod token;
 
 use std::collections::HashMap;
 use std::fs;

@@ -13,6 +13,7 @@ use aws_lc_rs::signature::{
     RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use serde_json::{Map, Value};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ pub struct KeySet {
 }
 
 /// Key sets that were fetched, by URL: of `jwksUri`, or of the issuer where none is given.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyStore(HashMap<Box<str>, Arc<KeySet>>);
 
 impl KeyStore {
@@ -48,6 +49,26 @@ impl KeyStore {
     #[must_use]
     pub fn get(&self, url: &str) -> Option<&Arc<KeySet>> {
         self.0.get(url)
+    }
+}
+
+/// URLs whose sets did not verify a token: perhaps the issuer has new keys. Only URLs of the configuration can
+/// come in, and each once.
+#[derive(Debug, Default)]
+pub struct Misses(RefCell<Vec<Box<str>>>);
+
+impl Misses {
+    /// What was noted since this was asked last.
+    #[must_use]
+    pub fn take(&self) -> Vec<Box<str>> {
+        self.0.take()
+    }
+
+    pub(super) fn note(&self, url: &str) {
+        let mut urls = self.0.borrow_mut();
+        if !urls.iter().any(|noted| **noted == *url) {
+            urls.push(url.into());
+        }
     }
 }
 
@@ -137,6 +158,12 @@ impl KeySet {
             digest: digest.as_ref().try_into().unwrap_or_default(),
             keys: keys.filter_map(Key::new).collect(),
         })
+    }
+
+    /// How many keys can be used.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
     }
 
     pub(super) fn digest(&self) -> &Digest {

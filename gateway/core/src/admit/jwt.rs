@@ -233,11 +233,17 @@ impl Rule {
                 fetched.ok_or(Refused::NoKeys)?
             }
         };
-        if !token.is_good_by(keys) {
-            token.verify(keys)?;
-            if let Some(cache) = context.cache {
-                cache.keep(token);
-            }
+        if token.is_good_by(keys) {
+            return Ok(());
+        }
+        let verified = token.verify(keys);
+        // A new key may have no name, or the name of the old one: then it looks like a forgery.
+        if let (Err(_), Keys::At(url), Some(misses)) = (verified, &self.keys, context.misses) {
+            misses.note(url);
+        }
+        verified?;
+        if let Some(cache) = context.cache {
+            cache.keep(token);
         }
         Ok(())
     }

@@ -233,7 +233,8 @@ fn allow<'t>(
     let call = request.call(&visit.link, &view);
     let context = Context {
         unix_seconds: visit.worker.clock.unix_micros(visit.begun) / 1_000_000,
-        keys: None,
+        keys: Some(&active.generation.keys),
+        misses: Some(&visit.worker.misses),
         cache: Some(&visit.worker.tokens),
     };
     let admitted = admit(&active.generation.tables, &call, &context)?;

@@ -118,6 +118,7 @@ impl House {
             seed: 1,
             generation: Arc::new(generation),
             access_log: writer.access_log(),
+            news: tokio::sync::mpsc::channel(1).0,
         })
         .unwrap();
         worker.send(Command::Listen(bound.workers.remove(0)));

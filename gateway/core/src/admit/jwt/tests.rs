@@ -1,7 +1,7 @@
 //! Every trick with tokens that needs no network, and what becomes of the good ones.
 
 use super::*;
-use crate::admit::jwks::KeyStore;
+use crate::admit::jwks::{KeyStore, Misses};
 use crate::admit::{admit, base64url::encode_url};
 use crate::call::{HeaderLines, Scheme};
 use crate::plan::EditSink;
@@ -589,6 +589,7 @@ fn keys_from_elsewhere_fail_closed_until_they_are_there() {
     let context = Context {
         unix_seconds: NOW,
         keys: Some(&store),
+        misses: None,
         cache: Some(&cache),
     };
     for _ in 0..2 {
@@ -599,8 +600,10 @@ fn keys_from_elsewhere_fail_closed_until_they_are_there() {
     let mut rotated = KeyStore::default();
     let keys = KeySet::parse(&set(&[Issuer::new(2).jwk(None)])).unwrap();
     rotated.insert(uri, Arc::new(keys));
+    let misses = Misses::default();
     let context = Context {
         keys: Some(&rotated),
+        misses: Some(&misses),
         ..context
     };
     for _ in 0..2 {
@@ -611,6 +614,8 @@ fn keys_from_elsewhere_fail_closed_until_they_are_there() {
         );
         assert_eq!(cache.len(), 1, "what is not good is not kept");
     }
+    assert_eq!(misses.take(), [uri.into()], "once, however often");
+    assert!(misses.take().is_empty());
     for broken in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#] {
         assert!(KeySet::parse(broken).is_err(), "{broken}");
     }
