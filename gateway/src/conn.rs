@@ -3,6 +3,7 @@
 
 mod exchange;
 mod h1;
+mod h2;
 mod h3;
 mod link;
 mod proxied;

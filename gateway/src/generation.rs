@@ -18,7 +18,7 @@ use sallyport_core::tables::Tables;
 use crate::quic;
 use crate::tls::{TlsConfigs, TlsProblem};
 
-pub(crate) use serving::Serving;
+pub(crate) use serving::{Http2, Serving};
 
 /// Everything that a request needs to know, in the form that is quickest to ask.
 #[derive(Debug)]

@@ -99,6 +99,7 @@ pub(crate) struct WorkerStats {
     in_flight: u64,
     handshakes_ok: u64,
     handshakes_failed: u64,
+    oddities: u64,
     log_dropped: u64,
 }
 
@@ -113,6 +114,7 @@ impl Default for WorkerStats {
             in_flight: 0,
             handshakes_ok: 0,
             handshakes_failed: 0,
+            oddities: 0,
             log_dropped: 0,
         }
     }
@@ -168,6 +170,11 @@ impl WorkerStats {
         } else {
             self.handshakes_failed += 1;
         }
+    }
+
+    /// An HTTP/2 connection ended on which so many frames were odd.
+    pub(crate) fn oddities(&mut self, count: u64) {
+        self.oddities += count;
     }
 
     /// A request head was read.
@@ -232,6 +239,7 @@ impl WorkerStats {
             in_flight: self.in_flight,
             handshakes_ok: self.handshakes_ok,
             handshakes_failed: self.handshakes_failed,
+            oddities: self.oddities,
             log_dropped: self.log_dropped,
             series_overflow: self.series.overflow() + self.tcp.overflow(),
         }
@@ -257,6 +265,8 @@ pub(crate) struct Report {
     pub(crate) handshakes_ok: u64,
     /// TLS handshakes that failed.
     pub(crate) handshakes_failed: u64,
+    /// Frames of HTTP/2 clients that are odd, of connections that have ended.
+    pub(crate) oddities: u64,
     /// Access-log lines dropped because a worker's buffer was full.
     pub(crate) log_dropped: u64,
     /// Requests, and connections that carry bytes, without a label set of their own.
@@ -288,6 +298,7 @@ impl Report {
         self.in_flight += other.in_flight;
         self.handshakes_ok += other.handshakes_ok;
         self.handshakes_failed += other.handshakes_failed;
+        self.oddities += other.oddities;
         self.log_dropped += other.log_dropped;
         self.series_overflow += other.series_overflow;
     }

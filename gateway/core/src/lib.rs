@@ -30,6 +30,7 @@ pub mod limits;
 pub mod log;
 pub mod method;
 pub mod network;
+pub mod oddities;
 pub mod path;
 pub mod plan;
 pub mod proxy_protocol;

@@ -18,6 +18,7 @@ use sallyport_core::time::Now;
 use self::client::Caller;
 use self::head::NoHead;
 use super::exchange::{self, Fate, Visit};
+use super::h2;
 use crate::conn::Link;
 use crate::io::socket::ReadDone;
 use crate::io::stream::Stream;
@@ -43,9 +44,14 @@ pub(crate) struct Conn {
     /// Received, and not looked at.
     input: Vec<u8>,
     opened: Now,
+    /// No request has come yet: another protocol may be spoken.
+    fresh: bool,
     /// Requests that followed quickly, one after the other, up to [`QUICK_MIN`].
     quick: u8,
 }
+
+/// The client speaks HTTP/2 and not HTTP/1.
+struct Other;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(
@@ -56,6 +62,8 @@ pub(crate) async fn serve(
     early: Vec<u8>,
 ) {
     let now = worker.timers.now();
+    // Where there was a handshake, it has settled the protocol.
+    let fresh = link.tls.is_none();
     let mut conn = Conn {
         visit: Visit {
             alarm: worker.timers.alarm(),
@@ -67,6 +75,7 @@ pub(crate) async fn serve(
         guest,
         input: early,
         opened: now,
+        fresh,
         quick: 0,
     };
     let mut fate = Fate::Keep;
@@ -82,8 +91,22 @@ pub(crate) async fn serve(
         }
         let mut scratch = conn.visit.worker.scratch.take();
         // Boxed, so that an idle connection does not hold room for a request.
-        fate = Box::pin(conn.answer(&mut scratch)).await;
+        let answered = Box::pin(conn.answer(&mut scratch)).await;
         conn.visit.worker.scratch.give(scratch);
+        match answered {
+            Ok(next) => fate = next,
+            Err(Other) => {
+                let Conn {
+                    visit,
+                    stream,
+                    guest,
+                    input,
+                    ..
+                } = conn;
+                let Visit { worker, link, .. } = visit;
+                return Box::pin(h2::serve(worker, guest, stream, link, input)).await;
+            }
+        }
     }
     if fate == Fate::Close {
         conn.linger().await;
@@ -92,19 +115,24 @@ pub(crate) async fn serve(
 
 impl Conn {
     /// Receives one request and answers it.
-    async fn answer(&mut self, scratch: &mut Scratch) -> Fate {
+    ///
+    /// # Errors
+    /// The client speaks HTTP/2.
+    async fn answer(&mut self, scratch: &mut Scratch) -> Result<Fate, Other> {
         let (head, len) = match head::receive(self, scratch).await {
             Ok(received) => received,
-            Err(NoHead::Gone) => return Fate::Cut,
+            Err(NoHead::Gone) => return Ok(Fate::Cut),
+            Err(NoHead::Other) => return Err(Other),
             Err(NoHead::Bad(error)) => {
-                return exchange::refuse(&mut Caller::unread(self), scratch, error).await;
+                return Ok(exchange::refuse(&mut Caller::unread(self), scratch, error).await);
             }
         };
         let buf = self.split(len);
         let mut caller = Caller::new(self, &head);
         let fate = exchange::serve(&mut caller, scratch, head, &buf).await;
         self.give(buf);
-        fate
+        self.fresh = false;
+        Ok(fate)
     }
 
     /// Takes the head off the input; what follows it stays.

@@ -7,7 +7,7 @@ use sallyport_config::ir::{Millis, Service};
 use sallyport_core::flags::Flags;
 
 use super::link::TlsFacts;
-use super::{Link, exchange, h1, tcp};
+use super::{Link, exchange, h1, h2, tcp};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::tls::handshake::{self, Refused};
@@ -45,10 +45,16 @@ pub(super) async fn serve(
         }
         Err(Refused::Failed) => return,
     };
+    let speaks_h2 = session.connection().alpn_protocol() == Some(b"h2");
     let stream = Stream::tls(socket, session, Rc::clone(&worker.buffers));
     if speaks_http(&worker, &link) {
+        let link = Rc::new(link);
         // Boxed: the room for it is not needed while shaking hands, nor the other way round.
-        Box::pin(h1::serve(worker, guest, stream, Rc::new(link), early)).await;
+        if speaks_h2 {
+            Box::pin(h2::serve(worker, guest, stream, link, early)).await;
+        } else {
+            Box::pin(h1::serve(worker, guest, stream, link, early)).await;
+        }
     } else {
         Box::pin(tcp::serve(worker, guest, stream, link, early)).await;
     }

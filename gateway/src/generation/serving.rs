@@ -1,7 +1,8 @@
 //! Settings of a generation, translated once into what the parsers and header rules take.
 
 use sallyport_config::ir::{
-    EscapedSlashes, ForwardClientCert, Millis, PathNormalization, Settings, UnderscoreAction,
+    ConnectionSettings, EscapedSlashes, ForwardClientCert, Millis, PathNormalization, Settings,
+    UnderscoreAction,
 };
 use sallyport_core::call::Scheme;
 use sallyport_core::exchange::Limits;
@@ -21,6 +22,8 @@ pub(crate) struct Serving {
     pub(crate) path: path::PathPolicy,
     /// Which fields are removed and added.
     pub(crate) hygiene: HygieneSettings,
+    /// What HTTP/2 clients are told.
+    pub(crate) http2: Http2,
     /// The access log's line; `None` when it is off.
     pub(crate) line: Option<Line>,
     /// Clocks of an exchange.
@@ -31,6 +34,31 @@ pub(crate) struct Serving {
     pub(crate) idle_timeout: Option<Millis>,
     /// A connection ends after the request in which it reaches this age.
     pub(crate) connection_age: Option<Millis>,
+}
+
+/// Bounds that HTTP/2 clients are told. Without a value of the profile they are Envoy's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Http2 {
+    /// Streams at once.
+    pub(crate) streams: u32,
+    /// Window of a stream, in bytes.
+    pub(crate) stream_window: u32,
+    /// Window of the connection, in bytes.
+    pub(crate) connection_window: u32,
+}
+
+impl Http2 {
+    fn new(settings: &ConnectionSettings) -> Self {
+        let window = |said: Option<u32>, default: u32| {
+            // RFC 9113 §6.9.2: less than the default would hold for the first bytes only.
+            said.unwrap_or(default).clamp(65_535, (1 << 31) - 1)
+        };
+        Self {
+            streams: settings.max_concurrent_streams.unwrap_or(1_024),
+            stream_window: window(settings.initial_stream_window, 16 << 20),
+            connection_window: window(settings.initial_connection_window, 24 << 20),
+        }
+    }
 }
 
 impl Serving {
@@ -48,6 +76,7 @@ impl Serving {
                 server_name: settings.server_header.as_deref().map(Into::into),
                 service_time: settings.debug_headers,
             },
+            http2: Http2::new(connection),
             line: settings.access_log.as_ref().map(|l| Line::new(&l.format)),
             limits: Limits {
                 request: connection.request_timeout,

@@ -256,6 +256,7 @@ fn connections(page: &mut Page, report: &Report) {
 
 fn process(page: &mut Page, report: &Report, facts: &Facts) {
     page.one(names::IN_FLIGHT, report.in_flight);
+    page.one(names::ODDITIES, report.oddities);
     page.head(names::LOG_DROPPED);
     for (reason, value) in [
         ("buffer_full", report.log_dropped),

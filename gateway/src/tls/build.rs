@@ -21,7 +21,7 @@ use sallyport_config::ir::{
 use super::suites;
 
 /// Protocols that we speak: what a chain wants beyond them is not advertised.
-const SERVED: &[u8] = b"http/1.1";
+const SERVED: [&str; 2] = ["h2", "http/1.1"];
 
 /// The keys that seal session tickets: of the whole process, so that a session can be resumed on
 /// any worker and after a reload. They change by themselves every few hours.
@@ -66,7 +66,7 @@ impl<'s> Builder<'s> {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByAlgorithm(keys)));
-        config.alpn_protocols = vec![SERVED.to_vec()];
+        config.alpn_protocols = alpn(tls);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         match ticketer() {
             // A ticket says that a client was verified by rules that may have changed since.
@@ -98,6 +98,19 @@ impl<'s> Builder<'s> {
         }
         usable
     }
+}
+
+/// What is offered of what the server's configuration names; HTTP/1.1 when it names nothing.
+fn alpn(tls: &ServerTls) -> Vec<Vec<u8>> {
+    let named = tls
+        .alpn
+        .iter()
+        .filter(|name| SERVED.contains(&name.as_str()));
+    let mut offered: Vec<Vec<u8>> = named.map(|name| name.clone().into_bytes()).collect();
+    if offered.is_empty() {
+        offered.push(b"http/1.1".to_vec());
+    }
+    offered
 }
 
 pub(super) fn ticketer() -> Option<Arc<dyn ProducesTickets>> {

@@ -6,6 +6,7 @@ mod corpus;
 mod faults;
 mod h3;
 mod http1;
+mod http2;
 mod policies;
 mod proxied;
 mod smuggling;

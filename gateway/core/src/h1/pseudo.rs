@@ -45,16 +45,17 @@ pub enum Refusal {
 }
 
 /// Writes a request's head behind what `buf` holds (nothing) and describes it in `index` (empty).
+/// `fields` goes through the fields from the start each time it is called.
 /// Crumbs of `cookie` become one field; a `host` field gives way to `:authority`; an extended
 /// CONNECT for WebSocket becomes the GET with `upgrade` that HTTP/1 has for it.
 ///
 /// # Errors
 /// The rule that was broken.
-pub fn write_request<'f>(
+pub fn write_request<'f, I: Iterator<Item = (&'f [u8], &'f [u8])>>(
     buf: &mut Vec<u8>,
     index: &mut HeaderIndex,
     parts: &RequestParts<'_>,
-    fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
+    fields: impl Fn() -> I,
     profile: &Http1Profile,
 ) -> Result<RequestHead, Refusal> {
     let upgrade = upgrade(parts)?;
@@ -66,7 +67,7 @@ pub fn write_request<'f>(
         append(buf, parts.method)
     };
     let (form, target) = target(buf, parts, method)?;
-    write_authority(buf, index, parts, fields.clone())?;
+    write_authority(buf, index, parts, fields())?;
     write_fields(buf, index, fields, profile)?;
     if upgrade.is_some() {
         write_handshake(buf, index, parts.nonce)?;
@@ -234,16 +235,16 @@ fn write_authority<'f>(
     pushed.map_err(Refusal::Answered)
 }
 
-fn write_fields<'f>(
+fn write_fields<'f, I: Iterator<Item = (&'f [u8], &'f [u8])>>(
     buf: &mut Vec<u8>,
     index: &mut HeaderIndex,
-    fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
+    fields: impl Fn() -> I,
     profile: &Http1Profile,
 ) -> Result<(), Refusal> {
-    let mut crumbs = fields.clone().filter(|(name, _)| *name == b"cookie");
+    let mut crumbs = fields().filter(|(name, _)| *name == b"cookie");
     let crumbled = crumbs.next().is_some() && crumbs.next().is_some();
     let mut joined = false;
-    for (name, value) in fields.clone() {
+    for (name, value) in fields() {
         check_name(name).map_err(Refusal::Malformed)?;
         check_value(value).map_err(Refusal::Malformed)?;
         check_hop(name, value).map_err(Refusal::Malformed)?;
@@ -255,7 +256,7 @@ fn write_fields<'f>(
         }
         let pushed = if crumbled && name == b"cookie" {
             joined = true;
-            index.push(buf, name, &join_cookies(fields.clone()))
+            index.push(buf, name, &join_cookies(fields()))
         } else {
             index.push(buf, name, value)
         };

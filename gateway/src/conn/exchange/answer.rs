@@ -61,7 +61,7 @@ pub(in crate::conn) async fn refuse<C: Client>(
     let visit = client.visit();
     let active = visit.worker.active();
     let link = Rc::clone(&visit.link);
-    let request = nothing(&active, &link);
+    let request = nothing(&active, &link, client.version());
     send(
         client,
         scratch,
@@ -88,15 +88,15 @@ pub(in crate::conn) fn log_closed(
         ..Ledger::default()
     };
     let scratch = worker.scratch.take();
-    let request = nothing(&active, link);
+    let request = nothing(&active, link, Version::Http11);
     ledger.log(worker, link, begun, &scratch, &request, worker.timers.now());
     worker.scratch.give(scratch);
 }
 
 /// Stands for a request that could not be read.
-fn nothing<'a>(active: &'a Rc<Active>, link: &Link) -> Request<'a> {
+fn nothing<'a>(active: &'a Rc<Active>, link: &Link, version: Version) -> Request<'a> {
     Request {
-        head: no_head(),
+        head: no_head(version),
         buf: &[],
         method: "",
         target: "",
@@ -110,7 +110,7 @@ fn nothing<'a>(active: &'a Rc<Active>, link: &Link) -> Request<'a> {
 }
 
 /// Stands for a head that could not be read.
-fn no_head() -> RequestHead {
+fn no_head(version: Version) -> RequestHead {
     RequestHead {
         method: Method::Other,
         method_text: Span::default(),
@@ -119,7 +119,7 @@ fn no_head() -> RequestHead {
         authority: Span::default(),
         host: Span::default(),
         port: None,
-        version: Version::Http11,
+        version,
         body: BodyKind::None,
         keep_alive: false,
         expect_continue: false,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use sallyport_core::failure::Failure;
-use sallyport_core::h1::{BodyKind, HeaderEdits, HeaderIndex, ResponseLine};
+use sallyport_core::h1::{BodyKind, HeaderEdits, HeaderIndex, ResponseLine, Version};
 use sallyport_core::time::Now;
 
 use super::transit::{Framing, Moved};
@@ -68,6 +68,9 @@ pub(crate) struct Framed {
 pub(crate) trait Client {
     /// Where it comes from.
     fn visit(&self) -> &Visit;
+
+    /// The version that it speaks, for the log.
+    fn version(&self) -> Version;
 
     /// Whether the connection shall end after this exchange.
     fn shall_end(&self) -> bool;

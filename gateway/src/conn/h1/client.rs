@@ -54,6 +54,10 @@ impl Client for Caller<'_> {
         &self.conn.visit
     }
 
+    fn version(&self) -> Version {
+        self.version
+    }
+
     fn shall_end(&self) -> bool {
         self.conn.shall_end()
     }

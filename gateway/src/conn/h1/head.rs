@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use sallyport_core::h1::{H1Error, Parse, RequestHead, parse_request};
+use sallyport_core::h1::{H1Error, Parse, RequestHead, is_http2_preface, parse_request};
 use sallyport_core::limits::MAX_HEAD_BYTES;
 
 use super::Conn;
@@ -16,6 +16,8 @@ const GROWTH: usize = 16 * 1024;
 pub(super) enum NoHead {
     /// The client left.
     Gone,
+    /// It begins like HTTP/2 with prior knowledge (RFC 9113 §3.3).
+    Other,
     /// It is refused.
     Bad(H1Error),
 }
@@ -32,11 +34,20 @@ pub(super) async fn receive(
     let serving = &active.generation.serving;
     let profile = serving.profile(conn.visit.link.scheme());
     let mut armed = false;
+    let mut fresh = conn.fresh;
     loop {
-        match parse_request(&mut conn.input, &mut scratch.request, profile) {
-            Ok(Parse::Complete { head, len }) => return Ok((head, len)),
-            Ok(Parse::Partial) => {}
-            Err(error) => return Err(NoHead::Bad(error)),
+        let preface = is_http2_preface(&conn.input).filter(|_| fresh);
+        fresh = fresh && preface.is_none();
+        if preface == Some(true) {
+            return Err(NoHead::Other);
+        }
+        // While it may still become that preface, it is no request.
+        if !fresh {
+            match parse_request(&mut conn.input, &mut scratch.request, profile) {
+                Ok(Parse::Complete { head, len }) => return Ok((head, len)),
+                Ok(Parse::Partial) => {}
+                Err(error) => return Err(NoHead::Bad(error)),
+            }
         }
         if !armed {
             let due = serving.head_timeout.map(|limit| conn.visit.begun + limit);

@@ -9,7 +9,7 @@ use quinn_proto::StreamId;
 use sallyport_core::failure::Failure;
 use sallyport_core::h1::{
     BodyKind, ChunkHead, HeaderEdits, HeaderIndex, HeaderView, RequestHead, ResponseLine,
-    TrailerLines,
+    TrailerLines, Version,
 };
 use sallyport_core::h3::{
     Code, Event, Fault, HeadError, data_header, encode_head, encode_trailers,
@@ -198,6 +198,10 @@ fn gone() -> io::Error {
 impl Client for Caller<'_> {
     fn visit(&self) -> &Visit {
         &self.visit
+    }
+
+    fn version(&self) -> Version {
+        Version::Http3
     }
 
     fn shall_end(&self) -> bool {

@@ -165,6 +165,14 @@ impl House {
         done.blocking_recv().unwrap();
     }
 
+    /// Begins to drain; how many connections were cut is told when that is over.
+    pub(super) fn start_drain(&self) -> oneshot::Receiver<usize> {
+        let (reply, cut) = oneshot::channel();
+        self.worker
+            .send(Command::Drain(Duration::from_secs(5), reply));
+        cut
+    }
+
     pub(super) fn close(self) -> usize {
         self.drain(Duration::from_secs(5))
     }
@@ -267,7 +275,8 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
-    fn until(&mut self, end: &[u8]) -> Option<String> {
+    /// Reads up to and including these bytes; `None` if the end comes first.
+    pub(super) fn until(&mut self, end: &[u8]) -> Option<String> {
         loop {
             if let Some(at) = self.seen.windows(end.len()).position(|w| w == end) {
                 let bytes: Vec<u8> = self.seen.drain(..at + end.len()).collect();

@@ -118,6 +118,37 @@ fn a_client_gets_the_certificate_of_the_name_it_asks_for() {
 }
 
 #[test]
+fn http2_is_spoken_where_both_sides_name_it() {
+    let a = pair("a.example");
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let mut snapshot = secured(origin.address, &[("a.example", &a)]);
+        let ir::ListenerKind::Tls(chains) = &mut snapshot.listeners[0].kind else {
+            panic!("not TLS");
+        };
+        let tls = chains[0].tls.as_mut().unwrap();
+        tls.alpn = vec!["h2".to_owned(), "http/1.1".to_owned()];
+        let house = House::open(driver, snapshot);
+        for (offer, expected) in [(&b"h2"[..], &b"h2"[..]), (b"http/1.1", b"http/1.1")] {
+            let mut config = (*config(&a, &rustls::version::TLS13)).clone();
+            config.alpn_protocols = vec![offer.to_vec()];
+            let mut client = connect(&house, &Arc::new(config), "a.example");
+            if offer == b"h2" {
+                // An empty SETTINGS, and a GET by indexed fields and a literal authority.
+                let frames = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
+                    \0\0\x0e\x01\x05\0\0\0\x01\x82\x87\x84\x01\x09a.example";
+                client.stream.write_all(frames).unwrap();
+                // What ends an answer of two bytes: DATA with END_STREAM.
+                assert!(client.until(b"\0\0\x02\0\x01\0\0\0\x01ok").is_some());
+            } else {
+                assert_eq!(client.ask(GET).body, "ok");
+            }
+            assert_eq!(client.stream.conn.alpn_protocol(), Some(expected));
+        }
+    });
+}
+
+#[test]
 fn sessions_are_resumed_and_large_bodies_pass() {
     let a = pair("a.example");
     let body = "x".repeat(1_000_000);

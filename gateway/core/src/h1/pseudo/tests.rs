@@ -19,7 +19,7 @@ type Fields = [(&'static str, &'static str)];
 fn write(parts: &RequestParts<'_>, fields: &Fields) -> Result<(String, RequestHead), Refusal> {
     let mut buf = Vec::new();
     let mut index = HeaderIndex::new();
-    let fields = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+    let fields = || fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
     let profile = Http1Profile::edge(Scheme::Https);
     let head = write_request(&mut buf, &mut index, parts, fields, &profile)?;
     let lines = index.fields().iter().map(|field| {

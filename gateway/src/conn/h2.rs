@@ -1,0 +1,208 @@
+//! HTTP/2 on one client connection: a task that drives the codec and hears what concerns the
+//! connection as a whole, and a task for each stream.
+//!
+//! The codec (`h2`) frames, compresses and counts windows; what a request means is decided where it
+//! is for every wire. A stream lives no longer than its connection: the end of one is news of the
+//! client's leaving for the other.
+
+mod chunk;
+mod client;
+mod fields;
+mod stream;
+mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+use sallyport_config::ir::Millis;
+use sallyport_core::oddities::{Oddities, Verdict};
+use sallyport_core::time::{Now, earliest};
+
+use self::chunk::Chunk;
+use self::wire::Wire;
+use crate::conn::Link;
+use crate::generation::Http2;
+use crate::io::stream::Stream;
+use crate::rt::Alarm;
+use crate::worker::{Guest, Worker};
+
+/// Preface and SETTINGS must have come within this.
+const BEGIN_TIME: Millis = Millis(10_000);
+/// A connection that was told to end, and has no stream, is closed after this: its client may never
+/// answer the ping that tells that it has seen the first GOAWAY.
+const LEAVE_TIME: Millis = Millis(5_000);
+/// Bytes of header fields, by RFC 9113 §6.5.2; more are answered with 431. As in HTTP/1.
+const HEADER_LIST_BYTES: u32 = 60 * 1024;
+/// Bytes of a stream's answer that the codec holds.
+const SEND_BYTES: usize = 64 * 1024;
+/// Streams that we reset for the client's faults, in the life of a connection (CVE-2025-8671).
+const FAULTS_MAX: usize = 100;
+
+/// What the tasks of one connection share.
+#[derive(Debug)]
+struct Shared {
+    worker: Rc<Worker>,
+    link: Rc<Link>,
+    /// Streams that are being served.
+    live: Cell<usize>,
+    /// When the last one ended.
+    idle_since: Cell<Now>,
+    oddities: RefCell<Oddities>,
+}
+
+/// What the connection's task does next.
+enum Step {
+    /// A request has come.
+    Request(Box<(Request<RecvStream>, SendResponse<Chunk>)>),
+    /// It is time to go.
+    Leave,
+    /// There were too many oddities.
+    Calm,
+    /// All is over.
+    End,
+}
+
+/// Serves a connection to its end. `early` are bytes that were read before.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    guest: Guest,
+    stream: Stream,
+    link: Rc<Link>,
+    early: Vec<u8>,
+) {
+    let now = worker.timers.now();
+    let shared = Rc::new(Shared {
+        live: Cell::new(0),
+        idle_since: Cell::new(now),
+        oddities: RefCell::new(Oddities::new(now)),
+        worker,
+        link,
+    });
+    let alarm = shared.worker.timers.alarm();
+    alarm.set(Some(now + BEGIN_TIME));
+    let wire = Wire::new(stream, Rc::clone(&shared), early);
+    if let Some(connection) = begin(&shared, &alarm, wire).await {
+        let hall = Hall {
+            shared: Rc::clone(&shared),
+            guest,
+            alarm,
+            opened: now,
+            leaving: false,
+            calmed: false,
+        };
+        hall.drive(connection).await;
+    }
+    let seen = shared.oddities.borrow().seen();
+    shared.worker.stats.borrow_mut().oddities(seen);
+}
+
+/// Exchanges prefaces.
+async fn begin(shared: &Shared, alarm: &Alarm, wire: Wire) -> Option<Connection<Wire, Chunk>> {
+    let settings = shared.worker.active().generation.serving.http2;
+    let mut handshake = pin!(builder(settings).handshake::<Wire, Chunk>(wire));
+    poll_fn(|context| match handshake.as_mut().poll(context) {
+        Poll::Ready(connection) => Poll::Ready(connection.ok()),
+        Poll::Pending => alarm.poll(context).map(|()| None),
+    })
+    .await
+}
+
+fn builder(settings: Http2) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(settings.streams)
+        .initial_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_window)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .max_send_buffer_size(SEND_BYTES)
+        .max_local_error_reset_streams(Some(FAULTS_MAX))
+        .enable_connect_protocol();
+    builder
+}
+
+/// The task of a connection.
+struct Hall {
+    shared: Rc<Shared>,
+    guest: Guest,
+    alarm: Alarm,
+    opened: Now,
+    leaving: bool,
+    calmed: bool,
+}
+
+impl Hall {
+    async fn drive(mut self, mut connection: Connection<Wire, Chunk>) {
+        loop {
+            match poll_fn(|context| self.poll(context, &mut connection)).await {
+                Step::Request(request) => {
+                    let (request, respond) = *request;
+                    stream::open(&self.shared, request, respond);
+                }
+                Step::Leave => {
+                    self.leaving = true;
+                    connection.graceful_shutdown();
+                }
+                Step::Calm => {
+                    self.calmed = true;
+                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                }
+                Step::End => return,
+            }
+        }
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut Connection<Wire, Chunk>,
+    ) -> Poll<Step> {
+        match connection.poll_accept(context) {
+            Poll::Ready(Some(Ok(request))) => {
+                return Poll::Ready(Step::Request(Box::new(request)));
+            }
+            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Step::End),
+            Poll::Pending => {}
+        }
+        if !self.calmed && self.shared.oddities.borrow().verdict() >= Verdict::Calm {
+            return Poll::Ready(Step::Calm);
+        }
+        if !self.leaving && self.guest.poll_leave(context) {
+            return Poll::Ready(Step::Leave);
+        }
+        loop {
+            let now = self.shared.worker.timers.now();
+            let due = self.due(now);
+            if due.is_some_and(|due| now >= due) {
+                let over = self.leaving || self.calmed;
+                return Poll::Ready(if over { Step::End } else { Step::Leave });
+            }
+            self.alarm.set(due);
+            if self.alarm.poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// When the connection has to end, as it stands.
+    fn due(&self, now: Now) -> Option<Now> {
+        let active = self.shared.worker.active();
+        let serving = &active.generation.serving;
+        let since = if self.shared.live.get() == 0 {
+            self.shared.idle_since.get()
+        } else {
+            now
+        };
+        if self.leaving || self.calmed {
+            return Some(since + LEAVE_TIME);
+        }
+        let idle = serving.idle_timeout.map(|limit| since + limit);
+        let age = serving.connection_age.map(|limit| self.opened + limit);
+        earliest(idle, age)
+    }
+}
