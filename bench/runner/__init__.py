@@ -1,0 +1,1 @@
+"""What every scenario of a comparison run needs."""

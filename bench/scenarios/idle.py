@@ -1,0 +1,37 @@
+"""RSS of an idle keep-alive connection that has served one request."""
+import socket, ssl, time
+from runner import gateway, load
+from runner.process import rss_bytes, wait_port
+from runner.world import HOST
+
+TITLE = "idle connections: KiB of RSS each"
+SETS = ("short", "full")
+
+
+def run(world, report):
+    for title, tls, count in (("plain", False, 4000), ("TLS 1.3, h1", True, 1500)):
+        proxy = gateway.gateway(world)
+        port = proxy.tls if tls else proxy.plain
+        wait_port(port)
+        load.wrk(f"{'https' if tls else 'http'}://127.0.0.1:{port}/", 32, proxy.pid, 1)
+        time.sleep(0.5)
+        context = ssl.create_default_context(cafile=f"{world.directory}/cert.pem") if tls else None
+        before = rss_bytes(proxy.pid)
+        sockets = [connect(port, context) for _ in range(count)]
+        time.sleep(1.5)
+        each = (rss_bytes(proxy.pid) - before) / count / 1024
+        report.note(f"{title}: {each:.2f} KiB ({count} connections)")
+        for s in sockets:
+            s.close()
+        world.stop(proxy.process)
+
+
+def connect(port, context):
+    s = socket.create_connection(("127.0.0.1", port))
+    if context:
+        s = context.wrap_socket(s, server_hostname=HOST)
+    s.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    got = b""
+    while len(got) < 1024:
+        got += s.recv(65536)
+    return s
