@@ -24,8 +24,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::identity::Identity;
 
-pub(crate) use request::identity_of;
 pub use request::{CSR_BYTES_MAX, public_key};
+pub(crate) use request::{identity_of, life_of};
 
 /// How long a certificate is good when the caller does not say: Istio's default.
 pub const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
@@ -34,7 +34,7 @@ pub const TTL_MAX: Duration = Duration::from_secs(90 * 24 * 3_600);
 /// How short a certificate may be: below, renewals would do nothing but renew.
 pub const TTL_MIN: Duration = Duration::from_secs(60);
 /// How long before now a certificate begins: clocks differ. Istio's value.
-const BACKDATE: Duration = Duration::from_secs(120);
+pub(crate) const BACKDATE: Duration = Duration::from_secs(120);
 /// Bytes of a serial number; RFC 5280 §4.1.2.2 allows 20.
 const SERIAL_BYTES: usize = 16;
 

@@ -5,6 +5,7 @@
 //! [`resources`], which [`lower`] makes of the same world, over a [`session`] of xDS; and its
 //! identity, which the [`ca`] certifies.
 
+mod agent;
 pub mod ca;
 pub mod ctl;
 pub mod identity;
@@ -41,7 +42,9 @@ struct Line {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve configuration and certificates (what it does without a command)
-    Run(server::args::Options),
+    Run(Box<server::args::Options>),
+    /// Join a host's workload to the mesh: identity, configuration, and an Envoy beside it
+    Agent(Box<agent::args::Options>),
 }
 
 /// Runs the control process: the command line, with the program's name first. Exits with 0 when it
@@ -56,7 +59,9 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match (line.command, line.run) {
-        (Some(Command::Run(options)), _) | (None, Some(options)) => server::run(options),
+        (Some(Command::Agent(options)), _) => agent::run(*options),
+        (Some(Command::Run(options)), _) => server::run(*options),
+        (None, Some(options)) => server::run(options),
         (None, None) => {
             log::error("usage", "give --config PATH, or see --help");
             ExitCode::from(2)

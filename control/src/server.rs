@@ -4,7 +4,7 @@
 //! callers that say who they are, 15014 for operators.
 
 mod admission;
-mod ads;
+pub(crate) mod ads;
 pub(crate) mod args;
 mod authority;
 mod caller;
@@ -13,7 +13,7 @@ mod clients;
 mod listen;
 mod metrics;
 mod monitoring;
-mod stream;
+pub(crate) mod stream;
 
 use std::fmt;
 use std::io::{self, Write as _};

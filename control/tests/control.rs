@@ -9,6 +9,8 @@
     reason = "a test may panic"
 )]
 
+#[path = "control/agent.rs"]
+mod agent;
 #[path = "control/analyze.rs"]
 mod analyze;
 #[path = "control/certify.rs"]

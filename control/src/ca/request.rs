@@ -1,5 +1,7 @@
 //! What comes from outside: signing requests and certificates of callers.
 
+use std::time::{Duration, SystemTime};
+
 use rcgen::CertificateSigningRequestParams;
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -99,4 +101,18 @@ pub(super) fn ends(certificate: &[u8]) -> Option<i64> {
         matches!(extension.parsed_extension(), ParsedExtension::BasicConstraints(b) if b.ca)
     });
     is_ca.then(|| certificate.validity().not_after.timestamp())
+}
+
+/// When a certificate begins and ends.
+pub(crate) fn life_of(certificate: &[u8]) -> Option<(SystemTime, SystemTime)> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let validity = certificate.validity();
+    let time = |seconds: i64| {
+        let since = Duration::from_secs(u64::try_from(seconds).ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    };
+    Some((
+        time(validity.not_before.timestamp())?,
+        time(validity.not_after.timestamp())?,
+    ))
 }

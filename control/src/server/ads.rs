@@ -20,15 +20,23 @@ use super::stream::{Message, Method, serve};
 use crate::resources::{Resource, TypeUrl};
 use crate::session::{Ask, Protocol, Request, Response};
 
-/// Responses between the session and the connection: with the session's own rule of one per type,
-/// all that a slow client costs.
+/// Responses between the session and the connection.
 const RESPONSES_MAX: usize = 1;
 
 /// The service.
 pub(super) struct Discovery(pub(super) Arc<Shared>);
 
 /// Responses of a stream.
-pub(super) struct Responses<T>(mpsc::Receiver<Result<T, Status>>);
+pub(crate) struct Responses<T>(mpsc::Receiver<Result<T, Status>>);
+
+impl<T> Responses<T> {
+    /// Responses, and where they come from: with the session's own rule of one per type, one that
+    /// waits is all that a slow client costs.
+    pub(crate) fn channel() -> (mpsc::Sender<Result<T, Status>>, Self) {
+        let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
+        (sender, Self(receiver))
+    }
+}
 
 impl<T> Stream for Responses<T> {
     type Item = Result<T, Status>;
@@ -48,7 +56,7 @@ impl Discovery {
         let permit = self.0.admission.enter().await.inspect_err(|_| {
             self.0.metrics.refused.add(1);
         })?;
-        let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
+        let (sender, responses) = Responses::channel();
         let shared = Arc::clone(&self.0);
         tokio::spawn(serve::<M>(
             shared,
@@ -57,7 +65,7 @@ impl Discovery {
             sender,
             permit,
         ));
-        Ok(Answer::new(Responses(receiver)))
+        Ok(Answer::new(responses))
     }
 }
 

@@ -30,7 +30,7 @@ const GROWN_AFTER: Duration = Duration::from_secs(2);
 const PROBES_MAX: usize = 8;
 
 /// One of the two methods of the service.
-pub(super) trait Method: 'static {
+pub(crate) trait Method: 'static {
     /// Message of the client.
     type Request: Send + 'static;
     /// Message of ours.
@@ -45,11 +45,11 @@ pub(super) trait Method: 'static {
 }
 
 /// A message of a client.
-pub(super) struct Message {
+pub(crate) struct Message {
     /// Who it is; clients need to say that in the first message only.
-    pub(super) node: Option<Node>,
+    pub(crate) node: Option<Node>,
     /// What it asks for, if it is of a type that we have.
-    pub(super) request: Option<Request>,
+    pub(crate) request: Option<Request>,
 }
 
 /// Serves a stream until it ends; the error is what the client is told.

@@ -1,0 +1,164 @@
+//! `SecretDiscoveryService` on a unix socket: Envoy's own certificate and the roots of the mesh. The
+//! key is in memory only, unless it is to be kept for the next start.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use sallyport_wire::envoy::envoy::config::core::v3::{DataSource, data_source::Specifier};
+use sallyport_wire::envoy::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, Secret, TlsCertificate, secret,
+};
+use sallyport_wire::envoy::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use sallyport_wire::envoy::envoy::service::secret::v3::secret_discovery_service_server::{
+    SecretDiscoveryService, SecretDiscoveryServiceServer,
+};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+use tonic::codegen::tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::certificate::Held;
+use crate::lower::{OWN, ROOTS};
+use crate::resources::{Resource, Resources, TypeUrl};
+use crate::server::ads::{Delta, Responses, StateOfTheWorld};
+use crate::server::stream::Method;
+use crate::session::Session;
+
+/// The secrets of a certificate.
+pub(super) fn resources(held: &Held) -> Resources {
+    let inline = |text: &str| {
+        Some(DataSource {
+            specifier: Some(Specifier::InlineBytes(text.as_bytes().to_vec())),
+            ..DataSource::default()
+        })
+    };
+    let own = secret::Type::TlsCertificate(TlsCertificate {
+        certificate_chain: inline(&held.chain),
+        private_key: inline(&held.key),
+        ..TlsCertificate::default()
+    });
+    let roots = secret::Type::ValidationContext(CertificateValidationContext {
+        trusted_ca: inline(&held.roots),
+        ..CertificateValidationContext::default()
+    });
+    let mut all = Resources::default();
+    for (name, ty) in [(OWN, own), (ROOTS, roots)] {
+        let secret = Secret {
+            name: name.to_owned(),
+            r#type: Some(ty),
+        };
+        all.insert(TypeUrl::Secret, Resource::new(name, &secret));
+    }
+    all
+}
+
+/// Serves the socket. Whoever may open it is given the key, so its directory is private.
+pub(super) fn serve(socket: &Path, secrets: watch::Receiver<Arc<Resources>>) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot listen at {}: {error}", socket.display());
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    let service = SecretDiscoveryServiceServer::new(Secrets(secrets));
+    let server = tonic::transport::Server::builder().add_service(service);
+    tokio::spawn(server.serve_with_incoming(Incoming(listener)));
+    Ok(())
+}
+
+struct Incoming(UnixListener);
+
+impl Stream for Incoming {
+    type Item = std::io::Result<tokio::net::UnixStream>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0
+            .poll_accept(cx)
+            .map(|accepted| Some(accepted.map(|(stream, _)| stream)))
+    }
+}
+
+struct Secrets(watch::Receiver<Arc<Resources>>);
+
+impl Secrets {
+    fn open<M: Method>(
+        &self,
+        request: Request<Streaming<M::Request>>,
+    ) -> Response<Responses<M::Response>> {
+        let (sender, responses) = Responses::channel();
+        let secrets = self.0.clone();
+        tokio::spawn(async move {
+            if let Err(status) = run::<M>(request.into_inner(), secrets, &sender).await {
+                let _ = sender.send(Err(status)).await;
+            }
+        });
+        Response::new(responses)
+    }
+}
+
+/// Serves a stream until it ends.
+async fn run<M: Method>(
+    mut requests: Streaming<M::Request>,
+    mut secrets: watch::Receiver<Arc<Resources>>,
+    responses: &mpsc::Sender<Result<M::Response, Status>>,
+) -> Result<(), Status> {
+    let mut session = Session::new(M::PROTOCOL, secrets.borrow_and_update().clone());
+    session.grown();
+    loop {
+        while let Some(response) = session.poll() {
+            if responses.send(Ok(M::close(response))).await.is_err() {
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            message = requests.message() => {
+                let Some(message) = message? else {
+                    return Ok(());
+                };
+                let Some(request) = M::open(message).request else {
+                    continue;
+                };
+                let received = session.receive(request);
+                received.map_err(|v| Status::resource_exhausted(v.to_string()))?;
+            }
+            changed = secrets.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                session.update(secrets.borrow_and_update().clone());
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl SecretDiscoveryService for Secrets {
+    type DeltaSecretsStream = Responses<DeltaDiscoveryResponse>;
+
+    async fn delta_secrets(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
+        Ok(self.open::<Delta>(request))
+    }
+
+    type StreamSecretsStream = Responses<DiscoveryResponse>;
+
+    async fn stream_secrets(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamSecretsStream>, Status> {
+        Ok(self.open::<StateOfTheWorld>(request))
+    }
+
+    async fn fetch_secrets(
+        &self,
+        _: Request<DiscoveryRequest>,
+    ) -> Result<Response<DiscoveryResponse>, Status> {
+        Err(Status::unimplemented("use a stream"))
+    }
+}

@@ -1,0 +1,253 @@
+//! Agents with real Envoys: a host joins the mesh with one command, and keeps what it has.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use crate::child::{Scratch, eventually};
+use crate::envoy;
+use crate::process::Control;
+
+/// A running agent; it ends with the value, and its Envoy with it.
+struct Agent {
+    child: Child,
+    scratch: Rc<Scratch>,
+    status: SocketAddr,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // asked, not killed: it ends its Envoy
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        let _ = self.child.wait();
+    }
+}
+
+impl Agent {
+    fn start(control: &Control, name: &str, namespace: &str, account: &str, more: &[&str]) -> Self {
+        let scratch = Rc::new(Scratch::new(name));
+        scratch.write("token", control.token(namespace, account));
+        Self::again(control, &scratch, namespace, account, more)
+    }
+
+    /// Starts it with what is there.
+    fn again(
+        control: &Control,
+        scratch: &Rc<Scratch>,
+        namespace: &str,
+        account: &str,
+        more: &[&str],
+    ) -> Self {
+        let token = scratch.path("token");
+        let status = free();
+        let child = Command::new(env!("CARGO_BIN_EXE_sallyport-control"))
+            .args([
+                "agent",
+                "--control",
+                &format!("https://127.0.0.1:{}", control.tls.port()),
+            ])
+            .args([
+                "--root-cert",
+                &format!("{}/root-cert.pem", control.ca_dir()),
+            ])
+            .args(["--token", &token, "--namespace", namespace])
+            .args(["--service-account", account, "--drain-time", "100ms"])
+            .args([
+                "--state-dir",
+                &scratch.path("state"),
+                "--run-dir",
+                &scratch.path("run"),
+            ])
+            .args(["--admin", "127.0.0.1:0", "--status", &status.to_string()])
+            .args(more)
+            .arg("--")
+            .arg(envoy::binary())
+            .args(["--concurrency", "1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut agent = Self {
+            child,
+            scratch: Rc::clone(scratch),
+            status,
+        };
+        agent.listen();
+        agent
+    }
+
+    /// Says on a failure what the agent said.
+    fn listen(&mut self) {
+        let stderr = BufReader::new(self.child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                eprintln!("{line}");
+            }
+        });
+    }
+
+    fn ready(&self) {
+        eventually("the agent is ready", || {
+            get(self.status, "/healthz/ready", "x").filter(|(status, _)| *status == 200)
+        });
+    }
+}
+
+/// An address that nobody has.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// Status and body, when there is an answer.
+fn get(address: SocketAddr, path: &str, host: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.get(9..12)?.parse().ok()?, body.to_owned()))
+}
+
+/// An origin that answers with its name.
+fn origin(name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = stream;
+            let mut buffer = [0; 4096];
+            let _ = stream.read(&mut buffer);
+            let length = name.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{name}"
+            );
+        }
+    });
+    address
+}
+
+fn mesh(listen: SocketAddr, origin: SocketAddr) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: istio-system}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+  - port: {{number: {}, name: http, protocol: HTTP}}
+    bind: 127.0.0.1
+    hosts: [shop.example.com]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: shop, namespace: istio-system}}
+spec:
+  hosts: [shop.example.com]
+  gateways: [edge]
+  http:
+  - route: [{{destination: {{host: shop.internal, port: {{number: 80}}}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: shop, namespace: istio-system}}
+spec:
+  hosts: [shop.internal]
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  resolution: STATIC
+  endpoints: [{{address: {}, ports: {{http: {}}}}}]
+",
+        listen.port(),
+        origin.ip(),
+        origin.port()
+    )
+}
+
+const EDGE: &[&str] = &["--gateway", "--labels", "istio=ingressgateway"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_serves_what_the_directory_says_and_goes_on_alone() {
+    let (listen, one, two) = (free(), origin("one"), origin("two"));
+    let control = Control::start(&[("mesh/a.yaml", &mesh(listen, one))]);
+    let agent = Agent::start(&control, "edge", "istio-system", "edge", EDGE);
+    agent.ready();
+    let says = |what: &str| {
+        eventually(what, || {
+            get(listen, "/", "shop.example.com").filter(|(_, body)| body == what)
+        })
+    };
+    says("one");
+    let synced = |body: &str| body.contains("/sa/edge") && !body.contains("STALE");
+    let page = control.until("/debug/syncz", synced).await;
+    assert!(
+        page.contains("SYNCED") && page.contains("\"delta\""),
+        "{page}"
+    );
+    // an edit reaches it, a broken one changes nothing
+    control.write("a.yaml", &mesh(listen, two));
+    says("two");
+    control.write("b.yaml", "kind: [broken\n");
+    control
+        .until("/debug/configz", |body| body.contains("b.yaml"))
+        .await;
+    says("two");
+    // without the control process it serves on
+    drop(control);
+    for _ in 0..20 {
+        assert_eq!(get(listen, "/", "shop.example.com").unwrap().1, "two");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_joins_once_and_comes_back_without_a_token() {
+    let control = Control::start(&[("mesh/a.yaml", &mesh(free(), free()))]);
+    let more = ["--address", "127.0.0.1", "--app-port", "8080=18080"];
+    let mut agent = Agent::start(&control, "web", "shop", "web", &more);
+    agent.ready();
+    control
+        .until("/debug/syncz", |body| {
+            body.contains("spiffe://cluster.local/ns/shop/sa/web")
+        })
+        .await;
+    // what is kept is its owner's only
+    use std::os::unix::fs::PermissionsExt as _;
+    let kept = agent.scratch.path("state/identity.pem");
+    assert_eq!(
+        std::fs::metadata(kept).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let run = std::fs::metadata(agent.scratch.path("run")).unwrap();
+    assert_eq!(run.permissions().mode() & 0o777, 0o700);
+    // asked to stop, it ends its Envoy and itself
+    let asked = Command::new("kill")
+        .arg(agent.child.id().to_string())
+        .status();
+    assert!(asked.unwrap().success());
+    let ended = eventually("the agent ends", || agent.child.try_wait().unwrap());
+    assert!(ended.success(), "{ended}");
+    control
+        .until("/debug/connections", |body| {
+            body.contains("\"totalClients\": 0")
+        })
+        .await;
+    // the certificate that it kept gets it the next one; the token is gone
+    agent.scratch.write("token", "gone");
+    let again = Agent::again(&control, &agent.scratch, "shop", "web", &more);
+    again.ready();
+    let issued = "\ncitadel_server_success_cert_issuance_count 2\n";
+    control
+        .until("/metrics", |body| body.contains(issued))
+        .await;
+}
