@@ -146,7 +146,7 @@ struct Flags {
     /// Directory with <credentialName>/{tls.crt,tls.key,ca.crt}, watched
     #[arg(long, env = "SALLYPORT_CREDENTIALS", value_name = "DIR")]
     credentials: Option<PathBuf>,
-    /// Directory with cert-chain.pem, key.pem and root-cert.pem of this workload
+    /// Directory with cert-chain.pem, key.pem and root-cert.pem of this workload, watched
     #[arg(long, env = "SALLYPORT_IDENTITY", value_name = "DIR")]
     identity: Option<PathBuf>,
     /// Directory in which the last good configuration is kept across restarts
@@ -228,6 +228,8 @@ pub(crate) struct Options {
     pub(crate) port_map: BTreeMap<u16, u16>,
     /// Directory of credentials.
     pub(crate) credentials: Option<PathBuf>,
+    /// Directory of the workload's identity in the mesh.
+    pub(crate) identity: Option<PathBuf>,
     /// Where the last good configuration is kept.
     pub(crate) state_dir: Option<PathBuf>,
     /// Name servers; none for the system's.
@@ -300,11 +302,6 @@ impl Options {
                 "--control is not served by this release: give files with --config",
             ));
         }
-        if flags.identity.is_some() {
-            return Err(usage(
-                "--identity is not served by this release: upstream mutual TLS comes later",
-            ));
-        }
         let mut port_map = BTreeMap::new();
         for (from, to) in flags.port_map {
             if port_map.insert(from, to).is_some() {
@@ -337,6 +334,7 @@ impl Options {
             bind,
             port_map,
             credentials: flags.credentials,
+            identity: flags.identity,
             state_dir: flags.state_dir,
             dns: flags.dns,
             dns_family: flags.dns_family,

@@ -4,6 +4,7 @@
 //! Broken input is reported, never fatal: an object with errors keeps its last good state, all else
 //! goes on. Only what would leave nothing at all to serve is refused as a whole.
 
+mod bundles;
 pub(crate) mod certificates;
 pub(crate) mod files;
 mod findings;
@@ -37,7 +38,7 @@ pub(crate) use findings::{Findings, Problem, problem_json};
 const DOMAIN_SUFFIX: &str = "cluster.local";
 /// What to do about a certificate that cannot be used.
 const UNUSABLE_HELP: &str = "give a PEM chain and the PEM key of its first certificate; until then \
-    handshakes use the last good pair, or are refused if there was none";
+    handshakes use the last good pair, or fail if there was none";
 
 /// What one run over the files gave.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Pipeline {
             credentials: options.credentials.clone(),
             view: view(options),
             files: Files::default(),
-            key_pairs: KeyPairs::default(),
+            key_pairs: KeyPairs::new(options.identity.clone()),
             last_good: last_good.unwrap_or_default(),
             state,
             memory: None,
@@ -259,8 +260,9 @@ impl Built {
 
 /// Where a certificate was asked for.
 fn asked_for(origin: &Origin, set: &ResourceSet) -> Option<(Key, Span)> {
+    let mut kinds = Kind::ALL.iter().copied();
     let key = Key {
-        kind: Kind::Gateway,
+        kind: kinds.find(|kind| kind.as_str() == origin.kind)?,
         namespace: Arc::clone(&origin.namespace),
         name: Arc::clone(&origin.name),
     };

@@ -1,38 +1,44 @@
-//! TLS towards clients: from certificates to handshake configurations, one per filter chain, built
-//! on the side thread and shared by all workers.
+//! TLS towards clients and upstreams: from certificates to handshake configurations, one per filter
+//! chain and cluster, built on the side thread and shared by all workers.
 //!
 //! What cannot be built refuses handshakes and is reported; a mode that is not served is never
 //! replaced by a weaker one.
 
 mod build;
+pub(crate) mod client;
 pub(crate) mod handshake;
+mod material;
 mod quic;
 pub(crate) mod session;
 mod suites;
+mod trust;
+mod visitor;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use sallyport_config::ir::{ListenerKind, Snapshot};
+use sallyport_config::ir::{ClusterId, ListenerKind, Snapshot};
 use sallyport_core::tables::{ChainIdx, ListenerIdx};
 
+use client::Security;
+use material::Material;
 pub(crate) use quic::serves_quic;
 
-/// Handshake configurations of all filter chains of one generation.
+/// Handshake configurations of all filter chains and clusters of one generation.
 #[derive(Debug, Default)]
 pub(crate) struct TlsConfigs {
     chains: HashMap<(ListenerIdx, ChainIdx), Arc<ServerConfig>>,
+    clusters: Vec<Security>,
 }
 
-/// A chain that refuses handshakes, or a certificate of it that is not used, and why.
+/// A chain that refuses handshakes, or a certificate of it that is not used, or a cluster that is
+/// not spoken to, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TlsProblem {
-    /// Listener that the chain belongs to.
-    pub(crate) listener: String,
-    /// The chain's name.
-    pub(crate) chain: String,
-    /// The certificate concerned, empty when the chain itself is.
+    /// The listener and the chain, or the cluster.
+    pub(crate) about: String,
+    /// The certificate concerned, empty when the whole is.
     pub(crate) certificate: String,
     /// What is wrong, in words for the operator.
     pub(crate) reason: String,
@@ -43,7 +49,7 @@ impl TlsConfigs {
     pub(crate) fn build(snapshot: &Snapshot) -> (Self, Vec<TlsProblem>) {
         let mut configs = Self::default();
         let mut problems = Vec::new();
-        let mut builder = build::Builder::new(snapshot);
+        let mut material = Material::new(snapshot);
         for (listener, index) in snapshot.listeners.iter().zip(0_u32..) {
             let ListenerKind::Tls(chains) = &listener.kind else {
                 continue;
@@ -52,13 +58,12 @@ impl TlsConfigs {
                 let Some(tls) = &chain.tls else { continue };
                 let mut report = |certificate: &str, reason: String| {
                     problems.push(TlsProblem {
-                        listener: listener.name.clone(),
-                        chain: chain.name.clone(),
+                        about: format!("listener {}, server {}", listener.name, chain.name),
                         certificate: certificate.to_owned(),
                         reason,
                     });
                 };
-                match builder.chain(tls, &mut report) {
+                match build::chain(&mut material, tls, &mut report) {
                     Ok(config) => {
                         let at = (ListenerIdx(index), ChainIdx(chain_index));
                         configs.chains.insert(at, config);
@@ -67,7 +72,28 @@ impl TlsConfigs {
                 }
             }
         }
+        let builder = client::Builder::new();
+        for cluster in &snapshot.clusters {
+            let security = builder.cluster(&mut material, cluster);
+            let security = security.unwrap_or_else(|reason| {
+                problems.push(TlsProblem {
+                    about: format!("cluster {}", cluster.name),
+                    certificate: String::new(),
+                    reason: format!("requests are refused: {reason}"),
+                });
+                Security::Refused
+            });
+            configs.clusters.push(security);
+        }
         (configs, problems)
+    }
+
+    /// TLS towards a cluster.
+    pub(crate) fn towards(&self, cluster: ClusterId) -> Security {
+        let index = usize::try_from(cluster.0).ok();
+        let found = index.and_then(|index| self.clusters.get(index));
+        // A cluster of another generation: nothing is known, so nothing is allowed.
+        found.cloned().unwrap_or(Security::Refused)
     }
 
     /// The configuration of a chain; `None` when it refuses handshakes.

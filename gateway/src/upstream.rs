@@ -1,5 +1,6 @@
 //! Upstream connections of one worker: kept by cluster name and endpoint, lent to one try at a
-//! time. Generations come and go; a connection stays as long as its endpoint is called the same.
+//! time. Generations come and go; a connection stays as long as its endpoint is called the same and
+//! wants the same TLS.
 
 mod connect;
 mod lease;
@@ -13,7 +14,9 @@ use sallyport_core::balance::{Balancer, Wanted};
 use sallyport_core::rng::Rng;
 use sallyport_core::time::Now;
 
-pub(crate) use connect::connect_failure;
+use crate::tls::client::Security;
+
+pub(crate) use connect::{ConnectError, Errand, connect_failure};
 pub(crate) use lease::Lease;
 pub(crate) use pool::{EndpointPool, Pools};
 
@@ -25,10 +28,16 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// For this cluster; finds the connections that earlier generations left.
-    pub(crate) fn new(cluster: &ir::Cluster, pools: &Pools, now: Now, rng: &mut Rng) -> Self {
-        let addresses = cluster.endpoints.iter().map(|endpoint| endpoint.address);
-        let endpoints = pools.endpoints(&cluster.name, addresses, now);
+    /// For this cluster; finds the connections that earlier generations left, if they were made
+    /// with the same TLS.
+    pub(crate) fn new(
+        cluster: &ir::Cluster,
+        security: &Security,
+        pools: &Pools,
+        now: Now,
+        rng: &mut Rng,
+    ) -> Self {
+        let endpoints = pools.endpoints(cluster, security, now);
         let born = |index: usize| endpoints.get(index).map_or(now, |pool| pool.born);
         Self {
             balancer: RefCell::new(Balancer::new(cluster, born, rng)),

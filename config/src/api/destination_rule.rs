@@ -27,7 +27,7 @@ message! {
         load_balancer: Option<LoadBalancerSettings>,
         connection_pool: Option<ConnectionPoolSettings>,
         outlier_detection: Option<OutlierDetection> => Later("outlier detection"),
-        tls: Option<ClientTlsSettings> => Later("upstream TLS"),
+        tls: Option<ClientTlsSettings>,
         port_level_settings: Vec<PortTrafficPolicy>,
         tunnel: Option<TunnelSettings> => Later("CONNECT through a proxy"),
         proxy_protocol: Option<ProxyProtocol> => Later("upstream PROXY protocol"),
@@ -40,7 +40,7 @@ message! {
         load_balancer: Option<LoadBalancerSettings>,
         connection_pool: Option<ConnectionPoolSettings>,
         outlier_detection: Option<OutlierDetection> => Later("outlier detection"),
-        tls: Option<ClientTlsSettings> => Later("upstream TLS"),
+        tls: Option<ClientTlsSettings>,
     }
 
     /// How an endpoint is chosen.
@@ -192,13 +192,13 @@ message! {
     }
 
     /// TLS towards the host.
-    pub struct ClientTlsSettings [Later("upstream TLS")] {
+    pub struct ClientTlsSettings [Honoured] {
         mode: ClientTlsMode,
         client_certificate: String,
         private_key: String,
         ca_certificates: String,
         credential_name: String,
-        subject_alt_names: Vec<String>,
+        subject_alt_names: Vec<String> => Partly("all but e-mail addresses"),
         sni: String,
         insecure_skip_verify: Option<bool>,
         ca_crl: String,

@@ -23,18 +23,18 @@ message! {
     /// TLS of a server.
     pub struct ServerTlsSettings [Honoured] {
         https_redirect: bool,
-        mode: ServerTlsMode => Partly("PASSTHROUGH, SIMPLE"),
+        mode: ServerTlsMode => Partly("all but AUTO_PASSTHROUGH"),
         server_certificate: String,
         private_key: String,
-        ca_certificates: String => Later("mutual TLS"),
-        ca_crl: String => Later("mutual TLS"),
+        ca_certificates: String,
+        ca_crl: String,
         tls_certificates: Vec<TlsCertificate>,
         credential_name: String,
         credential_names: Vec<String>,
-        ca_cert_credential_name: String => Later("mutual TLS"),
-        subject_alt_names: Vec<String> => Later("mutual TLS"),
-        verify_certificate_spki: Vec<String> => Later("mutual TLS"),
-        verify_certificate_hash: Vec<String> => Later("mutual TLS"),
+        ca_cert_credential_name: String,
+        subject_alt_names: Vec<String> => Partly("all but e-mail addresses"),
+        verify_certificate_spki: Vec<String>,
+        verify_certificate_hash: Vec<String>,
         min_protocol_version: TlsProtocol,
         max_protocol_version: TlsProtocol,
         cipher_suites: Vec<String>,
@@ -46,7 +46,7 @@ message! {
     pub struct TlsCertificate [Honoured] {
         server_certificate: String,
         private_key: String,
-        ca_certificates: String => Later("mutual TLS"),
+        ca_certificates: String,
     }
 }
 

@@ -5,14 +5,14 @@ use crate::message::{Map, enumeration, message};
 
 message! {
     /// Which workloads demand mutual TLS.
-    pub struct PeerAuthentication [Later("mutual TLS")] {
+    pub struct PeerAuthentication [Partly("in automatic mutual TLS towards upstreams")] {
         selector: Option<WorkloadSelector>,
         mtls: Option<MutualTls>,
         port_level_mtls: Map<MutualTls>,
     }
 
     /// Whether mutual TLS is demanded.
-    pub struct MutualTls [Later("mutual TLS")] {
+    pub struct MutualTls [Partly("in automatic mutual TLS towards upstreams")] {
         mode: MutualTlsMode,
     }
 }

@@ -10,12 +10,12 @@ message! {
         hosts: Vec<String>,
         addresses: Vec<String> => Later("sidecar configuration"),
         ports: Vec<ServicePort>,
-        location: Location => Later("automatic mutual TLS"),
+        location: Location,
         resolution: Resolution => Partly("all but DYNAMIC_DNS"),
         endpoints: Vec<WorkloadEntry>,
         workload_selector: Option<LabelSelector>,
         export_to: Vec<String>,
-        subject_alt_names: Vec<String> => Later("upstream TLS"),
+        subject_alt_names: Vec<String> => Partly("all but e-mail addresses"),
     }
 
     /// A port of the hosts.

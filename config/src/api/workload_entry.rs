@@ -11,6 +11,6 @@ message! {
         network: String => Later("several networks"),
         locality: String => Later("locality load balancing"),
         weight: u32,
-        service_account: String => Later("automatic mutual TLS"),
+        service_account: String,
     }
 }

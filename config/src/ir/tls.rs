@@ -100,8 +100,8 @@ pub enum PeerNames {
     Any,
     /// The server name that was sent.
     ServerName,
-    /// One of these, compared exactly with its DNS names (which may be wildcards), URIs,
-    /// addresses and e-mail addresses.
+    /// One of these, compared exactly with its DNS names (which may be wildcards), URIs and
+    /// addresses.
     OneOf(Vec<String>),
 }
 

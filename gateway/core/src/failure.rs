@@ -39,7 +39,8 @@ pub enum FailureKind {
     MissingCluster,
     /// The cluster has no endpoint.
     NoHealthyUpstream,
-    /// The cluster wants a TLS mode that is not served: refused, never sent in cleartext.
+    /// The cluster wants TLS that cannot be served, for want of a certificate or an authority:
+    /// refused, never sent in cleartext.
     UnservedUpstream,
     /// A circuit breaker or a full pool.
     Overflow,

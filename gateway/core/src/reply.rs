@@ -77,11 +77,6 @@ pub fn reply<'t>(failure: &Failure, attempts: &Attempts) -> Reply<'t> {
         K::BrokenRoute(status) => text(status, "route_broken", "route configuration is broken"),
         K::MissingCluster => empty(503, "cluster_not_found"),
         K::NoHealthyUpstream => text(503, "no_healthy_upstream", "no healthy upstream"),
-        K::UnservedUpstream => text(
-            503,
-            "upstream_tls_not_served",
-            "upstream TLS mode not served",
-        ),
         K::RouteTimeout => text(504, "response_timeout", "upstream request timeout"),
         K::PerTryTimeout => text(504, "upstream_per_try_timeout", "upstream request timeout"),
         K::HeadTimeout => empty(408, "request_header_timeout").closing(),
@@ -118,7 +113,9 @@ pub fn reply<'t>(failure: &Failure, attempts: &Attempts) -> Reply<'t> {
                 .push(("x-envoy-overloaded".into(), "true".into()));
             reply
         }
-        K::ConnectRefused | K::ConnectTls => reset(failure, "remote connection failure", attempts),
+        K::ConnectRefused | K::ConnectTls | K::UnservedUpstream => {
+            reset(failure, "remote connection failure", attempts)
+        }
         K::ConnectTimeout => reset(failure, "connection timeout", attempts),
         K::ConnectLocal => reset(failure, "local connection failure", attempts),
         K::UpstreamClosed => reset(failure, "connection termination", attempts),

@@ -45,7 +45,7 @@ pub(super) async fn serve(
         }
         Err(Refused::Failed) => return,
     };
-    let speaks_h2 = session.connection().alpn_protocol() == Some(b"h2");
+    let speaks_h2 = session.alpn() == Some(b"h2");
     let stream = Stream::tls(socket, session, Rc::clone(&worker.buffers));
     if speaks_http(&worker, &link) {
         let link = Rc::new(link);
@@ -105,17 +105,14 @@ async fn shake(
     let config = generation.tls.of(listener, chain).ok_or(Refused::NoChain)?;
     let session =
         handshake::complete(socket, &alarm, &worker.buffers, hello, config, early).await?;
-    let connection = session.connection();
     link.tls = Some(Box::new(TlsFacts {
         sni,
-        version: match connection.protocol_version() {
+        version: match session.version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "",
         },
-        cipher: connection
-            .negotiated_cipher_suite()
-            .map_or("", |suite| cipher_name(suite.suite())),
+        cipher: session.cipher().map_or("", cipher_name),
     }));
     Ok(Shaken::Hands(Box::new(session)))
 }

@@ -33,6 +33,8 @@ pub(crate) enum Goodbye {
 #[derive(Debug)]
 struct Tls {
     session: Box<Session>,
+    /// Payload that came with the handshake.
+    early: Vec<u8>,
     /// Where decrypted bytes of the read under way go; `None` takes a buffer when they are there.
     plain: Option<Vec<u8>>,
     reading: bool,
@@ -54,8 +56,19 @@ impl Stream {
 
     /// A TLS stream whose handshake is done.
     pub(crate) fn tls(socket: Socket, session: Box<Session>, buffers: Rc<Buffers>) -> Self {
+        Self::tls_begun(socket, session, Vec::new(), buffers)
+    }
+
+    /// A TLS stream with payload that came with its handshake and is still to be read.
+    pub(crate) fn tls_begun(
+        socket: Socket,
+        session: Box<Session>,
+        early: Vec<u8>,
+        buffers: Rc<Buffers>,
+    ) -> Self {
         let tls = Tls {
             session,
+            early,
             plain: None,
             reading: false,
             broken: None,
@@ -89,7 +102,8 @@ impl Stream {
             Some(tls) => {
                 tls.plain = None;
                 tls.reading = true;
-                if tls.session.is_empty() && !self.socket.is_reading() {
+                let waits = tls.session.is_empty() && tls.early.is_empty();
+                if waits && !self.socket.is_reading() {
                     self.socket.start_watch();
                 }
             }
@@ -223,6 +237,13 @@ impl Tls {
     ) -> Poll<ReadDone> {
         if !self.reading {
             return Poll::Pending;
+        }
+        if !self.early.is_empty() {
+            self.reading = false;
+            let mut plain = self.plain.take().unwrap_or_default();
+            let count = self.early.len();
+            plain.append(&mut self.early);
+            return Poll::Ready((Ok(count), plain));
         }
         loop {
             if self.session.is_finished() {

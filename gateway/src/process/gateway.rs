@@ -473,15 +473,14 @@ fn keys(options: &Options, resolver: Rc<Resolver>) -> Rc<Keys> {
 
 fn tls_problem(problem: TlsProblem) -> Problem {
     let TlsProblem {
-        listener,
-        chain,
+        about,
         certificate,
         reason,
     } = problem;
     let separator = if certificate.is_empty() { "" } else { ": " };
     Problem::of(
         Level::Error,
-        format!("listener {listener}, server {chain}"),
+        about,
         format!("{certificate}{separator}{reason}"),
     )
 }

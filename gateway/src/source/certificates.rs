@@ -1,4 +1,5 @@
-//! Key pairs in files: the `--credentials` directory, and paths that Gateways name.
+//! Key pairs in files: the `--credentials` directory, the workload's identity, and paths that
+//! Gateways and DestinationRules name.
 //!
 //! A rotation writes two files, one after the other. A pair that does not fit together is therefore
 //! never used while an earlier one is known: the last good pair stays until the new one is whole.
@@ -16,8 +17,15 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sallyport_config::ir::{CertificateSource, Secret, Snapshot};
 
 use super::Problem;
+use super::bundles::Bundles;
 use super::files::{read_bounded, watch_path};
 
+/// Members of an identity directory, as Istio's agent writes them.
+const IDENTITY_CHAIN: &str = "cert-chain.pem";
+const IDENTITY_KEY: &str = "key.pem";
+/// What to say of a certificate that nobody gave.
+pub(super) const NO_IDENTITY: &str =
+    "this workload has no identity: start the gateway with --identity DIR";
 /// Credentials that are read; each has a directory.
 const CREDENTIALS_MAX: usize = 10_000;
 /// Permission bits of everybody else.
@@ -66,11 +74,21 @@ pub(crate) struct Found {
 /// Reads key pairs and remembers the last good one of each place.
 #[derive(Debug, Default)]
 pub(crate) struct KeyPairs {
+    identity: Option<PathBuf>,
+    bundles: Bundles,
     credentials: BTreeMap<PathBuf, Credential>,
     pairs: BTreeMap<(String, String), CertificateSource>,
 }
 
 impl KeyPairs {
+    /// With the directory of the workload's identity, if it has one.
+    pub(crate) fn new(identity: Option<PathBuf>) -> Self {
+        Self {
+            identity,
+            ..Self::default()
+        }
+    }
+
     /// Reads `directory/<credentialName>/{tls.crt,tls.key,ca.crt}`. Hidden names are left out.
     pub(crate) fn read_directory(&mut self, directory: &Path) -> Found {
         let mut found = Found::default();
@@ -118,11 +136,20 @@ impl KeyPairs {
     /// Puts the content of certificate files into a snapshot in place of their paths, so that a
     /// change of content is a change of the snapshot, and looks whether each certificate has its
     /// key, be it from files or a Secret. In place of a pair that is not whole the last good one
-    /// stays; without one it is `Missing`: its handshakes are refused, all else is served.
+    /// stays; without one it is `Missing`: its handshakes are refused, all else is served. The same
+    /// goes for authorities and revocation lists.
     pub(crate) fn read_into(&mut self, snapshot: &mut Snapshot) -> Found {
         let mut found = Found::default();
+        self.bundles
+            .read_into(snapshot, self.identity.as_deref(), &mut found);
         let mut now = BTreeMap::new();
         for (index, certificate) in snapshot.certificates.iter_mut().enumerate() {
+            if certificate.source == CertificateSource::Workload {
+                certificate.source = self.workload();
+                if certificate.source == CertificateSource::Missing {
+                    found.unusable.push((index, NO_IDENTITY.to_owned()));
+                }
+            }
             let place = match &certificate.source {
                 CertificateSource::Files { chain, key } => (chain.clone(), key.clone()),
                 CertificateSource::Inline { .. } => (certificate.name.clone(), String::new()),
@@ -142,6 +169,18 @@ impl KeyPairs {
         }
         self.pairs = now;
         found
+    }
+
+    /// Where the workload's own certificate is.
+    fn workload(&self) -> CertificateSource {
+        let Some(directory) = &self.identity else {
+            return CertificateSource::Missing;
+        };
+        let path = |name| directory.join(name).display().to_string();
+        CertificateSource::Files {
+            chain: path(IDENTITY_CHAIN),
+            key: path(IDENTITY_KEY),
+        }
     }
 
     /// The content of a certificate and its key, if they are whole.

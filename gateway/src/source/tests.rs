@@ -46,6 +46,7 @@ fn options(config: &Path, credentials: &Path) -> Options {
         bind: vec![IpAddr::from([127, 0, 0, 1])],
         port_map: [(443, 0)].into(),
         credentials: Some(credentials.to_owned()),
+        identity: None,
         state_dir: None,
         check: false,
         log_level: LogLevel::Info,

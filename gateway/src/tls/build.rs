@@ -1,24 +1,18 @@
 //! Building one chain's handshake configuration.
 
-use std::collections::HashMap;
-use std::fs;
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
-};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use sallyport_config::ir::{
-    Bundle, CertificateId, CertificateSource, ServerTls, ServerTlsMode, Snapshot, TlsVersion,
-};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use sallyport_config::ir::{Roots, ServerTls, ServerTlsMode, TlsVersion};
 
+use super::material::Material;
 use super::suites;
+use super::visitor::{ClientVerifier, Rules};
 
 /// Protocols that we speak: what a chain wants beyond them is not advertised.
 const SERVED: [&str; 2] = ["h2", "http/1.1"];
@@ -27,77 +21,57 @@ const SERVED: [&str; 2] = ["h2", "http/1.1"];
 /// any worker and after a reload. They change by themselves every few hours.
 static TICKETER: OnceLock<Option<Arc<dyn ProducesTickets>>> = OnceLock::new();
 
-/// Builds the chains of one snapshot; a certificate that several chains share is read once.
-pub(super) struct Builder<'s> {
-    snapshot: &'s Snapshot,
-    keys: HashMap<CertificateId, Result<Arc<CertifiedKey>, String>>,
+/// One chain's configuration. Certificates that cannot be used are reported and left out.
+///
+/// # Errors
+/// Why it must refuse handshakes.
+pub(super) fn chain(
+    material: &mut Material<'_>,
+    tls: &ServerTls,
+    report: &mut dyn FnMut(&str, String),
+) -> Result<Arc<ServerConfig>, String> {
+    let keys = usable_keys(material, tls, report);
+    if keys.is_empty() {
+        return Err("no usable certificate: handshakes are refused until one arrives".into());
+    }
+    let provider = Arc::new(provider(&tls.cipher_suites)?);
+    let versions = versions(tls)?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions)
+        .map_err(|error| error.to_string())?;
+    let verifier = client_verifier(material, tls, provider)?;
+    let authenticates = verifier.is_some();
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ByAlgorithm(keys)));
+    config.alpn_protocols = alpn(tls);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    match ticketer() {
+        // A ticket says that a client was verified by rules that may have changed since.
+        Some(ticketer) if !authenticates => config.ticketer = ticketer,
+        _ => config.send_tls13_tickets = 0,
+    }
+    Ok(Arc::new(config))
 }
 
-impl<'s> Builder<'s> {
-    pub(super) fn new(snapshot: &'s Snapshot) -> Self {
-        Self {
-            snapshot,
-            keys: HashMap::new(),
-        }
-    }
-
-    /// One chain's configuration. Certificates that cannot be used are reported and left out.
-    ///
-    /// # Errors
-    /// Why it must refuse handshakes.
-    pub(super) fn chain(
-        &mut self,
-        tls: &ServerTls,
-        report: &mut dyn FnMut(&str, String),
-    ) -> Result<Arc<ServerConfig>, String> {
-        let keys = self.usable_keys(tls, report);
-        if keys.is_empty() {
-            return Err("no usable certificate: handshakes are refused until one arrives".into());
-        }
-        let provider = Arc::new(provider(&tls.cipher_suites)?);
-        let versions = versions(tls)?;
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&versions)
-            .map_err(|error| error.to_string())?;
-        let verifier = client_verifier(tls, provider)?;
-        let authenticates = verifier.is_some();
-        let builder = match verifier {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
-        };
-        let mut config = builder.with_cert_resolver(Arc::new(ByAlgorithm(keys)));
-        config.alpn_protocols = alpn(tls);
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        match ticketer() {
-            // A ticket says that a client was verified by rules that may have changed since.
-            Some(ticketer) if !authenticates => config.ticketer = ticketer,
-            _ => config.send_tls13_tickets = 0,
-        }
-        Ok(Arc::new(config))
-    }
-
-    fn usable_keys(
-        &mut self,
-        tls: &ServerTls,
-        report: &mut dyn FnMut(&str, String),
-    ) -> Vec<Arc<CertifiedKey>> {
-        let mut usable = Vec::new();
-        for id in &tls.certificates {
-            let index = usize::try_from(id.0).unwrap_or(usize::MAX);
-            let Some(certificate) = self.snapshot.certificates.get(index) else {
-                continue;
-            };
-            let key = self
-                .keys
-                .entry(*id)
-                .or_insert_with(|| load(&certificate.source));
-            match key {
-                Ok(key) => usable.push(Arc::clone(key)),
-                Err(reason) => report(&certificate.name, reason.clone()),
+fn usable_keys(
+    material: &mut Material<'_>,
+    tls: &ServerTls,
+    report: &mut dyn FnMut(&str, String),
+) -> Vec<Arc<CertifiedKey>> {
+    let mut usable = Vec::new();
+    for id in &tls.certificates {
+        match material.key(*id) {
+            Ok(key) => usable.push(key),
+            Err(reason) => {
+                let name = material.certificate(*id).map_or("", |c| c.name.as_str());
+                report(name, reason);
             }
         }
-        usable
     }
+    usable
 }
 
 /// What is offered of what the server's configuration names; HTTP/1.1 when it names nothing.
@@ -119,36 +93,9 @@ pub(super) fn ticketer() -> Option<Arc<dyn ProducesTickets>> {
         .clone()
 }
 
-/// Reads a certificate and its key, and checks that they belong together.
-fn load(source: &CertificateSource) -> Result<Arc<CertifiedKey>, String> {
-    let (chain, key) = match source {
-        CertificateSource::Inline { chain, key } => (chain.to_vec(), key.0.to_vec()),
-        CertificateSource::Files { chain, key } => (read(chain)?, read(key)?),
-        CertificateSource::Workload | CertificateSource::Missing => {
-            return Err("not there yet".to_owned());
-        }
-    };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain)
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("certificate: {error}"))?;
-    if chain.is_empty() {
-        return Err("certificate: no CERTIFICATE block".to_owned());
-    }
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| format!("key: {error}"))?;
-    let key = aws_lc_rs::sign::any_supported_type(&key).map_err(|error| format!("key: {error}"))?;
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        Ok(()) => Ok(Arc::new(certified)),
-        Err(error) => Err(format!("certificate and key do not match: {error}")),
-    }
-}
-
-fn read(path: &str) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("{path}: {error}"))
-}
-
-/// What may be negotiated. The post-quantum group comes first: who offers it gets it.
-pub(super) fn provider(suites: &[String]) -> Result<CryptoProvider, String> {
+/// What may be negotiated, by either side. The post-quantum group comes first: who offers it
+/// gets it.
+pub(super) fn preferred() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![
         aws_lc_rs::kx_group::X25519MLKEM768,
@@ -156,6 +103,12 @@ pub(super) fn provider(suites: &[String]) -> Result<CryptoProvider, String> {
         aws_lc_rs::kx_group::SECP256R1,
         aws_lc_rs::kx_group::SECP384R1,
     ];
+    provider
+}
+
+/// What a server with these cipher suites may negotiate.
+pub(super) fn provider(suites: &[String]) -> Result<CryptoProvider, String> {
+    let mut provider = preferred();
     let wanted: Vec<_> = suites
         .iter()
         .filter_map(|name| suites::named(name))
@@ -188,41 +141,26 @@ fn versions(tls: &ServerTls) -> Result<Vec<&'static SupportedProtocolVersion>, S
 
 /// Who is let in; `None` for everybody.
 fn client_verifier(
+    material: &mut Material<'_>,
     tls: &ServerTls,
     provider: Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
-    let optional = match tls.mode {
+    let mandatory = match tls.mode {
         ServerTlsMode::Simple => return Ok(None),
-        ServerTlsMode::Mutual => false,
-        ServerTlsMode::OptionalMutual => true,
-        ServerTlsMode::IstioMutual => return Err("mode ISTIO_MUTUAL is not served yet".into()),
+        ServerTlsMode::Mutual | ServerTlsMode::IstioMutual => true,
+        ServerTlsMode::OptionalMutual => false,
     };
-    if !tls.subject_alt_names.is_empty() {
-        return Err("subjectAltNames of client certificates are not served yet".to_owned());
-    }
-    if tls.client_crl.is_some() || !tls.pins.is_empty() {
-        return Err("revocation lists and pins are not served yet".to_owned());
-    }
-    let Some(Bundle::Inline(pem)) = &tls.client_ca else {
-        return Err("no CA for client certificates".to_owned());
+    let ca = tls.client_ca.clone();
+    let roots = Roots::Given(ca.ok_or("no CA for client certificates")?);
+    let trust = material.trust(&roots, tls.client_crl.as_ref());
+    let trust = trust.map_err(|error| format!("client certificates: {error}"))?;
+    let rules = Rules {
+        mandatory,
+        mesh: tls.mode == ServerTlsMode::IstioMutual,
+        names: tls.subject_alt_names.clone(),
+        pins: tls.pins.clone(),
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("client CA: {error}"))?;
-        roots
-            .add(certificate)
-            .map_err(|error| format!("client CA: {error}"))?;
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let builder = if optional {
-        builder.allow_unauthenticated()
-    } else {
-        builder
-    };
-    builder
-        .build()
-        .map(Some)
-        .map_err(|error| format!("client CA: {error}"))
+    Ok(Some(Arc::new(ClientVerifier::new(trust, provider, rules))))
 }
 
 /// The certificates of a chain; the first whose key the client can verify is shown.

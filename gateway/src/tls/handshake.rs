@@ -76,7 +76,7 @@ pub(crate) async fn complete(
 ) -> Result<Session, Refused> {
     let connection =
         UnbufferedServerConnection::new(Arc::clone(config)).map_err(|_| Refused::Failed)?;
-    let mut session = Session::new(connection, hello.received);
+    let mut session = Session::server(connection, hello.received);
     loop {
         let result = session.open(early);
         let queued = session.take_queued();
@@ -86,7 +86,7 @@ pub(crate) async fn complete(
         if result.is_err() || session.is_finished() {
             return Err(Refused::Failed);
         }
-        if !session.connection().is_handshaking() {
+        if !session.is_handshaking() {
             session.release(buffers);
             return Ok(session);
         }

@@ -1,10 +1,14 @@
-//! One TLS connection of a client after rustls: records in and out of buffers that we own, so that
-//! an idle connection holds none.
+//! One TLS connection, of a client or to an upstream, after rustls: records in and out of buffers
+//! that we own, so that an idle connection holds none.
 
 use std::io;
 
+use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+};
+use rustls::{CipherSuite, ProtocolVersion};
 
 use crate::buffer::Buffers;
 
@@ -17,9 +21,45 @@ const FRAGMENT_BYTES: usize = 16_384;
 /// Handshake bytes that a peer may make us queue before we end the connection.
 const QUEUED_BYTES_MAX: usize = 64 * 1024;
 
-/// A server-side TLS connection.
+/// Our side of a connection.
+enum Side {
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+}
+
+/// What both sides' connections have in common; rustls has a type for each.
+trait Engine {
+    type Data;
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Engine for UnbufferedServerConnection {
+    type Data = rustls::server::ServerConnectionData;
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(bytes)
+    }
+}
+
+impl Engine for UnbufferedClientConnection {
+    type Data = rustls::client::ClientConnectionData;
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(bytes)
+    }
+}
+
+/// Calls a function with the connection of whichever side it is.
+macro_rules! either {
+    ($side:expr, $connection:ident => $work:expr) => {
+        match $side {
+            Side::Server($connection) => $work,
+            Side::Client($connection) => $work,
+        }
+    };
+}
+
+/// A TLS connection.
 pub(crate) struct Session {
-    connection: UnbufferedServerConnection,
+    side: Side,
     /// Received, not opened.
     received: Vec<u8>,
     /// Handshake and alert records to send before anything else.
@@ -40,9 +80,18 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     /// A connection whose handshake begins with what has been received already.
-    pub(crate) fn new(connection: UnbufferedServerConnection, received: Vec<u8>) -> Self {
+    pub(crate) fn server(connection: UnbufferedServerConnection, received: Vec<u8>) -> Self {
+        Self::new(Side::Server(Box::new(connection)), received)
+    }
+
+    /// A connection to a server, of which nothing has been sent yet.
+    pub(crate) fn client(connection: UnbufferedClientConnection) -> Self {
+        Self::new(Side::Client(Box::new(connection)), Vec::new())
+    }
+
+    fn new(side: Side, received: Vec<u8>) -> Self {
         Self {
-            connection,
+            side,
             incomplete: received.is_empty(),
             received,
             queued: Vec::new(),
@@ -50,9 +99,25 @@ impl Session {
         }
     }
 
-    /// What the handshake settled.
-    pub(crate) fn connection(&self) -> &UnbufferedServerConnection {
-        &self.connection
+    /// Whether the handshake goes on.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        either!(&self.side, connection => connection.is_handshaking())
+    }
+
+    /// The version that the handshake settled on.
+    pub(crate) fn version(&self) -> Option<ProtocolVersion> {
+        either!(&self.side, connection => connection.protocol_version())
+    }
+
+    /// The cipher suite that the handshake settled on.
+    pub(crate) fn cipher(&self) -> Option<CipherSuite> {
+        let suite = either!(&self.side, connection => connection.negotiated_cipher_suite());
+        suite.map(|suite| suite.suite())
+    }
+
+    /// The protocol that the handshake settled on.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        either!(&self.side, connection => connection.alpn_protocol())
     }
 
     /// Whether everything received has been opened, as far as it makes whole records.
@@ -98,55 +163,23 @@ impl Session {
     /// queued.
     ///
     /// # Errors
-    /// The peer broke the protocol. The alert for it is queued.
+    /// The peer broke the protocol, or is not believed. The alert for it is queued.
     pub(crate) fn open(&mut self, plain: &mut Vec<u8>) -> io::Result<()> {
-        loop {
-            let status = self.connection.process_tls_records(&mut self.received);
-            let mut discard = status.discard;
-            let more = match status.state {
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record.map_err(invalid)?;
-                        discard += record.discard;
-                        plain.extend_from_slice(record.payload);
-                    }
-                    true
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append(&mut self.queued, |out| data.encode(out))?;
-                    true
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
-                    true
-                }
-                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
-                    self.finished = true;
-                    false
-                }
-                // WriteTraffic and BlockedHandshake: nothing more without more bytes.
-                Ok(_) => false,
-                Err(error) => {
-                    self.received.drain(..discard.min(self.received.len()));
-                    self.queue_alert();
-                    return Err(invalid(error));
-                }
-            };
-            self.received.drain(..discard.min(self.received.len()));
-            if !more || self.queued.len() > QUEUED_BYTES_MAX {
-                self.incomplete = true;
-                return Ok(());
-            }
-        }
+        self.process(plain).map_err(invalid)
     }
 
-    /// Collects the alert that an error left behind.
-    fn queue_alert(&mut self) {
-        let status = self.connection.process_tls_records(&mut []);
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
-            // Without room for an alert the connection just ends.
-            drop(append(&mut self.queued, |out| data.encode(out)));
-        }
+    /// As [`Self::open`], with rustls' own error.
+    ///
+    /// # Errors
+    /// The peer broke the protocol, or is not believed. The alert for it is queued.
+    pub(crate) fn process(&mut self, plain: &mut Vec<u8>) -> Result<(), rustls::Error> {
+        let (received, queued) = (&mut self.received, &mut self.queued);
+        let finished = either!(&mut self.side, connection => {
+            open(&mut **connection, received, queued, plain)
+        })?;
+        self.finished |= finished;
+        self.incomplete = true;
+        Ok(())
     }
 
     /// Seals `plain` behind whatever is queued.
@@ -154,45 +187,14 @@ impl Session {
     /// # Errors
     /// The connection cannot send any more.
     pub(crate) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        loop {
-            let status = self.connection.process_tls_records(&mut []);
-            match status.state.map_err(invalid)? {
-                ConnectionState::EncodeTlsData(mut data) => {
-                    append(&mut self.queued, |out| data.encode(out))?;
-                }
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                ConnectionState::WriteTraffic(mut traffic) => {
-                    out.append(&mut self.queued);
-                    let records = plain.len() / FRAGMENT_BYTES + 1;
-                    let room = plain.len() + records * SEAL_OVERHEAD;
-                    let start = out.len();
-                    out.resize(start + room, 0);
-                    let tail = out.get_mut(start..).unwrap_or_default();
-                    let count = traffic.encrypt(plain, tail).map_err(|error| match error {
-                        EncryptError::EncryptExhausted => {
-                            io::Error::other("the connection's keys are used up")
-                        }
-                        error => io::Error::other(error.to_string()),
-                    })?;
-                    out.truncate(start + count);
-                    return Ok(());
-                }
-                _ => return Err(io::ErrorKind::BrokenPipe.into()),
-            }
-        }
+        let queued = &mut self.queued;
+        either!(&mut self.side, connection => seal(&mut **connection, queued, plain, out))
     }
 
     /// Seals the notice that no more will come.
     pub(crate) fn seal_end(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.queued);
-        let status = self.connection.process_tls_records(&mut []);
-        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
-            let start = out.len();
-            out.resize(start + SEAL_OVERHEAD, 0);
-            let tail = out.get_mut(start..).unwrap_or_default();
-            let count = traffic.queue_close_notify(tail).unwrap_or(0);
-            out.truncate(start + count);
-        }
+        either!(&mut self.side, connection => seal_end(&mut **connection, out));
     }
 
     /// Takes what the handshake wants to send; empty when nothing.
@@ -201,11 +203,108 @@ impl Session {
     }
 }
 
+/// Opens records until more bytes are needed; whether the peer has ended its side.
+fn open<E: Engine>(
+    engine: &mut E,
+    received: &mut Vec<u8>,
+    queued: &mut Vec<u8>,
+    plain: &mut Vec<u8>,
+) -> Result<bool, rustls::Error> {
+    loop {
+        let status = engine.process(received);
+        let mut discard = status.discard;
+        let (more, finished) = match status.state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record?;
+                    discard += record.discard;
+                    plain.extend_from_slice(record.payload);
+                }
+                (true, false)
+            }
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                append(queued, |out| data.encode(out))?;
+                (true, false)
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                (true, false)
+            }
+            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => (false, true),
+            // WriteTraffic and BlockedHandshake: nothing more without more bytes.
+            Ok(_) => (false, false),
+            Err(error) => {
+                received.drain(..discard.min(received.len()));
+                queue_alert(engine, queued);
+                return Err(error);
+            }
+        };
+        received.drain(..discard.min(received.len()));
+        if !more || queued.len() > QUEUED_BYTES_MAX {
+            return Ok(finished);
+        }
+    }
+}
+
+/// Collects the alert that an error left behind.
+fn queue_alert<E: Engine>(engine: &mut E, queued: &mut Vec<u8>) {
+    let status = engine.process(&mut []);
+    if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
+        // Without room for an alert the connection just ends.
+        drop(append(queued, |out| data.encode(out)));
+    }
+}
+
+fn seal<E: Engine>(
+    engine: &mut E,
+    queued: &mut Vec<u8>,
+    plain: &[u8],
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    loop {
+        let status = engine.process(&mut []);
+        match status.state.map_err(invalid)? {
+            ConnectionState::EncodeTlsData(mut data) => {
+                append(queued, |out| data.encode(out)).map_err(invalid)?;
+            }
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::WriteTraffic(mut traffic) => {
+                out.append(queued);
+                let records = plain.len() / FRAGMENT_BYTES + 1;
+                let room = plain.len() + records * SEAL_OVERHEAD;
+                let start = out.len();
+                out.resize(start + room, 0);
+                let tail = out.get_mut(start..).unwrap_or_default();
+                let count = traffic.encrypt(plain, tail).map_err(|error| match error {
+                    EncryptError::EncryptExhausted => {
+                        io::Error::other("the connection's keys are used up")
+                    }
+                    error => io::Error::other(error.to_string()),
+                })?;
+                out.truncate(start + count);
+                return Ok(());
+            }
+            _ => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+fn seal_end<E: Engine>(engine: &mut E, out: &mut Vec<u8>) {
+    let status = engine.process(&mut []);
+    if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
+        let start = out.len();
+        out.resize(start + SEAL_OVERHEAD, 0);
+        let tail = out.get_mut(start..).unwrap_or_default();
+        let count = traffic.queue_close_notify(tail).unwrap_or(0);
+        out.truncate(start + count);
+    }
+}
+
 /// Appends what `encode` writes, which says how much room it needs when there is too little.
 fn append(
     out: &mut Vec<u8>,
     mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
-) -> io::Result<()> {
+) -> Result<(), rustls::Error> {
     let start = out.len();
     let mut room = 0;
     for _ in 0..2 {
@@ -222,7 +321,9 @@ fn append(
         }
     }
     out.truncate(start);
-    Err(io::Error::other("a record could not be encoded"))
+    Err(rustls::Error::General(
+        "a record could not be encoded".to_owned(),
+    ))
 }
 
 fn invalid(error: rustls::Error) -> io::Error {

@@ -102,7 +102,7 @@ fn what_cannot_serve_is_reported_and_refuses() {
                 mode: ServerTlsMode::IstioMutual,
                 ..simple()
             },
-            "ISTIO_MUTUAL",
+            "no CA",
         ),
         (
             good.clone(),

@@ -1,11 +1,90 @@
-//! What a failed connect means for retries, replies and logs.
+//! How connections to endpoints are made, and what a failed connect means for retries, replies and
+//! logs.
 
 use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 
+use sallyport_config::ir::Wire;
 use sallyport_core::failure::{Failure, FailureKind};
 
+use crate::buffer::Buffers;
+use crate::io::socket::Socket;
+use crate::io::stream::Stream;
+use crate::tls::client::{self, Broken, Dialer, TlsFailure};
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// The network or the system did not let us.
+    Io(io::Error),
+    /// The peer left in the middle of the handshake.
+    Left,
+    /// TLS failed.
+    Tls(TlsFailure),
+    /// The TLS settings cannot be served, so nothing was sent.
+    Refused,
+}
+
+/// What a connection is made for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Errand<'a> {
+    /// What will be spoken on it.
+    pub(crate) wire: Wire,
+    /// Authority of the request as the upstream sees it; of bytes that are no HTTP, the host of the
+    /// service.
+    pub(crate) authority: &'a str,
+}
+
+impl<'a> Errand<'a> {
+    /// The authority without port.
+    pub(crate) fn host(self) -> &'a str {
+        host(self.authority)
+    }
+}
+
+/// Connects, with TLS if there is a dialer. Whoever waits for it bounds the time, and cancels by dropping it.
+///
+/// # Errors
+/// Why there is no connection. Nothing of a request has been sent, in cleartext least of all.
+pub(crate) async fn dial(
+    address: SocketAddr,
+    dialer: Option<&Dialer>,
+    errand: Errand<'_>,
+    buffers: &Rc<Buffers>,
+) -> Result<Stream, ConnectError> {
+    let socket = Socket::connect(address, Rc::clone(buffers)).await;
+    let mut socket = socket.map_err(ConnectError::Io)?;
+    let Some(dialer) = dialer else {
+        return Ok(Stream::plain(socket, Rc::clone(buffers)));
+    };
+    let mut early = Vec::new();
+    let shaken = client::connect(dialer, errand, &mut socket, buffers, &mut early).await;
+    let session = shaken.map_err(|broken| match broken {
+        Broken::Left => ConnectError::Left,
+        Broken::Tls(failure) => ConnectError::Tls(failure),
+    })?;
+    let buffers = Rc::clone(buffers);
+    Ok(Stream::tls_begun(socket, Box::new(session), early, buffers))
+}
+
 /// The failure that an error of connecting is.
-pub(crate) fn connect_failure(error: &io::Error) -> Failure {
+pub(crate) fn connect_failure(error: &ConnectError) -> Failure {
+    match error {
+        ConnectError::Io(error) => io_failure(error),
+        ConnectError::Left => FailureKind::ConnectTls.into(),
+        ConnectError::Tls(failure) => Failure {
+            transport: failure.0,
+            ..Failure::from(FailureKind::ConnectTls)
+        },
+        ConnectError::Refused => Failure {
+            transport: TlsFailure::NO_SECRET.0,
+            ..Failure::from(FailureKind::UnservedUpstream)
+        },
+    }
+}
+
+fn io_failure(error: &io::Error) -> Failure {
     let (kind, transport) = match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EADDRNOTAVAIL) => {
             (FailureKind::ConnectLocal, "immediate_connect_error")
@@ -35,5 +114,37 @@ pub(crate) fn connect_failure(error: &io::Error) -> Failure {
     Failure {
         transport,
         ..Failure::from(kind)
+    }
+}
+
+/// The host of an authority, without port.
+fn host(authority: &str) -> &str {
+    let bare = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    // What is left of an IPv6 address in brackets ends with one.
+    if bare.starts_with('[') && !bare.ends_with(']') {
+        authority
+    } else {
+        bare
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host;
+
+    #[test]
+    fn a_host_is_an_authority_without_its_port() {
+        for (authority, want) in [
+            ("a.example", "a.example"),
+            ("a.example:8443", "a.example"),
+            ("[::1]:8443", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1:80", "127.0.0.1"),
+        ] {
+            assert_eq!(host(authority), want);
+        }
     }
 }

@@ -9,9 +9,8 @@ use sallyport_config::ir::{Cluster, Millis};
 use sallyport_core::time::Now;
 
 use super::pool::Idle;
-use super::{EndpointPool, Upstream};
+use super::{ConnectError, EndpointPool, Errand, Upstream};
 use crate::buffer::Buffers;
-use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::worker::Worker;
 
@@ -27,6 +26,8 @@ pub(crate) struct Lease {
     endpoint: u32,
     pool: Rc<EndpointPool>,
     worker: Rc<Worker>,
+    /// The server name that was sent, if that was the request's own.
+    name: Option<Rc<str>>,
     served: u32,
 }
 
@@ -36,11 +37,13 @@ impl Lease {
         worker: &Rc<Worker>,
         upstream: &Rc<Upstream>,
         endpoint: u32,
+        errand: Errand<'_>,
         context: &mut Context<'_>,
     ) -> Option<Self> {
         let pool = upstream.endpoint(endpoint)?;
         let mut dead = 0;
-        let idle = pool.take(context, &mut dead);
+        let name = pool.own_name(errand.host());
+        let idle = pool.take(name, context, &mut dead);
         for _ in 0..dead {
             worker.stats.borrow_mut().upstream_closed(&pool.cluster);
         }
@@ -50,7 +53,7 @@ impl Lease {
             upstream,
             endpoint,
             pool,
-            idle.stream,
+            (idle.stream, idle.name),
             idle.served,
         ))
     }
@@ -63,14 +66,15 @@ impl Lease {
         worker: &Rc<Worker>,
         upstream: &Rc<Upstream>,
         endpoint: u32,
-    ) -> io::Result<Self> {
-        let pool = upstream
-            .endpoint(endpoint)
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))?;
-        let socket = Socket::connect(pool.address, Rc::clone(&worker.buffers)).await?;
-        let stream = Stream::plain(socket, Rc::clone(&worker.buffers));
+        errand: Errand<'_>,
+    ) -> Result<Self, ConnectError> {
+        let missing = || ConnectError::Io(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
+        let pool = upstream.endpoint(endpoint).ok_or_else(missing)?;
+        let stream = pool.connect(errand, &worker.buffers).await?;
+        let name = pool.own_name(errand.host()).map(Rc::from);
         worker.stats.borrow_mut().upstream_connected(&pool.cluster);
-        Ok(Self::new(worker, upstream, endpoint, pool, stream, 0))
+        let made = (stream, name);
+        Ok(Self::new(worker, upstream, endpoint, pool, made, 0))
     }
 
     fn new(
@@ -78,7 +82,7 @@ impl Lease {
         upstream: &Rc<Upstream>,
         endpoint: u32,
         pool: &Rc<EndpointPool>,
-        stream: Stream,
+        (stream, name): (Stream, Option<Rc<str>>),
         served: u32,
     ) -> Self {
         upstream.balancer.borrow_mut().begin(endpoint);
@@ -88,6 +92,7 @@ impl Lease {
             endpoint,
             pool: Rc::clone(pool),
             worker: Rc::clone(worker),
+            name,
             served,
         }
     }
@@ -126,6 +131,7 @@ impl Lease {
         if let Some(stream) = self.stream.take() {
             let idle = Idle {
                 stream,
+                name: self.name.take(),
                 served: self.served.saturating_add(1),
                 since: now,
                 until: Some(now + cluster.idle_timeout.unwrap_or(IDLE_DEFAULT)),

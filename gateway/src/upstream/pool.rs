@@ -8,10 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use sallyport_config::ir::Millis;
+use sallyport_config::ir::{self, Millis};
 use sallyport_core::time::Now;
 
+use super::connect::{ConnectError, Errand, dial};
+use crate::buffer::Buffers;
 use crate::io::stream::Stream;
+use crate::tls::client::{Dialer, Refused, Security};
 
 /// Idle connections kept per endpoint and worker; more are closed.
 const IDLE_PER_ENDPOINT_MAX: usize = 128;
@@ -20,16 +23,24 @@ const IDLE_MAX: usize = 1_024;
 /// A connection that was not used for this long gives its read buffer back.
 const PARK_AFTER: Millis = Millis(1_000);
 
+/// Stands for cleartext among the fingerprints of TLS settings.
+const PLAIN: u64 = 0;
+/// Stands for settings that cannot be served: nothing is kept under it.
+const REFUSED: u64 = 1;
+
 /// All idle connections of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
-    clusters: RefCell<HashMap<Arc<str>, Endpoints>>,
+    clusters: RefCell<HashMap<(Arc<str>, u64), Endpoints>>,
     idle: Rc<Cell<usize>>,
 }
 
-/// The endpoints of one cluster that connections were made to.
+/// The endpoints of one cluster that connections were made to, with the same TLS.
 #[derive(Debug, Default)]
-struct Endpoints(HashMap<SocketAddr, Rc<EndpointPool>>);
+struct Endpoints {
+    dialer: Option<Rc<Dialer>>,
+    pools: HashMap<SocketAddr, Rc<EndpointPool>>,
+}
 
 /// The idle connections to one endpoint of one cluster.
 #[derive(Debug)]
@@ -40,15 +51,27 @@ pub(crate) struct EndpointPool {
     pub(crate) cluster: Arc<str>,
     /// When this worker first heard of it.
     pub(super) born: Now,
+    /// How it is spoken to.
+    access: Access,
     idle: RefCell<Vec<Idle>>,
     /// Idle connections of the worker.
     total: Rc<Cell<usize>>,
+}
+
+/// How an endpoint is spoken to.
+#[derive(Debug, Clone)]
+enum Access {
+    Plain,
+    Tls(Rc<Dialer>),
+    Refused,
 }
 
 /// A connection that waits for work.
 #[derive(Debug)]
 pub(super) struct Idle {
     pub(super) stream: Stream,
+    /// The server name that was sent, if that was the request's own.
+    pub(super) name: Option<Rc<str>>,
     /// Requests it has served.
     pub(super) served: u32,
     pub(super) since: Now,
@@ -60,32 +83,42 @@ impl Pools {
     /// The pools of a cluster's endpoints, in order.
     pub(super) fn endpoints(
         &self,
-        cluster: &str,
-        addresses: impl Iterator<Item = SocketAddr>,
+        cluster: &ir::Cluster,
+        security: &Security,
         now: Now,
     ) -> Box<[Rc<EndpointPool>]> {
         let mut clusters = self.clusters.borrow_mut();
-        if !clusters.contains_key(cluster) {
-            clusters.insert(cluster.into(), Endpoints::default());
-        }
-        let name: Arc<str> = clusters
-            .get_key_value(cluster)
-            .map_or_else(|| cluster.into(), |(name, _)| Arc::clone(name));
-        let endpoints = clusters.entry(Arc::clone(&name)).or_default();
-        addresses
-            .map(|address| {
-                let pool = endpoints.0.entry(address).or_insert_with(|| {
-                    Rc::new(EndpointPool {
-                        address,
-                        cluster: Arc::clone(&name),
-                        born: now,
-                        idle: RefCell::default(),
-                        total: Rc::clone(&self.idle),
-                    })
-                });
-                Rc::clone(pool)
-            })
-            .collect()
+        let name: Arc<str> = cluster.name.as_str().into();
+        let pool = |endpoint: &ir::Endpoint| {
+            let side = security.towards(endpoint);
+            let fingerprint = match side {
+                Ok(side) => side.map_or(PLAIN, |side| side.fingerprint),
+                Err(Refused) => REFUSED,
+            };
+            let key = (Arc::clone(&name), fingerprint);
+            let endpoints = clusters.entry(key).or_default();
+            let access = match side {
+                Err(Refused) => Access::Refused,
+                Ok(None) => Access::Plain,
+                Ok(Some(side)) => {
+                    let make = || Rc::new(Dialer::new(side));
+                    Access::Tls(Rc::clone(endpoints.dialer.get_or_insert_with(make)))
+                }
+            };
+            let address = endpoint.address;
+            let pool = endpoints.pools.entry(address).or_insert_with(|| {
+                Rc::new(EndpointPool {
+                    address,
+                    cluster: Arc::clone(&name),
+                    access,
+                    born: now,
+                    idle: RefCell::default(),
+                    total: Rc::clone(&self.idle),
+                })
+            });
+            Rc::clone(pool)
+        };
+        cluster.endpoints.iter().map(pool).collect()
     }
 
     /// Closes what has ended or been idle for too long, parks what has not been used lately, and
@@ -93,8 +126,8 @@ impl Pools {
     /// connection closed. Called about once a second.
     pub(crate) fn sweep(&self, now: Now, mut closed: impl FnMut(&str)) {
         let mut clusters = self.clusters.borrow_mut();
-        clusters.retain(|name, endpoints| {
-            endpoints.0.retain(|_, pool| {
+        clusters.retain(|(name, _), endpoints| {
+            endpoints.pools.retain(|_, pool| {
                 // One reference is this map's: no generation and no lease has another.
                 let forgotten = Rc::strong_count(pool) == 1;
                 for _ in 0..pool.sweep(now, forgotten) {
@@ -102,16 +135,51 @@ impl Pools {
                 }
                 !forgotten
             });
-            !endpoints.0.is_empty()
+            !endpoints.pools.is_empty()
         });
     }
 }
 
 impl EndpointPool {
-    /// The connection used last that is still good; `closed` counts those found dead.
-    pub(super) fn take(&self, context: &mut Context<'_>, closed: &mut usize) -> Option<Idle> {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Why that did not work.
+    pub(super) async fn connect(
+        &self,
+        errand: Errand<'_>,
+        buffers: &Rc<Buffers>,
+    ) -> Result<Stream, ConnectError> {
+        let dialer = match &self.access {
+            Access::Plain => None,
+            Access::Tls(dialer) => Some(&**dialer),
+            Access::Refused => return Err(ConnectError::Refused),
+        };
+        dial(self.address, dialer, errand, buffers).await
+    }
+
+    /// The server name to send for a request to this host, where it is the request's own.
+    pub(super) fn own_name<'n>(&self, host: &'n str) -> Option<&'n str> {
+        match &self.access {
+            Access::Tls(dialer) => dialer.own_name(host),
+            Access::Plain | Access::Refused => None,
+        }
+    }
+
+    /// The connection used last, for requests to this server name, that is still good; `closed`
+    /// counts those found dead.
+    pub(super) fn take(
+        &self,
+        name: Option<&str>,
+        context: &mut Context<'_>,
+        closed: &mut usize,
+    ) -> Option<Idle> {
         loop {
-            let mut idle = self.idle.borrow_mut().pop()?;
+            let mut idle = {
+                let mut kept = self.idle.borrow_mut();
+                let at = kept.iter().rposition(|idle| idle.name.as_deref() == name)?;
+                kept.remove(at)
+            };
             self.total.set(self.total.get().saturating_sub(1));
             if idle.stream.poll_read(context).is_pending() {
                 return Some(idle);

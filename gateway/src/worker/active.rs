@@ -59,7 +59,9 @@ impl Active {
         let upstream = cell.get_or_init(|| {
             let mut rng = worker.rng.borrow_mut();
             let now = worker.timers.now();
-            Rc::new(Upstream::new(cluster, &worker.pools, now, &mut rng))
+            let security = self.generation.tls.towards(id);
+            let pools = &worker.pools;
+            Rc::new(Upstream::new(cluster, &security, pools, now, &mut rng))
         });
         Some((cluster, upstream))
     }

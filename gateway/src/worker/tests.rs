@@ -13,3 +13,4 @@ mod smuggling;
 mod support;
 mod tcp;
 mod tls;
+mod upstream_tls;

@@ -114,7 +114,7 @@ Downstream Never: 421 NR misdirected_request "Misdirected Request"
 Gateway Never: 500 - route_broken "route configuration is broken"
 Gateway Never: 503 NC cluster_not_found ""
 Upstream Never: 503 UH no_healthy_upstream "no healthy upstream"
-Gateway Never: 503 UF upstream_tls_not_served "upstream TLS mode not served"
+Gateway Never: 503 UF upstream_reset_before_response_started{remote_connection_failure} "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
 Gateway Never: 503 UO upstream_reset_before_response_started{overflow} "upstream connect error or disconnect/reset before headers. reset reason: overflow" x-envoy-overloaded=true
 Upstream Connect: 503 UF upstream_reset_before_response_started{remote_connection_failure} "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
 Upstream Connect: 503 UF upstream_reset_before_response_started{connection_timeout} "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"

@@ -11,7 +11,7 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
 
-use sallyport_config::ir::{Cluster, ClusterRef, Millis, UpstreamTls};
+use sallyport_config::ir::{Cluster, ClusterRef, Millis, Wire};
 use sallyport_core::balance::{Key, Wanted};
 use sallyport_core::call::HeaderLines;
 use sallyport_core::exchange::{
@@ -33,7 +33,7 @@ use super::origin::Origin;
 use super::record::{Ledger, is_grpc};
 use super::request::Request;
 use super::upload::Upload;
-use crate::upstream::{Lease, Upstream, connect_failure};
+use crate::upstream::{Errand, Lease, Upstream, connect_failure};
 use crate::worker::{Scratch, Worker};
 
 /// A request on its way.
@@ -186,7 +186,7 @@ pub(super) async fn delay<C: Client>(client: &mut C, wait: Millis) -> bool {
     answer::idle_until(client, until).await
 }
 
-impl<C: Client> Flight<'_, '_, C> {
+impl<'t, C: Client> Flight<'_, 't, C> {
     async fn run(mut self) -> Fate {
         loop {
             match self.exchange.next() {
@@ -216,6 +216,14 @@ impl<C: Client> Flight<'_, '_, C> {
         }
     }
 
+    /// What a connection is needed for.
+    fn errand(&self) -> Errand<'t> {
+        Errand {
+            wire: Wire::Http1,
+            authority: self.plan.authority.unwrap_or(self.request.authority),
+        }
+    }
+
     fn worker(&self) -> &Rc<Worker> {
         &self.client.visit().worker
     }
@@ -240,10 +248,6 @@ impl<C: Client> Flight<'_, '_, C> {
         self.upload.again();
         self.download = Download::new();
         let now = self.now();
-        if self.cluster.tls != UpstreamTls::Plain {
-            let failure = FailureKind::UnservedUpstream.into();
-            return self.exchange.on(Event::ConnectFailed(failure), now);
-        }
         let endpoint = {
             let mut rng = self.worker().rng.borrow_mut();
             let wanted = Wanted {
@@ -262,9 +266,11 @@ impl<C: Client> Flight<'_, '_, C> {
         self.ledger.endpoint = Some(endpoint);
         let (worker, upstream) = (&self.client.visit().worker, self.upstream);
         if !fresh {
-            let pooled =
-                poll_fn(|context| Poll::Ready(Lease::pooled(worker, upstream, endpoint, context)))
-                    .await;
+            let errand = self.errand();
+            let pooled = poll_fn(|context| {
+                Poll::Ready(Lease::pooled(worker, upstream, endpoint, errand, context))
+            })
+            .await;
             if let Some(lease) = pooled {
                 return self.connected(Origin::h1(lease), now);
             }
@@ -286,7 +292,8 @@ impl<C: Client> Flight<'_, '_, C> {
         let worker = Rc::clone(self.worker());
         let upstream = self.upstream;
         // Rare enough to be worth a box, large enough to be worth one.
-        let mut connecting = Box::pin(Lease::connect(&worker, upstream, endpoint));
+        let errand = self.errand();
+        let mut connecting = Box::pin(Lease::connect(&worker, upstream, endpoint, errand));
         loop {
             let due = earliest(Some(limit), self.exchange.deadline());
             self.client.visit().alarm.set(due);

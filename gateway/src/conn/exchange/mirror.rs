@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use sallyport_config::ir::{Cluster, ClusterId, Millis, UpstreamTls};
+use sallyport_config::ir::{Cluster, ClusterId, Millis, Wire};
 use sallyport_core::balance::Wanted;
 use sallyport_core::h1::{
     Asked, BodyKind, BodyReader, HeaderIndex, Parse, RequestLine, encode_request, parse_response,
@@ -18,7 +18,7 @@ use sallyport_core::h1::{
 use super::client::Client;
 use super::flight::Flight;
 use crate::rt;
-use crate::upstream::Lease;
+use crate::upstream::{Errand, Lease};
 use crate::worker::{Active, Worker};
 
 /// A copy that takes longer is given up.
@@ -74,17 +74,30 @@ pub(super) fn start<C: Client>(flight: &Flight<'_, '_, C>) {
         worker.mirrors.set(worker.mirrors.get() + 1);
         let (worker, active) = (Rc::clone(worker), Rc::clone(request.active));
         let id = *id;
+        let letter = Letter {
+            bytes,
+            authority: authority.into(),
+            asked,
+        };
         rt::spawn(async move {
-            copy(&worker, &active, id, bytes, asked).await;
+            copy(&worker, &active, id, letter).await;
             worker.mirrors.set(worker.mirrors.get().saturating_sub(1));
         });
     }
 }
 
-async fn copy(worker: &Rc<Worker>, active: &Active, id: ClusterId, bytes: Vec<u8>, asked: Asked) {
+/// A copy on its way.
+struct Letter {
+    /// The whole request.
+    bytes: Vec<u8>,
+    authority: Box<str>,
+    asked: Asked,
+}
+
+async fn copy(worker: &Rc<Worker>, active: &Active, id: ClusterId, letter: Letter) {
     let alarm = worker.timers.alarm();
     alarm.set(Some(worker.timers.now() + TIME_MAX));
-    let mut work = pin!(exchange(worker, active, id, bytes, asked));
+    let mut work = pin!(exchange(worker, active, id, letter));
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(_) => Poll::Ready(()),
         Poll::Pending => alarm.poll(context),
@@ -97,13 +110,13 @@ async fn exchange(
     worker: &Rc<Worker>,
     active: &Active,
     id: ClusterId,
-    bytes: Vec<u8>,
-    asked: Asked,
+    Letter {
+        bytes,
+        authority,
+        asked,
+    }: Letter,
 ) -> Option<()> {
     let (cluster, upstream) = active.upstream(worker, id)?;
-    if cluster.tls != UpstreamTls::Plain {
-        return None;
-    }
     let endpoint = {
         let wanted = Wanted {
             now: worker.timers.now(),
@@ -111,11 +124,20 @@ async fn exchange(
         };
         upstream.pick(wanted, &mut worker.rng.borrow_mut())?
     };
-    let pooled =
-        poll_fn(|context| Poll::Ready(Lease::pooled(worker, upstream, endpoint, context))).await;
+    let errand = Errand {
+        wire: Wire::Http1,
+        authority: &authority,
+    };
+    let pooled = poll_fn(|context| {
+        let found = Lease::pooled(worker, upstream, endpoint, errand, context);
+        Poll::Ready(found)
+    })
+    .await;
     let mut lease = match pooled {
         Some(lease) => lease,
-        None => Lease::connect(worker, upstream, endpoint).await.ok()?,
+        None => Lease::connect(worker, upstream, endpoint, errand)
+            .await
+            .ok()?,
     };
     lease.stream()?.start_write(bytes);
     poll_fn(|context| match lease.stream() {

