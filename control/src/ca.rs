@@ -38,6 +38,14 @@ pub(crate) const BACKDATE: Duration = Duration::from_secs(120);
 /// Bytes of a serial number; RFC 5280 §4.1.2.2 allows 20.
 const SERIAL_BYTES: usize = 16;
 
+/// Whether a signing request is worth a certificate: readable, signed with its key, strong.
+///
+/// # Errors
+/// It is not, and this is why.
+pub fn check(csr: &str) -> Result<(), CaError> {
+    request::read(csr).map(drop)
+}
+
 /// Why something of the authority does not work.
 #[derive(Debug)]
 pub struct CaError(String);

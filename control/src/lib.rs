@@ -8,6 +8,8 @@
 mod agent;
 pub mod ca;
 pub mod ctl;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 mod log;
 pub mod lower;

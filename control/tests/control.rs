@@ -17,6 +17,8 @@ mod analyze;
 mod certify;
 #[path = "control/child.rs"]
 mod child;
+#[path = "control/corpora.rs"]
+mod corpora;
 #[path = "control/envoy.rs"]
 mod envoy;
 #[path = "control/explain.rs"]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::StartError;
 use super::args::Options;
+use super::metrics::Counter;
 use crate::ca::{Authority, CaError};
 use crate::identity::Identity;
 use crate::log;
@@ -37,6 +38,8 @@ pub(super) struct Keys {
     names: Vec<String>,
     current: watch::Sender<Current>,
     tls: watch::Sender<Arc<rustls::ServerConfig>>,
+    /// How often the files were taken anew.
+    reloads: Counter,
 }
 
 #[derive(Clone)]
@@ -70,12 +73,18 @@ impl Keys {
             names,
             current: watch::Sender::new(current),
             tls: watch::Sender::new(tls),
+            reloads: Counter::default(),
         })
     }
 
     /// The authority as it is now.
     pub(super) fn authority(&self) -> Arc<Authority> {
         Arc::clone(&self.current.borrow().authority)
+    }
+
+    /// How often the files were taken anew.
+    pub(super) fn reloads(&self) -> u64 {
+        self.reloads.get()
     }
 
     /// The server's side of TLS.
@@ -106,6 +115,7 @@ impl Keys {
         match made {
             Ok((authority, tls)) => {
                 log::info("ca", "keys are renewed");
+                self.reloads.add(u64::from(changed));
                 self.tls.send_replace(tls);
                 self.current.send_replace(Current {
                     authority,

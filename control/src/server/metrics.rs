@@ -93,6 +93,8 @@ pub(crate) struct Gauges {
     pub(crate) errors: usize,
     /// End of the root certificate, in seconds since 1970; 0 without a CA.
     pub(crate) root_expiry: i64,
+    /// How often the files of the CA were taken anew.
+    pub(crate) ca_reloads: u64,
 }
 
 impl Metrics {
@@ -170,6 +172,13 @@ impl Metrics {
             "gauge",
             "",
             gauges.errors,
+        );
+        line(
+            &mut out,
+            "sallyport_control_ca_reloads_total",
+            "counter",
+            "",
+            gauges.ca_reloads,
         );
         if gauges.root_expiry != 0 {
             line(

@@ -194,6 +194,7 @@ fn gauges(shared: &Shared) -> Gauges {
         generation: configuration.map_or(0, |c| c.generation),
         errors: configuration.map_or(0, |c| c.errors),
         root_expiry: shared.root_expiry(),
+        ca_reloads: shared.keys.as_ref().map_or(0, |keys| keys.reloads()),
     }
 }
 

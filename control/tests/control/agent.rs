@@ -251,3 +251,30 @@ async fn a_workload_joins_once_and_comes_back_without_a_token() {
         .until("/metrics", |body| body.contains(issued))
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_with_a_broken_file_takes_nothing_away() {
+    let (listen, one, two) = (free(), origin("one"), origin("two"));
+    let mut control = Control::start(&[("mesh/a.yaml", &mesh(listen, one))]);
+    let agent = Agent::start(&control, "restart", "istio-system", "edge", EDGE);
+    agent.ready();
+    let body = || get(listen, "/", "shop.example.com").map(|(_, body)| body);
+    eventually("it serves", || body().filter(|body| body == "one"));
+    control.kill();
+    control.write("a.yaml", "kind: [broken\n");
+    assert_eq!(body().unwrap(), "one");
+    control.restart();
+    // the Envoy comes back and is given what was good, which it has
+    control
+        .until("/debug/syncz", |page| {
+            page.contains("/sa/edge") && page.contains("lds")
+        })
+        .await;
+    for _ in 0..20 {
+        assert_eq!(body().unwrap(), "one");
+    }
+    control.write("a.yaml", &mesh(listen, two));
+    eventually("the repaired file is served", || {
+        body().filter(|body| body == "two")
+    });
+}

@@ -3,7 +3,7 @@
 use sallyport_wire::istio_ca::{IstioCertificateRequest, create_certificate};
 use tonic::{Code, Request};
 
-use crate::process::{Control, certify, request};
+use crate::process::{Control, Workload, certify, request};
 
 const MESH: &[(&str, &str)] = &[(
     "mesh/a.yaml",
@@ -126,5 +126,59 @@ citadel_server_csr_count 0
 "
         ),
         "{metrics}"
+    );
+}
+
+/// Renewals of one workload, each on a connection of its own with the certificate before.
+const RENEWALS: usize = 200;
+
+#[tokio::test]
+async fn renewals_go_on_while_the_root_is_replaced() {
+    let (control, next) = (Control::start(MESH), Control::start(MESH));
+    let file = |of: &Control, name: &str| format!("{}/{name}", of.ca_dir());
+    let read = |of: &Control, name: &str| std::fs::read_to_string(file(of, name)).unwrap();
+    let both = format!(
+        "{}{}",
+        read(&control, "root-cert.pem"),
+        read(&next, "root-cert.pem")
+    );
+    let reloads = |count: usize| format!("\nsallyport_control_ca_reloads_total {count}\n");
+    let mut web = control.join("shop", "web").await;
+    let mut roots = String::new();
+    for round in 0..RENEWALS {
+        if round == RENEWALS / 4 {
+            // first everybody is told of the new root
+            std::fs::write(file(&control, "root-cert.pem"), &both).unwrap();
+            control.reload();
+            control
+                .until("/metrics", |body| body.contains(&reloads(1)))
+                .await;
+        }
+        if round == RENEWALS / 2 {
+            // then it signs
+            for name in ["ca-cert.pem", "ca-key.pem"] {
+                std::fs::copy(file(&next, name), file(&control, name)).unwrap();
+            }
+            control.reload();
+            control
+                .until("/metrics", |body| body.contains(&reloads(2)))
+                .await;
+        }
+        let (key, csr) = request();
+        let channel = control.encrypted(Some(&web)).await;
+        let mut chain = certify(channel, &csr, None).await.unwrap();
+        roots = chain.pop().unwrap();
+        web = Workload {
+            key,
+            chain: chain.concat(),
+        };
+    }
+    assert_eq!(roots, both);
+    // the last certificate is of the new root: a server that knows nothing else takes it
+    let (_, csr) = request();
+    assert!(
+        certify(next.encrypted(Some(&web)).await, &csr, None)
+            .await
+            .is_ok()
     );
 }

@@ -39,31 +39,37 @@ impl Control {
         let dir = files(list);
         let root = dir.path();
         std::fs::create_dir_all(format!("{root}/mesh")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport-control"))
-            .args(["run", "--config", &format!("{root}/mesh")])
-            .args(["--ca-dir", &format!("{root}/ca")])
-            .args(["--state-dir", &format!("{root}/state")])
-            .args(["--grpc", "127.0.0.1:0", "--grpc-tls", "127.0.0.1:0"])
-            .args(["--monitoring", "127.0.0.1:0", "--debounce-after", "10ms"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let port = |name: &str| {
-            let field = line.split_whitespace().find_map(|f| f.strip_prefix(name));
-            assert!(field.is_some(), "it does not start: {line}");
-            field.unwrap().parse().unwrap()
-        };
+        let (child, (plain, tls, monitoring)) = spawn(root, None);
         Self {
-            plain: port("grpc="),
-            tls: port("grpc-tls="),
-            monitoring: port("monitoring="),
             child,
             dir,
+            plain,
+            tls,
+            monitoring,
         }
+    }
+
+    /// Ends it at once, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn restart(&mut self) {
+        let ports = (self.plain, self.tls, self.monitoring);
+        let (child, found) = spawn(self.dir.path(), Some(ports));
+        self.child = child;
+        assert_eq!(found, ports);
+    }
+
+    /// Tells it to read its files again.
+    pub(crate) fn reload(&self) {
+        let told = Command::new("kill")
+            .arg("-HUP")
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(told.unwrap().success());
     }
 
     /// Writes a file of the configuration.
@@ -159,6 +165,40 @@ impl Control {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Addresses of xDS, encrypted xDS, and monitoring.
+type Ports = (SocketAddr, SocketAddr, SocketAddr);
+
+/// Starts the process in a directory; the line that it prints says where it is.
+fn spawn(root: &str, ports: Option<Ports>) -> (Child, Ports) {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let (plain, tls, monitoring) = ports.unwrap_or((any, any, any));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport-control"))
+        .args(["run", "--config", &format!("{root}/mesh")])
+        .args(["--ca-dir", &format!("{root}/ca")])
+        .args(["--state-dir", &format!("{root}/state")])
+        .args(["--grpc", &plain.to_string(), "--grpc-tls", &tls.to_string()])
+        .args([
+            "--monitoring",
+            &monitoring.to_string(),
+            "--debounce-after",
+            "10ms",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    let port = |name: &str| {
+        let field = line.split_whitespace().find_map(|f| f.strip_prefix(name));
+        assert!(field.is_some(), "it does not start: {line}");
+        field.unwrap().parse().unwrap()
+    };
+    let ports = (port("grpc="), port("grpc-tls="), port("monitoring="));
+    (child, ports)
 }
 
 /// A key with its certificate.
