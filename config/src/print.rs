@@ -225,8 +225,9 @@ fn service(out: &mut Out, snapshot: &Snapshot, service: &Service) {
                 .and_then(|i| snapshot.route_tables.get(i));
             let name = table.map_or("?", |t| t.name.as_str());
             let web = if http.grpc_web { " grpc-web" } else { "" };
+            let quic = if http.http3 { " http3" } else { "" };
             out.line(&format!(
-                "http routes {name} server_port {}{web}",
+                "http routes {name} server_port {}{web}{quic}",
                 http.server_port
             ));
         }

@@ -13,7 +13,18 @@ mod endpoint;
 mod relay;
 mod socket;
 
+use std::rc::Rc;
+
 pub(crate) use bind::{Door, bind};
 pub(crate) use config::Configs;
 pub(crate) use connection::{Connection, ReadEnd};
-pub(crate) use endpoint::{Host, serve};
+pub(crate) use endpoint::serve;
+
+/// Who takes connections in.
+pub(crate) trait Host {
+    /// Whether another connection may come.
+    fn has_room(&self) -> bool;
+
+    /// Takes a connection in, whose handshake has begun.
+    fn welcome(&self, connection: Rc<Connection>);
+}

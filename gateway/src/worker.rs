@@ -9,6 +9,7 @@ mod scratch;
 mod stop;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -174,6 +175,8 @@ pub(crate) struct Worker {
     pub(crate) pools: Pools,
     /// Name of this machine, for logs.
     pub(crate) hostname: Box<str>,
+    /// Listeners with a way in for QUIC.
+    pub(crate) quic: RefCell<HashSet<Arc<str>>>,
     /// Client connections.
     pub(crate) guests: Guests,
     /// Copies of requests under way.
@@ -200,6 +203,7 @@ impl Worker {
             log: RefCell::new(options.access_log),
             pools: Pools::default(),
             hostname: hostname(),
+            quic: RefCell::default(),
             guests: Guests::default(),
             mirrors: Cell::new(0),
             active: RefCell::new(Rc::new(Active::new(options.generation))),

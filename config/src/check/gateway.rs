@@ -42,6 +42,7 @@ pub(super) fn check(spec: &Gateway, scope: &mut Scope<'_>) {
             help,
         );
     }
+    switch(scope);
     let mut names: HashMap<&str, usize> = HashMap::new();
     for (i, server) in spec.servers.iter().enumerate() {
         let at = root.item("servers", i);
@@ -61,6 +62,22 @@ pub(super) fn check(spec: &Gateway, scope: &mut Scope<'_>) {
             );
         }
     }
+}
+
+/// The annotation that keeps HTTPS servers to TCP says `on` or `off`.
+fn switch(scope: &mut Scope<'_>) {
+    const HTTP3: &str = "sallyport.io/http3";
+    let value = scope.resource.meta.annotations.get(HTTP3).cloned();
+    let Some(value) = value.filter(|value| value != "on" && value != "off") else {
+        return;
+    };
+    let root = Path::root("metadata");
+    let at = root.field("annotations");
+    scope.warn(
+        &at.field(HTTP3),
+        format!("`{value}` is neither `on` nor `off`: HTTP/3 stays on"),
+        "write sallyport.io/http3: \"off\" to serve HTTPS over TCP only",
+    );
 }
 
 fn check_server(server: &Server, at: &Path<'_>, scope: &mut Scope<'_>) {

@@ -17,6 +17,9 @@ use std::collections::HashMap;
 /// Annotation of a Gateway: status of `httpsRedirect`.
 const REDIRECT_CODE: &str = "sallyport.io/redirect-code";
 
+/// Annotation of a Gateway: `off` keeps its HTTPS servers to TCP.
+const HTTP3: &str = "sallyport.io/http3";
+
 /// The server that a list of routes was made for: Gateway, declared port, TLS; none for all.
 type OnServer = Option<(Named, u16, bool)>;
 
@@ -98,6 +101,7 @@ pub(super) fn http<'w>(
         routes: table,
         server_port: first.map_or(0, |s| s.number),
         grpc_web: servers.iter().any(web),
+        http3: tls && !servers.iter().any(refuses_http3),
     })
 }
 
@@ -144,6 +148,12 @@ fn table<'w>(
         }
     }
     draft.tables.add(table)
+}
+
+/// Whether the server's Gateway wants no HTTP/3.
+fn refuses_http3(server: &Server<'_>) -> bool {
+    let annotation = server.gateway.resource.meta.annotations.get(HTTP3);
+    annotation.is_some_and(|text| text == "off")
 }
 
 /// Status of the server's `httpsRedirect`, if it has one.

@@ -129,6 +129,8 @@ pub struct HttpService {
     pub server_port: u16,
     /// gRPC-Web is translated here (protocol GRPC-WEB).
     pub grpc_web: bool,
+    /// Offered over QUIC too, where TLS allows it (annotation `sallyport.io/http3`).
+    pub http3: bool,
 }
 
 /// Bytes on a listener or chain.

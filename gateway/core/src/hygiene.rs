@@ -162,6 +162,19 @@ pub fn clean_response(
     }
 }
 
+/// Seconds that a client may remember where HTTP/3 is; Istio says the same.
+const ALT_SVC: &[u8] = b"\"; ma=86400";
+
+/// Tells the client that the same host serves HTTP/3 on this port (RFC 7838 §3, RFC 9114 §3.1.1),
+/// unless the upstream has said something about that itself.
+pub fn advertise_http3(edits: &mut HeaderEdits, index: &HeaderIndex, port: u16) {
+    if !index.has(KnownHeader::AltSvc) {
+        let mut digits = [0; 20];
+        let port = decimal(&mut digits, port.into());
+        edits.add_known(KnownHeader::AltSvc, &[b"h3=\":", port, ALT_SVC]);
+    }
+}
+
 /// Appends the peer to `x-forwarded-for` and sets `x-envoy-external-address` to the client: the
 /// entry that the outermost trusted proxy wrote, or the peer itself.
 fn forwarded_for(

@@ -8,6 +8,7 @@ use sallyport_core::call::Scheme;
 use sallyport_core::decide::Where;
 
 use crate::generation::Generation;
+use crate::worker::Worker;
 
 /// Facts of a client connection.
 #[derive(Debug)]
@@ -91,6 +92,13 @@ impl Link {
         let place = self.find(generation);
         self.place.set((generation.id, place));
         place
+    }
+
+    /// Whether a client that came by TLS over TCP could have come by HTTP/3.
+    pub(crate) fn could_be_quic(&self, worker: &Worker, generation: &Generation) -> bool {
+        let place = self.place(generation);
+        place.is_some_and(|place| generation.quic.serves(place))
+            && worker.quic.borrow().contains(&self.listener)
     }
 
     /// Name of the filter chain, empty for cleartext.

@@ -1,7 +1,7 @@
 //! What endpoints and connections are configured with: keys of the process, limits, and for each
 //! listener of a generation a handshake configuration.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use aws_lc_rs::{hkdf, hmac, rand};
 use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use sallyport_config::ir::{ListenerKind, Snapshot};
-use sallyport_core::tables::{ListenerIdx, Tables};
+use sallyport_core::decide::Where;
+use sallyport_core::tables::{ChainIdx, ListenerIdx, Tables};
 
 use super::cid::{CidKey, Cids};
 use crate::tls::TlsConfigs;
@@ -103,7 +104,13 @@ fn transport() -> TransportConfig {
 
 /// Handshake configurations of the listeners of one generation that serve HTTP/3.
 #[derive(Default)]
-pub(crate) struct Configs(HashMap<ListenerIdx, Arc<ServerConfig>>);
+pub(crate) struct Configs(HashMap<ListenerIdx, Served>);
+
+/// One listener.
+struct Served {
+    config: Arc<ServerConfig>,
+    chains: HashSet<ChainIdx>,
+}
 
 impl std::fmt::Debug for Configs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -118,10 +125,10 @@ impl Configs {
         for (listener, index) in snapshot.listeners.iter().zip(0_u32..) {
             let index = ListenerIdx(index);
             if let ListenerKind::Tls(chains) = &listener.kind
-                && let Some(config) = tls.quic(index, chains, tables)
+                && let Some((config, chains)) = tls.quic(index, chains, tables)
                 && let Some(config) = server_config(config)
             {
-                configs.insert(index, config);
+                configs.insert(index, Served { config, chains });
             }
         }
         Self(configs)
@@ -129,6 +136,12 @@ impl Configs {
 
     /// The configuration of a listener; `None` when it does not serve HTTP/3.
     pub(crate) fn of(&self, listener: ListenerIdx) -> Option<&Arc<ServerConfig>> {
-        self.0.get(&listener)
+        self.0.get(&listener).map(|served| &served.config)
+    }
+
+    /// Whether what is served at a place over TCP is served over QUIC too.
+    pub(crate) fn serves(&self, place: Where) -> bool {
+        let served = self.0.get(&place.listener).zip(place.chain);
+        served.is_some_and(|(served, chain)| served.chains.contains(&chain))
     }
 }

@@ -14,6 +14,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming, Transmit};
 
+use super::Host;
 use super::bind::Door;
 use super::cid::destination;
 use super::config::{endpoint_config, keys};
@@ -48,17 +49,10 @@ pub(crate) struct Endpoint {
     listener: Arc<str>,
     /// Number of the generation whose handshake configuration is in use.
     generation: Cell<u64>,
+    /// That generation serves HTTP/3 here.
+    served: Cell<bool>,
     closing: Cell<bool>,
     out: RefCell<Vec<u8>>,
-}
-
-/// Who takes connections in.
-pub(crate) trait Host {
-    /// Whether another connection may come.
-    fn has_room(&self) -> bool;
-
-    /// Takes a connection in, whose handshake has begun.
-    fn welcome(&self, connection: Rc<Connection>);
 }
 
 /// Serves a door until `stop`, and then the connections that are there until they have ended.
@@ -89,6 +83,7 @@ pub(crate) async fn serve(
         relays: door.relays,
         listener,
         generation: Cell::new(0),
+        served: Cell::new(false),
         closing: Cell::new(false),
         out: RefCell::default(),
     });
@@ -171,7 +166,12 @@ impl Endpoint {
         if self.generation.replace(generation.id) != generation.id {
             let listener = generation.tables.listener_named(&self.listener);
             let config = listener.and_then(|listener| generation.quic.of(listener));
-            self.proto.borrow_mut().set_server_config(config.cloned());
+            self.served.set(config.is_some());
+            // Without one, who comes could not even be told that it is refused.
+            if let Some(config) = config {
+                let config = Some(Arc::clone(config));
+                self.proto.borrow_mut().set_server_config(config);
+            }
         }
     }
 
@@ -241,7 +241,8 @@ impl Endpoint {
     fn arrive(self: &Rc<Self>, incoming: Incoming, host: &impl Host, out: &mut Vec<u8>) {
         let mut proto = self.proto.borrow_mut();
         let handshakes = self.handshakes.get();
-        if self.closing.get() || handshakes >= HANDSHAKES_MAX || !host.has_room() {
+        let shut = self.closing.get() || !self.served.get();
+        if shut || handshakes >= HANDSHAKES_MAX || !host.has_room() {
             let transmit = proto.refuse(incoming, out);
             return self.answer(&transmit, out);
         }

@@ -1,7 +1,7 @@
 //! One handshake configuration for all servers of a listener that can be served over QUIC. The
 //! server name chooses among them inside the handshake.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -17,13 +17,13 @@ use super::{TlsConfigs, build};
 const HTTP3: &[u8] = b"h3";
 
 impl TlsConfigs {
-    /// The configuration for QUIC; `None` when no server of the listener can be served over it.
+    /// The configuration for QUIC, and the servers that it serves; `None` when there are none.
     pub(crate) fn quic(
         &self,
         listener: ListenerIdx,
         chains: &[FilterChain],
         tables: &Arc<Tables>,
-    ) -> Option<ServerConfig> {
+    ) -> Option<(ServerConfig, HashSet<ChainIdx>)> {
         let mut resolvers = HashMap::new();
         for (chain, index) in chains.iter().zip(0_u32..) {
             let index = ChainIdx(index);
@@ -36,6 +36,7 @@ impl TlsConfigs {
         if resolvers.is_empty() {
             return None;
         }
+        let served = resolvers.keys().copied().collect();
         let provider = Arc::new(build::provider(&[]).ok()?);
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
@@ -55,15 +56,15 @@ impl TlsConfigs {
             Some(ticketer) => config.ticketer = ticketer,
             None => config.send_tls13_tickets = 0,
         }
-        Some(config)
+        Some((config, served))
     }
 }
 
-/// Whether a server can be served over QUIC as strictly as over TCP: its HTTP, TLS 1.3 is allowed,
-/// and no client certificate is asked for (one configuration serves all names, and what a client
+/// Whether a server can be served over QUIC as strictly as over TCP: it is HTTP and not
+/// switched off, TLS 1.3 is allowed, and no client certificate is asked for (one configuration serves all names, and what a client
 /// must show is settled before it is checked who it asked for).
 pub(crate) fn serves_quic(chain: &FilterChain) -> bool {
-    let http = matches!(chain.service, Service::Http(_));
+    let http = matches!(&chain.service, Service::Http(http) if http.http3);
     let tls = chain.tls.as_ref();
     http && tls
         .is_some_and(|tls| tls.mode == ServerTlsMode::Simple && tls.max_version >= TlsVersion::V1_3)

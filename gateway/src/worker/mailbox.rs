@@ -104,6 +104,7 @@ impl Listeners {
             Command::Listen(sockets) => self.open(worker, sockets),
             Command::Unlisten(name, reply) => {
                 self.close(&name);
+                worker.quic.borrow_mut().remove(&name);
                 worker.guests.send_away(Some(&name));
                 // The sockets close with their tasks, which run before this one's next turn.
                 rt::spawn(async move { answer(reply, ()) });
@@ -133,6 +134,9 @@ impl Listeners {
                 drop(stop.or(accept_loop(address, socket, arrived)).await);
             });
         }
+        if !doors.is_empty() {
+            worker.quic.borrow_mut().insert(Arc::clone(&name));
+        }
         for door in doors {
             let stop = Rc::new(Stop::default());
             let stops = self.open.entry(Arc::clone(&name)).or_default();
@@ -154,6 +158,7 @@ async fn drain(worker: &Rc<Worker>, listeners: &mut Listeners, limit: Duration) 
     for (_, stops) in listeners.open.drain() {
         stops.iter().for_each(|stop| stop.raise());
     }
+    worker.quic.borrow_mut().clear();
     worker.guests.close();
     let over = Rc::new(Stop::default());
     let bell = Rc::clone(&over);

@@ -5,6 +5,7 @@ mod balance;
 mod corpus;
 mod faults;
 mod h3;
+mod h3_frames;
 mod http1;
 mod http2;
 mod policies;

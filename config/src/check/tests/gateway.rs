@@ -244,3 +244,18 @@ const TLS_2: &[Row] = &[
         &["IST0106 tls"],
     ),
 ];
+
+#[test]
+fn the_switch_of_http3() {
+    let found = |value: &str| {
+        findings(&format!(
+            "apiVersion: {NETWORKING}\nkind: Gateway\nmetadata: {{name: a, annotations: {{sallyport.io/http3: {value}}}}}\nspec: {{selector: {{a: b}}, servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}]}}\n"
+        ))
+    };
+    assert!(found("\"off\"").is_empty());
+    assert!(found("\"on\"").is_empty());
+    assert_eq!(
+        found("maybe"),
+        ["IST0133 metadata.annotations.sallyport.io/http3"]
+    );
+}

@@ -82,6 +82,7 @@ pub(super) fn guarded(bytes: &mut Bytes<'_>) -> Snapshot {
         routes: RouteTableId(0),
         server_port: 80,
         grpc_web: false,
+        http3: false,
     });
     let chain = FilterChain {
         name: "https".to_owned(),
@@ -235,6 +236,7 @@ fn service(tables: u8, bytes: &mut Bytes<'_>) -> Service {
             ),
             server_port: 443,
             grpc_web: false,
+            http3: false,
         }),
     }
 }

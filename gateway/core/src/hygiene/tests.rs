@@ -266,3 +266,25 @@ fn responses_say_who_served_them() {
     assert_eq!(view.value(b"x-a"), None);
     assert_eq!(view.value(b"x-b"), Some(&b"2"[..]));
 }
+
+#[test]
+fn http3_is_advertised_unless_the_upstream_speaks_of_it() {
+    let advertised = |said: &[u8]| {
+        let (mut buf, mut index) = (Vec::new(), HeaderIndex::new());
+        if !said.is_empty() {
+            index.push(&mut buf, b"alt-svc", said).unwrap();
+        }
+        let mut edits = HeaderEdits::new();
+        edits.begin(crate::h1::FieldSet::NONE, &index);
+        advertise_http3(&mut edits, &index, 8443);
+        let view = HeaderView {
+            buf: &buf,
+            index: &index,
+            edits: &edits,
+        };
+        let all: Vec<_> = view.values(b"alt-svc").map(<[u8]>::to_vec).collect();
+        all
+    };
+    assert_eq!(advertised(b""), [b"h3=\":8443\"; ma=86400".to_vec()]);
+    assert_eq!(advertised(b"clear"), [b"clear".to_vec()]);
+}

@@ -73,6 +73,7 @@ fn http(table: u32) -> Service {
         routes: RouteTableId(table),
         server_port: 80,
         grpc_web: false,
+        http3: false,
     })
 }
 

@@ -9,6 +9,7 @@ use sallyport_core::h1::{
     BodyKind, FieldSet, H1Error, HeaderEdits, HeaderIndex, HeaderView, RequestHead, ResponseLine,
     Span, TargetForm, Version,
 };
+use sallyport_core::hygiene::advertise_http3;
 use sallyport_core::method::Method;
 use sallyport_core::plan::{EditSink, Edits, Plan};
 use sallyport_core::reply::{Reply, for_grpc, reason};
@@ -174,6 +175,17 @@ pub(super) async fn send<C: Client>(
     }
 }
 
+/// The port of HTTP/3 for a client that could use it and does not: the one that it addresses, which
+/// is the same for TCP and UDP wherever it is mapped on the way.
+pub(super) fn http3_port(visit: &Visit, request: &Request<'_>) -> Option<u16> {
+    let known = request.head.version != Version::Http3 && !request.authority.is_empty();
+    let offered = || {
+        let generation = &request.active.generation;
+        visit.link.could_be_quic(&visit.worker, generation)
+    };
+    (known && offered()).then(|| request.head.port.unwrap_or(443))
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "one caller, which has them all at hand"
@@ -207,6 +219,9 @@ fn write<C: Client>(
     head.add(b"date", &worker.clock.date(now));
     if let Some(server) = &request.active.generation.serving.hygiene.server_name {
         head.add(b"server", server.as_bytes());
+    }
+    if let Some(port) = http3_port(client.visit(), request) {
+        advertise_http3(&mut head, &index, port);
     }
     if !rules.edits.is_empty() {
         let view = HeaderView {

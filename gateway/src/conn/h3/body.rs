@@ -47,12 +47,16 @@ impl Inlet {
         }
     }
 
-    /// What the head promises about the body.
-    pub(super) fn expect(&mut self, kind: BodyKind) {
-        self.promised = match kind {
-            BodyKind::Length(length) => Some(length),
-            _ => None,
-        };
+    /// What the head promises about the body, of which some may have come already.
+    ///
+    /// # Errors
+    /// That was more than promised.
+    pub(super) fn expect(&mut self, kind: BodyKind, came: u64) -> Result<(), Fault> {
+        if let BodyKind::Length(length) = kind {
+            let left = length.checked_sub(came);
+            self.promised = Some(left.ok_or(Fault::Stream(Code::Message))?);
+        }
+        Ok(())
     }
 
     /// From now on there are only bytes.

@@ -77,7 +77,10 @@ impl<'c> Caller<'c> {
 
     /// The head is there: the body is what it says.
     pub(super) fn begin(&mut self, head: &RequestHead) {
-        self.inlet.expect(head.body);
+        let came = u64::try_from(self.input.len()).unwrap_or(u64::MAX);
+        if let Err(fault) = self.inlet.expect(head.body, came) {
+            self.fail(fault);
+        }
         if head.body == BodyKind::None {
             self.end = End::Taken;
         }
@@ -360,6 +363,12 @@ impl Client for Caller<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<News> {
         if self.gone {
             return Poll::Ready(News::Gone);
+        }
+        // No payload has come that it could go with.
+        if !self.head.is_empty() && !self.writing {
+            let head = std::mem::take(&mut self.head);
+            self.queue.push_back(head.into());
+            self.writing = true;
         }
         if self.writing
             && let Poll::Ready(result) = self.poll_queue(context)

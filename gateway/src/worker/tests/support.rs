@@ -59,6 +59,7 @@ pub(super) fn snapshot(upstream: SocketAddr) -> ir::Snapshot {
                 routes: ir::RouteTableId(0),
                 server_port: 80,
                 grpc_web: false,
+                http3: true,
             })),
         }],
         route_tables: vec![ir::RouteTable {
@@ -93,15 +94,22 @@ pub(super) fn snapshot(upstream: SocketAddr) -> ir::Snapshot {
 /// A running worker, and where it listens.
 pub(super) struct House {
     worker: WorkerHandle,
+    /// Further workers behind the same door.
+    others: Vec<WorkerHandle>,
     pub(super) door: SocketAddr,
 }
 
 impl House {
     pub(super) fn open(choice: DriverChoice, snapshot: ir::Snapshot) -> Self {
+        Self::open_with(choice, snapshot, 1)
+    }
+
+    /// With so many workers.
+    pub(super) fn open_with(choice: DriverChoice, snapshot: ir::Snapshot, workers: usize) -> Self {
         let driver = rt::probe(choice).unwrap();
         let options = BindOptions {
             default: vec![Ipv4Addr::LOCALHOST.into()],
-            workers: 1,
+            workers,
         };
         let mut bound = listen::bind(&snapshot.listeners[0], &options).unwrap();
         let BoundAddress::Tcp(door) = bound.addresses[0] else {
@@ -110,19 +118,28 @@ impl House {
         let (generation, problems) = Generation::build(1, Arc::new(snapshot));
         assert!(problems.is_empty(), "{problems:?}");
         let (writer, _) = LogWriter::start().unwrap();
-        let worker = spawn_worker(WorkerOptions {
-            index: 0,
-            workers: 1,
-            cpu: None,
-            driver,
-            seed: 1,
-            generation: Arc::new(generation),
-            access_log: writer.access_log(),
-            news: tokio::sync::mpsc::channel(1).0,
-        })
-        .unwrap();
-        worker.send(Command::Listen(bound.workers.remove(0)));
-        Self { worker, door }
+        let generation = Arc::new(generation);
+        let start = |(index, sockets)| {
+            let worker = spawn_worker(WorkerOptions {
+                index,
+                workers,
+                cpu: None,
+                driver: driver.clone(),
+                seed: 1,
+                generation: Arc::clone(&generation),
+                access_log: writer.access_log(),
+                news: tokio::sync::mpsc::channel(1).0,
+            })
+            .unwrap();
+            worker.send(Command::Listen(sockets));
+            worker
+        };
+        let mut all: Vec<_> = bound.workers.drain(..).enumerate().map(start).collect();
+        Self {
+            worker: all.remove(0),
+            others: all,
+            door,
+        }
     }
 
     pub(super) fn client(&self) -> Client<TcpStream> {
@@ -139,10 +156,15 @@ impl House {
         done.blocking_recv().unwrap();
     }
 
+    /// The counters of all workers.
     pub(super) fn report(&self) -> Report {
-        let (reply, report) = oneshot::channel();
-        self.worker.send(Command::Collect(reply));
-        report.blocking_recv().unwrap()
+        let mut sum = Report::default();
+        for worker in std::iter::once(&self.worker).chain(&self.others) {
+            let (reply, report) = oneshot::channel();
+            worker.send(Command::Collect(reply));
+            sum.merge(report.blocking_recv().unwrap());
+        }
+        sum
     }
 
     /// The counters, once they are as they should be.

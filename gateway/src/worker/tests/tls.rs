@@ -66,9 +66,12 @@ pub(super) fn secured(upstream: std::net::SocketAddr, pairs: &[(&str, &Pair)]) -
     snapshot
 }
 
-type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
+pub(super) type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
 
-fn config(trusted: &Pair, version: &'static rustls::SupportedProtocolVersion) -> Arc<ClientConfig> {
+pub(super) fn config(
+    trusted: &Pair,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(&trusted.chain).unwrap())
@@ -86,7 +89,7 @@ fn config(trusted: &Pair, version: &'static rustls::SupportedProtocolVersion) ->
     Arc::new(config)
 }
 
-fn connect(house: &House, config: &Arc<ClientConfig>, name: &'static str) -> TlsClient {
+pub(super) fn connect(house: &House, config: &Arc<ClientConfig>, name: &'static str) -> TlsClient {
     let stream = TcpStream::connect(house.door).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let name = ServerName::try_from(name).unwrap();

@@ -3,12 +3,12 @@
 use sallyport_core::call::HeaderLines;
 use sallyport_core::exchange::{Event, Head};
 use sallyport_core::h1::{Asked, BodyKind, HeaderEdits, HeaderView, ResponseHead, ResponseLine};
-use sallyport_core::hygiene::clean_response;
+use sallyport_core::hygiene::{advertise_http3, clean_response};
 use sallyport_core::log::Capture;
 use sallyport_core::time::Now;
 
 use super::super::aim;
-use super::super::answer::Sink;
+use super::super::answer::{Sink, http3_port};
 use super::super::client::Client;
 use super::super::origin::{News, Origin};
 use super::{Flight, grpc_status};
@@ -147,6 +147,10 @@ impl<'t, C: Client> Flight<'_, 't, C> {
                 index: &self.scratch.response,
             };
             aim::set_cookie(&self.key, &mut sink);
+        }
+        if let Some(port) = http3_port(self.client.visit(), self.request) {
+            let (edits, index) = (&mut self.scratch.response_edits, &self.scratch.response);
+            advertise_http3(edits, index, port);
         }
         if !self.plan.response.is_empty() || self.plan.cors.is_some() {
             self.apply_rules(now);
