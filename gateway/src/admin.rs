@@ -184,7 +184,12 @@ impl Server {
             "/clusters" => {
                 let (report, _) = self.gateway.collect().await;
                 let generation = self.gateway.generation();
-                views::clusters(&generation, &report, request.wants_json())
+                views::clusters(
+                    &generation,
+                    &self.gateway.commons,
+                    &report,
+                    request.wants_json(),
+                )
             }
             _ => self.view(path, request),
         }

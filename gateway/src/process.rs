@@ -26,6 +26,7 @@ use crate::signals::{Signals, Wish};
 use crate::source::files::Watch;
 use crate::source::{Loaded, Pipeline};
 use crate::systemd::{self, State};
+use crate::upstream::Commons;
 use crate::worker::{News, WorkerHandle, WorkerOptions, spawn_worker};
 
 pub(crate) use gateway::{Addresses, Gateway, Status};
@@ -263,6 +264,7 @@ fn start_gateway(
     let count = options.workers.unwrap_or(cpus.len()).max(1);
     let (empty, _) = Generation::build(0, Arc::new(Snapshot::default()));
     let empty = Arc::new(empty);
+    let commons = Commons::new();
     let mut workers: Vec<WorkerHandle> = Vec::with_capacity(count);
     for index in 0..count {
         let worker = spawn_worker(WorkerOptions {
@@ -273,11 +275,14 @@ fn start_gateway(
             seed: seed(),
             generation: Arc::clone(&empty),
             access_log: log_writer.access_log(),
+            commons: Arc::clone(&commons),
             news: news.clone(),
         });
         workers.push(worker.map_err(|error| StartError::new("start a worker", error))?);
     }
-    Ok(Gateway::new(options, driver, log_writer, workers, empty))
+    Ok(Gateway::new(
+        options, driver, log_writer, workers, commons, empty,
+    ))
 }
 
 /// Numbers that nobody can foresee, from the standard library's only source of them.

@@ -2,20 +2,24 @@
 //! time. Generations come and go; a connection stays as long as its endpoint is called the same and
 //! wants the same TLS.
 
+mod commons;
 mod connect;
 mod lease;
 mod pool;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sallyport_config::ir;
 use sallyport_core::balance::{Balancer, Wanted};
+use sallyport_core::outlier::{Host, Verdict};
 use sallyport_core::rng::Rng;
 use sallyport_core::time::Now;
 
 use crate::tls::client::Security;
 
+pub(crate) use commons::{ClusterFacts, Commons, Shared};
 pub(crate) use connect::{ConnectError, Errand, connect_failure};
 pub(crate) use lease::Lease;
 pub(crate) use pool::{EndpointPool, Pools};
@@ -25,6 +29,17 @@ pub(crate) use pool::{EndpointPool, Pools};
 pub(crate) struct Upstream {
     balancer: RefCell<Balancer>,
     endpoints: Box<[Rc<EndpointPool>]>,
+    shared: Arc<Shared>,
+    health: Option<Health>,
+}
+
+/// What is known of the endpoints' health, where failing ones are ejected.
+#[derive(Debug)]
+struct Health {
+    rules: ir::Outlier,
+    hosts: Box<[Arc<Host>]>,
+    /// The version that the balancer knows.
+    seen: Cell<u64>,
 }
 
 impl Upstream {
@@ -34,23 +49,66 @@ impl Upstream {
         cluster: &ir::Cluster,
         security: &Security,
         pools: &Pools,
+        commons: &Commons,
         now: Now,
         rng: &mut Rng,
     ) -> Self {
         let endpoints = pools.endpoints(cluster, security, now);
         let born = |index: usize| endpoints.get(index).map_or(now, |pool| pool.born);
+        let shared = commons.cluster(cluster);
+        let rules = cluster.traffic.outlier.as_ref();
         Self {
             balancer: RefCell::new(Balancer::new(cluster, born, rng)),
+            health: rules.map(|rules| Health {
+                rules: rules.clone(),
+                hosts: shared.hosts(cluster),
+                seen: Cell::new(0),
+            }),
             endpoints,
+            shared,
         }
     }
 
     /// The endpoint for the next try, by index; `None` if there is none.
     pub(crate) fn pick(&self, wanted: Wanted<'_>, rng: &mut Rng) -> Option<u32> {
-        self.balancer.borrow_mut().pick(wanted, rng)
+        let mut balancer = self.balancer.borrow_mut();
+        if let Some(health) = &self.health {
+            let version = self.shared.version();
+            if health.seen.replace(version) != version {
+                let healthy = |endpoint| {
+                    let host = health.host(endpoint);
+                    host.is_none_or(|host| !host.is_ejected())
+                };
+                balancer.set_health(healthy, wanted.now, rng);
+            }
+        }
+        balancer.pick(wanted, rng)
+    }
+
+    /// Takes note of how a try ended, and ejects an endpoint that failed once too often.
+    pub(crate) fn note(&self, endpoint: u32, verdict: Verdict, commons: &Commons) {
+        let Some(health) = &self.health else { return };
+        if let Some(host) = health.host(endpoint)
+            && host.note(&health.rules, verdict)
+        {
+            self.shared.eject(&health.rules, host, commons.now());
+        }
+    }
+
+    /// Lets endpoints back in whose time is over.
+    pub(crate) fn sweep(&self, commons: &Commons) {
+        if let Some(health) = &self.health {
+            self.shared.sweep(&health.rules, commons.now());
+        }
     }
 
     fn endpoint(&self, index: u32) -> Option<&Rc<EndpointPool>> {
         self.endpoints.get(usize::try_from(index).ok()?)
+    }
+}
+
+impl Health {
+    fn host(&self, endpoint: u32) -> Option<&Arc<Host>> {
+        self.hosts.get(usize::try_from(endpoint).ok()?)
     }
 }

@@ -25,7 +25,7 @@ use crate::listen::WorkerSockets;
 use crate::log::AccessLog;
 use crate::rt::{self, Driver, Runtime, Timers};
 use crate::stats::{Report, WorkerStats};
-use crate::upstream::Pools;
+use crate::upstream::{Commons, Pools};
 
 pub(crate) use active::Active;
 pub(crate) use clock::Clock;
@@ -71,6 +71,8 @@ pub(crate) enum News {
 /// How to start a worker.
 #[derive(Debug)]
 pub(crate) struct WorkerOptions {
+    /// What all workers share of the clusters.
+    pub(crate) commons: Arc<Commons>,
     /// Number of the worker, from 0.
     pub(crate) index: usize,
     /// How many workers there are: limits of the whole proxy are divided by it.
@@ -173,6 +175,8 @@ pub(crate) struct Worker {
     pub(crate) log: RefCell<AccessLog>,
     /// Idle upstream connections.
     pub(crate) pools: Pools,
+    /// What all workers share of the clusters.
+    pub(crate) commons: Arc<Commons>,
     /// Name of this machine, for logs.
     pub(crate) hostname: Box<str>,
     /// Listeners with a way in for QUIC.
@@ -202,6 +206,7 @@ impl Worker {
             stats: RefCell::default(),
             log: RefCell::new(options.access_log),
             pools: Pools::default(),
+            commons: options.commons,
             hostname: hostname(),
             quic: RefCell::default(),
             guests: Guests::default(),
@@ -251,6 +256,7 @@ async fn housekeeping(worker: Rc<Worker>) {
         turn = (turn + 1) % SWEEP_EVERY;
         let now = worker.timers.now();
         worker.clock.adjust(now);
+        worker.active().sweep(&worker);
         {
             let mut log = worker.log.borrow_mut();
             if log.pending() {

@@ -26,7 +26,7 @@ message! {
     pub struct TrafficPolicy [Honoured] {
         load_balancer: Option<LoadBalancerSettings>,
         connection_pool: Option<ConnectionPoolSettings>,
-        outlier_detection: Option<OutlierDetection> => Later("outlier detection"),
+        outlier_detection: Option<OutlierDetection>,
         tls: Option<ClientTlsSettings>,
         port_level_settings: Vec<PortTrafficPolicy>,
         tunnel: Option<TunnelSettings> => Later("CONNECT through a proxy"),
@@ -39,7 +39,7 @@ message! {
         port: Option<PortSelector>,
         load_balancer: Option<LoadBalancerSettings>,
         connection_pool: Option<ConnectionPoolSettings>,
-        outlier_detection: Option<OutlierDetection> => Later("outlier detection"),
+        outlier_detection: Option<OutlierDetection>,
         tls: Option<ClientTlsSettings>,
     }
 
@@ -95,8 +95,8 @@ message! {
     /// Preference by region, zone and sub-zone.
     pub struct LocalityLoadBalancerSetting [Honoured] {
         distribute: Vec<LocalityDistribute>,
-        failover: Vec<LocalityFailover> => Later("outlier detection"),
-        failover_priority: Vec<String> => Later("outlier detection"),
+        failover: Vec<LocalityFailover>,
+        failover_priority: Vec<String>,
         enabled: Option<bool>,
     }
 
@@ -107,7 +107,7 @@ message! {
     }
 
     /// Where traffic of one locality goes when it fails.
-    pub struct LocalityFailover [Later("locality load balancing")] {
+    pub struct LocalityFailover [Honoured] {
         from: String,
         to: String,
     }
@@ -178,8 +178,8 @@ message! {
     }
 
     /// When an endpoint is left out for a while.
-    pub struct OutlierDetection [Later("outlier detection")] {
-        consecutive_errors: i32 => NoEffect("Istio ignores it"),
+    pub struct OutlierDetection [Honoured] {
+        consecutive_errors: i32 => Partly("read as consecutive5xxErrors, which Istio no longer does"),
         split_external_local_origin_errors: bool,
         consecutive_local_origin_failures: Option<u32>,
         consecutive_gateway_errors: Option<u32>,

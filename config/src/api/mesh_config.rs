@@ -63,7 +63,7 @@ message! {
         default_inbound_http_retry_policy: Option<HttpRetry> => NoEffect("of sidecars only"),
         mesh_mtls as "meshMTLS" also "mesh_mTLS": Option<MeshTlsConfig> => Later("mutual TLS"),
         tls_defaults: Option<MeshTlsConfig> => Honoured,
-        default_traffic_policy: Option<DefaultTrafficPolicy> => Later("load balancing"),
+        default_traffic_policy: Option<DefaultTrafficPolicy> => Honoured,
         protocol_detection_timeout: Option<Duration> => NoEffect("of sidecars only"),
         hbone_idle_timeout: Option<Duration> => NoEffect("there is no ambient mode"),
         service_settings: Vec<ServiceSettings> => Later("several clusters"),
@@ -74,7 +74,7 @@ message! {
     }
 
     /// Default policy of every host, under every DestinationRule.
-    pub struct DefaultTrafficPolicy [Later("load balancing")] {
+    pub struct DefaultTrafficPolicy [Honoured] {
         connection_pool: Option<ConnectionPoolSettings>,
         outlier_detection: Option<OutlierDetection>,
     }

@@ -18,6 +18,7 @@ use crate::log::Stamp;
 use crate::process::{Addresses, Gateway, Status};
 use crate::source::{Findings, Problem, problem_json};
 use crate::stats::Report;
+use crate::upstream::Commons;
 
 /// `/listeners`: those of the snapshot that are bound.
 pub(super) fn listeners(snapshot: &Snapshot, addresses: &Addresses, as_json: bool) -> Answer {
@@ -57,20 +58,27 @@ fn socket_json(address: SocketAddr) -> Value {
 }
 
 /// `/clusters`: upstreams, their endpoints, their counters.
-pub(super) fn clusters(generation: &Generation, report: &Report, as_json: bool) -> Answer {
+pub(super) fn clusters(
+    generation: &Generation,
+    commons: &Commons,
+    report: &Report,
+    as_json: bool,
+) -> Answer {
+    let ejected = |cluster: &Cluster| commons.ejected(&cluster.name);
     if as_json {
-        let statuses = generation.clusters().map(cluster_json);
+        let statuses = generation.clusters();
+        let statuses = statuses.map(|cluster| cluster_json(cluster, &ejected(cluster)));
         return Answer::json(&json!({ "cluster_statuses": statuses.collect::<Vec<_>>() }));
     }
     let mut out = String::new();
     for cluster in generation.clusters() {
-        cluster_text(&mut out, cluster, report);
+        cluster_text(&mut out, cluster, &ejected(cluster), report);
     }
     Answer::text(200, out)
 }
 
 // Writing to a string cannot fail, hence the discarded results.
-fn cluster_text(out: &mut String, cluster: &Cluster, report: &Report) {
+fn cluster_text(out: &mut String, cluster: &Cluster, ejected: &[SocketAddr], report: &Report) {
     let name = &cluster.name;
     let counters = report
         .upstreams
@@ -100,7 +108,11 @@ fn cluster_text(out: &mut String, cluster: &Cluster, report: &Report) {
         priority,
     } in &cluster.endpoints
     {
-        let _ = writeln!(out, "{name}::{address}::health_flags::healthy");
+        let health = match ejected.contains(address) {
+            true => "/failed_outlier_check",
+            false => "healthy",
+        };
+        let _ = writeln!(out, "{name}::{address}::health_flags::{health}");
         let _ = writeln!(out, "{name}::{address}::weight::{weight}");
         let _ = writeln!(out, "{name}::{address}::priority::{priority}");
         for (what, text) in [("locality", locality), ("workload", workload)] {
@@ -111,13 +123,16 @@ fn cluster_text(out: &mut String, cluster: &Cluster, report: &Report) {
     }
 }
 
-fn cluster_json(cluster: &Cluster) -> Value {
+fn cluster_json(cluster: &Cluster, ejected: &[SocketAddr]) -> Value {
     let hosts = cluster.endpoints.iter().map(|endpoint| {
         let mut parts = endpoint.locality.splitn(3, '/');
         let mut part = || parts.next().unwrap_or_default();
         json!({
             "address": socket_json(endpoint.address),
-            "health_status": { "eds_health_status": "HEALTHY" },
+            "health_status": {
+                "eds_health_status": "HEALTHY",
+                "failed_outlier_check": ejected.contains(&endpoint.address),
+            },
             "weight": endpoint.weight,
             "priority": endpoint.priority,
             "locality": { "region": part(), "zone": part(), "sub_zone": part() },

@@ -25,6 +25,7 @@ use crate::rt::Driver;
 use crate::source::{Findings, Loaded, Problem};
 use crate::stats::Report;
 use crate::tls::TlsProblem;
+use crate::upstream::Commons;
 use crate::worker::{Command, News, Reply, WorkerHandle};
 
 /// Wait for all workers to carry out a command.
@@ -53,6 +54,8 @@ pub(crate) struct Gateway {
     pub(crate) draining: Cell<bool>,
     /// An operator wants health checks to fail.
     pub(crate) health_failed: Cell<bool>,
+    /// What the workers share of the clusters.
+    pub(crate) commons: Arc<Commons>,
     /// Names of endpoints.
     pub(crate) names: Rc<Names>,
     /// Keys of token issuers.
@@ -105,6 +108,7 @@ impl Gateway {
         driver: Driver,
         log_writer: LogWriter,
         workers: Vec<WorkerHandle>,
+        commons: Arc<Commons>,
         generation: Arc<Generation>,
     ) -> Self {
         let resolver = Rc::new(Resolver::new(&options.dns, options.dns_family));
@@ -118,6 +122,7 @@ impl Gateway {
             draining: Cell::new(false),
             health_failed: Cell::new(false),
             workers: RefCell::new(workers),
+            commons,
             current: RefCell::new(Current {
                 hash: hash(&generation.snapshot),
                 generation,

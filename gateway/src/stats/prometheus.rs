@@ -9,6 +9,7 @@ use super::tcp::Tcp;
 use super::{Protocol, Report};
 use crate::args::Node;
 use crate::keys::KeyStatus;
+use crate::upstream::ClusterFacts;
 
 /// Content type of the exposition format.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -20,6 +21,8 @@ const QUANTILES: [(&str, f64); 4] = [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99),
 /// What is exported beside the workers' counters.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
+    /// Ejections by cluster.
+    pub(crate) clusters: Vec<ClusterFacts>,
     /// Labels of this gateway as `source_…`, in their order.
     pub(crate) source: Source,
     /// Number of the generation that is served, 0 for none.
@@ -106,6 +109,7 @@ pub(crate) fn render(report: &Report, facts: &Facts) -> String {
     requests(&mut page, report, &facts.source);
     tcp(&mut page, report, &facts.source);
     connections(&mut page, report);
+    ejections(&mut page, facts);
     process(&mut page, report, facts);
     page.out
 }
@@ -251,6 +255,19 @@ fn connections(page: &mut Page, report: &Report) {
         ("failed", report.handshakes_failed),
     ] {
         page.sample(names::HANDSHAKES, "", &[("outcome", outcome)], value);
+    }
+}
+
+fn ejections(page: &mut Page, facts: &Facts) {
+    page.head(names::EJECTED);
+    for cluster in &facts.clusters {
+        let labels = [("cluster", &*cluster.name)];
+        page.sample(names::EJECTED, "", &labels, cluster.ejected);
+    }
+    page.head(names::EJECTIONS);
+    for cluster in &facts.clusters {
+        let labels = [("cluster", &*cluster.name)];
+        page.sample(names::EJECTIONS, "", &labels, cluster.ejections);
     }
 }
 

@@ -60,9 +60,18 @@ impl Active {
             let mut rng = worker.rng.borrow_mut();
             let now = worker.timers.now();
             let security = self.generation.tls.towards(id);
-            let pools = &worker.pools;
-            Rc::new(Upstream::new(cluster, &security, pools, now, &mut rng))
+            let (pools, commons) = (&worker.pools, &worker.commons);
+            Rc::new(Upstream::new(
+                cluster, &security, pools, commons, now, &mut rng,
+            ))
         });
         Some((cluster, upstream))
+    }
+
+    /// Lets ejected endpoints back in whose time is over.
+    pub(super) fn sweep(&self, worker: &Worker) {
+        for upstream in self.upstreams.iter().filter_map(OnceCell::get) {
+            upstream.sweep(&worker.commons);
+        }
     }
 }

@@ -387,6 +387,30 @@ impl<'p> Exchange<'p> {
         }
     }
 
+    /// Whether the current try is the free one after a dying pooled connection, and has not begun.
+    #[must_use]
+    pub fn is_trying_afresh(&self) -> bool {
+        self.state == State::Connect { fresh: true }
+    }
+
+    /// Whether the request is complete and a response is waited for.
+    #[must_use]
+    pub fn awaits_upstream(&self) -> bool {
+        self.complete_at.is_some() && matches!(self.state, State::Send | State::AwaitHead)
+    }
+
+    /// Whether the last try ended without a response.
+    #[must_use]
+    pub fn has_given_up(&self) -> bool {
+        matches!(self.state, State::Backoff { .. } | State::Reply(_))
+    }
+
+    /// Whether gRPC statuses are looked at.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        self.policy.grpc
+    }
+
     /// Whether the step is, and stays, `Done` or `Abort`.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -20,6 +20,7 @@ use sallyport_core::exchange::{
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::flags::Flags;
 use sallyport_core::h1::{BodyKind, HeaderView, KnownHeader};
+use sallyport_core::outlier::Verdict;
 use sallyport_core::plan::{EditSink, Plan};
 use sallyport_core::reply;
 use sallyport_core::time::{Now, earliest};
@@ -324,7 +325,25 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         let mut stats = self.worker().stats.borrow_mut();
         stats.upstream_failed(&self.cluster.name);
         drop(stats);
+        self.note(Verdict::Broken);
         self.exchange.on(Event::ConnectFailed(failure), now);
+    }
+
+    /// Takes note of how the endpoint did.
+    fn note(&self, verdict: Verdict) {
+        if let Some(endpoint) = self.ledger.endpoint {
+            self.upstream
+                .note(endpoint, verdict, &self.worker().commons);
+        }
+    }
+
+    /// The clock rang. An upstream that was to answer and did not is late.
+    fn overdue(&mut self, now: Now) {
+        let awaited = self.exchange.awaits_upstream();
+        self.exchange.on(Event::Deadline, now);
+        if awaited && self.exchange.has_given_up() {
+            self.note(Verdict::Late);
+        }
     }
 
     /// Waits while only client and clock count.
@@ -359,7 +378,7 @@ impl<'t, C: Client> Flight<'_, 't, C> {
 
     fn happened(&mut self, happening: Happening, now: Now) {
         match happening {
-            Happening::Deadline => self.exchange.on(Event::Deadline, now),
+            Happening::Deadline => self.overdue(now),
             Happening::Origin(news) => self.heard(news, now),
             Happening::Client(News::Left | News::Gone | News::Written(Err(_))) => {
                 self.exchange.on(Event::ClientGone, now);

@@ -9,6 +9,7 @@ use sallyport_core::admit::admit_connection;
 use sallyport_core::balance::{Key, Wanted};
 use sallyport_core::call::{Call, NoHeaders};
 use sallyport_core::failure::{Failure, FailureKind};
+use sallyport_core::outlier::Verdict;
 use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
 
 use super::{Conn, End};
@@ -64,12 +65,17 @@ pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Option<Millis>), End
         conn.note.workload = workload.unwrap_or_default();
         match connect(conn, &to, endpoint).await? {
             Ok(lease) => {
+                let well = Verdict::Status(200);
+                to.upstream.note(endpoint, well, &conn.worker.commons);
                 conn.note.upstream = Some(lease.address());
                 return Ok((lease, to.idle_timeout));
             }
             Err(failure) => {
                 let mut stats = conn.worker.stats.borrow_mut();
                 stats.upstream_failed(&conn.note.labels.cluster);
+                drop(stats);
+                let broken = Verdict::Broken;
+                to.upstream.note(endpoint, broken, &conn.worker.commons);
                 tried.push(endpoint);
                 last = failure;
             }

@@ -1,10 +1,11 @@
-//! Who gets a request: sticky sessions, on real sockets.
+//! Who gets a request: sticky sessions, ejection, failover, on real sockets.
 
-use super::support::{Client, House, Origin, field, on_each_driver, snapshot};
+use super::support::{Act, Client, GET, House, Origin, PATIENCE, field, on_each_driver, snapshot};
 use crate::rt::DriverChoice;
 use sallyport_config::ir;
 use std::collections::HashSet;
 use std::net::TcpStream;
+use std::time::Instant;
 
 /// Origins that say who they are.
 fn origins(count: usize) -> Vec<Origin> {
@@ -109,5 +110,119 @@ fn a_cookie_is_made_once_and_leads_back() {
             met.insert(first);
         }
         assert!(met.len() >= 3, "{met:?}");
+    });
+}
+
+/// Ejects after three errors; all may be ejected.
+fn outlier(ejection_ms: u64) -> ir::Outlier {
+    ir::Outlier {
+        consecutive_5xx: 3,
+        consecutive_gateway: 0,
+        consecutive_local: None,
+        error_codes: Vec::new(),
+        interval: ir::Millis(50),
+        base_ejection: ir::Millis(ejection_ms),
+        max_ejection: ir::Millis(300_000),
+        max_ejection_percent: 100,
+    }
+}
+
+fn failing() -> Origin {
+    Origin::answers("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")
+}
+
+/// Endpoints in the order given, in turn, the second half in a later priority if `spread`.
+fn ejecting(origins: &[Origin], ejection_ms: u64, spread: bool) -> ir::Snapshot {
+    let half = origins.len().div_ceil(2);
+    cluster(origins, |cluster| {
+        cluster.traffic.outlier = Some(outlier(ejection_ms));
+        cluster.traffic.panic_threshold = 0;
+        for endpoint in cluster.endpoints.iter_mut().skip(half).filter(|_| spread) {
+            endpoint.priority = 1;
+        }
+    })
+}
+
+fn statuses(house: &House, count: usize) -> Vec<u16> {
+    let mut client = house.client();
+    (0..count).map(|_| client.ask(GET).status).collect()
+}
+
+#[test]
+fn a_failing_endpoint_is_left_out_and_comes_back() {
+    on_each_driver(|driver| {
+        let good = origins(1).remove(0);
+        let both = [good, failing()];
+        let house = House::open(driver, ejecting(&both, 1, false));
+        let seen = statuses(&house, 6);
+        assert_eq!(seen.iter().filter(|s| **s == 500).count(), 3, "{seen:?}");
+        // back after a millisecond, at the next interval; each time it fails it is out for longer
+        let begun = Instant::now();
+        let mut failed = 0;
+        while house
+            .commons
+            .facts()
+            .first()
+            .is_none_or(|f| f.ejections < 3)
+        {
+            failed += statuses(&house, 1).iter().filter(|s| **s == 500).count();
+            assert!(begun.elapsed() < PATIENCE, "{driver:?} {failed}");
+        }
+        assert_eq!(failed, 6, "three errors for each ejection");
+    });
+}
+
+#[test]
+fn the_ejected_are_seen_and_a_reload_does_not_forgive_them() {
+    on_each_driver(|driver| {
+        let good = origins(1).remove(0);
+        let both = [good, failing()];
+        let snapshot = ejecting(&both, 60_000, false);
+        let name = snapshot.clusters[0].name.clone();
+        let house = House::open(driver, snapshot.clone());
+        statuses(&house, 6);
+        assert_eq!(house.commons.ejected(&name), [both[1].address]);
+        assert_eq!(statuses(&house, 20), [200; 20], "{driver:?}");
+        house.activate(2, snapshot);
+        assert_eq!(statuses(&house, 20), [200; 20], "{driver:?}");
+        let facts = house.commons.facts();
+        assert_eq!((facts[0].ejected, facts[0].ejections), (1, 1));
+    });
+}
+
+#[test]
+fn traffic_fails_over_to_the_next_priority_and_then_to_nobody() {
+    on_each_driver(|driver| {
+        let mut all = vec![failing()];
+        all.extend(origins(1));
+        let house = House::open(driver, ejecting(&all, 60_000, true));
+        assert_eq!(statuses(&house, 3), [500; 3]);
+        assert_eq!(statuses(&house, 10), [200; 10], "{driver:?}");
+        let none = House::open(driver, ejecting(&[failing()], 60_000, false));
+        assert_eq!(statuses(&none, 4), [500, 500, 500, 503], "{driver:?}");
+        let seen = none.client().ask(GET);
+        assert_eq!(seen.body, "no healthy upstream");
+    });
+}
+
+#[test]
+fn refused_connections_and_cut_ones_eject_as_well() {
+    on_each_driver(|driver| {
+        let cutting = Origin::script(vec![Act::Close]);
+        let mut gone = origins(1).remove(0);
+        // nothing listens there: a port that was given back
+        gone.address = std::net::TcpListener::bind(("127.0.0.1", 0))
+            .and_then(|socket| socket.local_addr())
+            .unwrap();
+        for bad in [cutting, gone] {
+            let both = [origins(1).remove(0), bad];
+            let mut snapshot = ejecting(&both, 60_000, false);
+            let name = snapshot.clusters[0].name.clone();
+            snapshot.clusters[0].balance = ir::Balance::Random;
+            let house = House::open(driver, snapshot);
+            statuses(&house, 60);
+            assert_eq!(house.commons.ejected(&name), [both[1].address]);
+            assert_eq!(statuses(&house, 20), [200; 20], "{driver:?}");
+        }
     });
 }

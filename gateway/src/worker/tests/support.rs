@@ -13,6 +13,7 @@ use super::super::*;
 use crate::listen::{self, BindOptions, BoundAddress};
 use crate::log::LogWriter;
 use crate::rt::DriverChoice;
+use crate::upstream::Commons;
 
 /// A test ends rather than hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -96,6 +97,7 @@ pub(super) struct House {
     worker: WorkerHandle,
     /// Further workers behind the same door.
     others: Vec<WorkerHandle>,
+    pub(super) commons: Arc<Commons>,
     pub(super) door: SocketAddr,
 }
 
@@ -119,6 +121,7 @@ impl House {
         assert!(problems.is_empty(), "{problems:?}");
         let (writer, _) = LogWriter::start().unwrap();
         let generation = Arc::new(generation);
+        let commons = Commons::new();
         let start = |(index, sockets)| {
             let worker = spawn_worker(WorkerOptions {
                 index,
@@ -128,6 +131,7 @@ impl House {
                 seed: 1,
                 generation: Arc::clone(&generation),
                 access_log: writer.access_log(),
+                commons: Arc::clone(&commons),
                 news: tokio::sync::mpsc::channel(1).0,
             })
             .unwrap();
@@ -138,6 +142,7 @@ impl House {
         Self {
             worker: all.remove(0),
             others: all,
+            commons,
             door,
         }
     }

@@ -5,6 +5,7 @@ use sallyport_core::exchange::{Event, Head};
 use sallyport_core::h1::{Asked, BodyKind, HeaderEdits, HeaderView, ResponseHead, ResponseLine};
 use sallyport_core::hygiene::{advertise_http3, clean_response};
 use sallyport_core::log::Capture;
+use sallyport_core::outlier::Verdict;
 use sallyport_core::time::Now;
 
 use super::super::aim;
@@ -77,6 +78,10 @@ impl<'t, C: Client> Flight<'_, 't, C> {
             rate_limited: view.first("x-envoy-ratelimited").is_some(),
             retriable_header: false,
         };
+        self.note(match facts.grpc_status {
+            Some(status) if self.exchange.is_grpc() => Verdict::grpc(status),
+            _ => Verdict::Status(head.status),
+        });
         self.ledger.grpc_status = facts.grpc_status.map(u16::from);
         self.ledger.response_us = Some(now.since(self.client.visit().begun));
         self.download.head = Some(head);

@@ -6,6 +6,7 @@ use sallyport_core::exchange::Event;
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::h1::{BodyKind, RequestLine};
 use sallyport_core::hygiene::set_attempt;
+use sallyport_core::outlier::Verdict;
 use sallyport_core::time::Now;
 
 use super::super::client::Client;
@@ -153,5 +154,9 @@ impl<C: Client> Flight<'_, '_, C> {
             },
             now,
         );
+        // A pooled connection that was dying says nothing about its endpoint.
+        if !self.exchange.is_trying_afresh() {
+            self.note(Verdict::Broken);
+        }
     }
 }

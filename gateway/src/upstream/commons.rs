@@ -1,0 +1,134 @@
+//! What the workers share of each cluster: which of its endpoints are ejected.
+//!
+//! Shared by name, over generations. Locks are taken when a worker first uses a cluster of a
+//! generation, when an endpoint has failed once too often, and at sweeps: never for a request that
+//! succeeds. What each request reads is atomic, and written only when something changes.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
+
+use sallyport_config::ir::{Cluster, Outlier};
+use sallyport_core::outlier::{Detector, Host};
+use sallyport_core::time::Now;
+
+/// Clusters that are remembered; beyond, those that no worker uses are forgotten.
+const CLUSTERS_MAX: usize = 16_384;
+
+/// What all workers of a process share.
+#[derive(Debug)]
+pub(crate) struct Commons {
+    start: Instant,
+    clusters: Mutex<HashMap<Arc<str>, Arc<Shared>>>,
+}
+
+/// What they share of one cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Counts up when an endpoint is ejected or comes back.
+    version: AtomicU64,
+    detector: Mutex<Detector>,
+}
+
+/// A cluster's state, for people.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ClusterFacts {
+    /// Name of the cluster.
+    pub(crate) name: Arc<str>,
+    /// Endpoints left out at present.
+    pub(crate) ejected: usize,
+    /// Ejections so far.
+    pub(crate) ejections: u64,
+}
+
+/// A panic while it was held has left counts that are as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Commons {
+    /// Nothing shared yet.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
+            clusters: Mutex::default(),
+        })
+    }
+
+    /// The time by the clock that all workers agree on.
+    pub(crate) fn now(&self) -> Now {
+        Now(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// What is shared of a cluster.
+    pub(crate) fn cluster(&self, cluster: &Cluster) -> Arc<Shared> {
+        let mut clusters = lock(&self.clusters);
+        if let Some(shared) = clusters.get(cluster.name.as_str()) {
+            return Arc::clone(shared);
+        }
+        if clusters.len() >= CLUSTERS_MAX {
+            clusters.retain(|_, shared| Arc::strong_count(shared) > 1);
+        }
+        let shared = Arc::<Shared>::default();
+        clusters.insert(cluster.name.as_str().into(), Arc::clone(&shared));
+        shared
+    }
+
+    /// The endpoints of a cluster that are ejected at present.
+    pub(crate) fn ejected(&self, cluster: &str) -> Vec<SocketAddr> {
+        let shared = lock(&self.clusters).get(cluster).cloned();
+        shared.map_or_else(Vec::new, |shared| {
+            lock(&shared.detector).all_ejected().collect()
+        })
+    }
+
+    /// The state of every cluster that has ejected an endpoint, by name.
+    pub(crate) fn facts(&self) -> Vec<ClusterFacts> {
+        let clusters = lock(&self.clusters);
+        let facts = clusters.iter().map(|(name, shared)| {
+            let detector = lock(&shared.detector);
+            ClusterFacts {
+                name: Arc::clone(name),
+                ejected: detector.ejected(),
+                ejections: detector.ejections(),
+            }
+        });
+        let mut facts: Vec<ClusterFacts> = facts.filter(|f| f.ejections > 0).collect();
+        facts.sort_by(|a, b| a.name.cmp(&b.name));
+        facts
+    }
+}
+
+impl Shared {
+    /// The hosts of a cluster's endpoints, in order.
+    pub(super) fn hosts(&self, cluster: &Cluster) -> Box<[Arc<Host>]> {
+        let addresses = cluster.endpoints.iter().map(|endpoint| endpoint.address);
+        lock(&self.detector).hosts(addresses).into_boxed_slice()
+    }
+
+    /// Counts up whenever health changes.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// A host failed once too often.
+    pub(super) fn eject(&self, rules: &Outlier, host: &Arc<Host>, now: Now) {
+        if lock(&self.detector).eject(rules, host, now) {
+            self.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Lets hosts back in whose time is over. Another worker that is at it does as well.
+    pub(super) fn sweep(&self, rules: &Outlier, now: Now) {
+        let mut detector = match self.detector.try_lock() {
+            Ok(detector) => detector,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if detector.sweep(rules, now) {
+            self.version.fetch_add(1, Ordering::Release);
+        }
+    }
+}
