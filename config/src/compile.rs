@@ -23,6 +23,7 @@ mod matches;
 mod retries;
 mod routes;
 mod settings;
+mod sidecar;
 mod tables;
 mod tcp;
 mod tls;
@@ -34,6 +35,8 @@ use crate::diag::Diagnostics;
 use crate::ir::{Millis, Policies, Snapshot};
 use crate::view::View;
 use crate::world::World;
+pub use sidecar::{CompiledSidecar, compile_sidecar};
+
 use draft::Draft;
 use std::time::Duration;
 

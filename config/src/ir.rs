@@ -14,6 +14,7 @@ mod listener;
 mod policy;
 mod route;
 mod settings;
+mod sidecar;
 mod tls;
 mod traffic;
 
@@ -22,6 +23,7 @@ pub use listener::*;
 pub use policy::*;
 pub use route::*;
 pub use settings::*;
+pub use sidecar::*;
 pub use tls::*;
 pub use traffic::*;
 

@@ -29,8 +29,8 @@ pub mod view;
 pub mod world;
 pub mod yaml;
 
-pub use compile::{Compiled, compile};
+pub use compile::{Compiled, CompiledSidecar, compile, compile_sidecar};
 pub use diag::{Diagnostic, Diagnostics};
 pub use parse::{Parsed, parse};
-pub use view::View;
+pub use view::{OwnPorts, SidecarView, View};
 pub use world::World;

@@ -5,6 +5,7 @@
 
 use crate::api::Map;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// A gateway: where it is and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,26 @@ impl Default for View {
             http10: false,
         }
     }
+}
+
+/// A sidecar: the workload that it is beside, and how connections reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SidecarView {
+    /// The workload.
+    pub workload: View,
+    /// Addresses of the workload, as its endpoints have them.
+    pub addresses: Vec<IpAddr>,
+    /// The sidecar's own ports, where nothing redirects connections to it.
+    pub ports: Option<OwnPorts>,
+}
+
+/// The ports of a sidecar on a host that redirects nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnPorts {
+    /// Address of outbound listeners.
+    pub outbound: IpAddr,
+    /// Port that peers connect to, and port of the application on 127.0.0.1.
+    pub inbound: Vec<(u16, u16)>,
 }
 
 /// How an object is exported to a view; in the order in which Istio asks them.

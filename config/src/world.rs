@@ -8,6 +8,7 @@ mod mesh;
 mod peers;
 mod rules;
 mod services;
+mod sidecars;
 
 use crate::api;
 use crate::ir::Origin;
@@ -62,6 +63,7 @@ pub struct World {
     pods: Vec<Arc<Resource>>,
     authorization: Vec<Arc<Resource>>,
     authentication: Vec<Arc<Resource>>,
+    sidecars: Vec<Arc<Resource>>,
 }
 
 impl World {
@@ -92,6 +94,7 @@ impl World {
             pods: all(Kind::Pod),
             authorization: all(Kind::AuthorizationPolicy),
             authentication: all(Kind::RequestAuthentication),
+            sidecars: all(Kind::Sidecar),
             ..Self::default()
         };
         for (index, resource) in world.virtual_services.iter().enumerate() {

@@ -19,14 +19,15 @@ mod matches;
 mod policies;
 mod retries;
 mod routes;
+mod sidecar;
 mod tls;
 mod upstream_tls;
 mod values;
 
-use crate::proxy::{Proxy, ProxyKind};
+use crate::proxy::{Interception, Proxy, ProxyKind};
 use crate::resources::{Resource, Resources, TypeUrl};
-use sallyport_config::ir::{ClusterId, Snapshot};
-use sallyport_config::{View, World, compile};
+use sallyport_config::ir::{ClusterId, Sidecar, Snapshot};
+use sallyport_config::{OwnPorts, SidecarView, View, World, compile, compile_sidecar};
 use sallyport_wire::envoy::envoy::config::cluster::v3::Cluster;
 use sallyport_wire::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use sallyport_wire::envoy::envoy::config::listener::v3::Listener;
@@ -73,7 +74,24 @@ pub fn generate(world: &World, proxy: &Proxy) -> Resources {
             let compiled = compile(world, &view);
             gateway(&compiled.snapshot, Form::Discovery).encoded()
         }
-        ProxyKind::Sidecar => Resources::default(),
+        ProxyKind::Sidecar => {
+            let compiled = compile_sidecar(world, &sidecar_view(proxy));
+            sidecar(&compiled.sidecar, Form::Discovery).encoded()
+        }
+    }
+}
+
+/// A sidecar as the compiler sees it.
+fn sidecar_view(proxy: &Proxy) -> SidecarView {
+    let apps = proxy.app_ports.iter();
+    let ports = (proxy.interception == Interception::None).then(|| OwnPorts {
+        outbound: proxy.outbound_address,
+        inbound: apps.map(|port| (port.inbound, port.app)).collect(),
+    });
+    SidecarView {
+        workload: view(proxy),
+        addresses: proxy.addresses.clone(),
+        ports,
     }
 }
 
@@ -140,6 +158,28 @@ pub fn gateway(snapshot: &Snapshot, form: Form) -> Lowered {
         let tables = snapshot.route_tables.iter();
         lowered.routes = tables.map(|t| routes::table(snapshot, t)).collect();
         lowered.secrets = tls::secrets(snapshot);
+    }
+    lowered
+}
+
+/// What a sidecar is told.
+#[must_use]
+pub fn sidecar(sidecar: &Sidecar, form: Form) -> Lowered {
+    let snapshot = &sidecar.snapshot;
+    let mut lowered = gateway(snapshot, form);
+    lowered.clusters.extend(sidecar::inbound::clusters(sidecar));
+    lowered
+        .clusters
+        .extend(sidecar::outbound::clusters(sidecar));
+    lowered.listeners = sidecar::inbound::listeners(sidecar, form);
+    lowered
+        .listeners
+        .extend(sidecar::outbound::listeners(sidecar, form));
+    if form == Form::Discovery {
+        let tables = snapshot.route_tables.iter();
+        lowered.routes = tables
+            .map(|t| sidecar::outbound::table(sidecar, t))
+            .collect();
     }
     lowered
 }

@@ -27,6 +27,8 @@ mod explain;
 mod golden;
 #[path = "control/process.rs"]
 mod process;
+#[path = "control/sidecars.rs"]
+mod sidecars;
 #[path = "control/streams.rs"]
 mod streams;
 #[path = "control/support.rs"]

@@ -11,8 +11,8 @@ use super::matches::Regexes;
 use super::tables::Tables;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::ir::{
-    Action, ClusterId, ClusterRef, Listener, ListenerKind, Policies, Route, Service, Settings,
-    Snapshot, TcpTarget,
+    Action, ClusterId, ClusterRef, Listener, ListenerKind, Outbound, Policies, Route, Service,
+    Settings, Snapshot, TcpService, TcpTarget,
 };
 use crate::resource::Resource;
 use crate::view::View;
@@ -58,6 +58,11 @@ impl<'w> Draft<'w> {
 
     /// Numbers everything for good.
     pub(super) fn finish(self) -> Compiled {
+        self.finish_outbound(Vec::new()).0
+    }
+
+    /// Numbers everything for good, also what a sidecar's sockets refer to.
+    pub(super) fn finish_outbound(self, mut outbound: Vec<Outbound>) -> (Compiled, Vec<Outbound>) {
         let (clusters, renumber) = self.clusters.finish();
         let to = |id: ClusterId| {
             let new = usize::try_from(id.0).ok().and_then(|i| renumber.get(i));
@@ -75,6 +80,12 @@ impl<'w> Draft<'w> {
                 }
             }
         }
+        for socket in &mut outbound {
+            let named = socket.tls.iter_mut().map(|(_, tcp)| tcp);
+            named
+                .chain(&mut socket.tcp)
+                .for_each(|tcp| renumber_tcp(tcp, &to));
+        }
         listeners.sort_by(|a, b| (a.port, &a.bind).cmp(&(b.port, &b.bind)));
         let certificates = self.certificates.finish();
         let snapshot = Snapshot {
@@ -85,10 +96,11 @@ impl<'w> Draft<'w> {
             certificates,
             policies: self.policies,
         };
-        Compiled {
+        let compiled = Compiled {
             snapshot,
             diagnostics: self.found.sorted(),
-        }
+        };
+        (compiled, outbound)
     }
 }
 
@@ -113,7 +125,12 @@ fn renumber_route(route: &mut Route, to: &impl Fn(ClusterId) -> ClusterId) {
 }
 
 fn renumber_service(service: &mut Service, to: &impl Fn(ClusterId) -> ClusterId) {
-    let Service::Tcp(tcp) = service else { return };
+    if let Service::Tcp(tcp) = service {
+        renumber_tcp(tcp, to);
+    }
+}
+
+fn renumber_tcp(tcp: &mut TcpService, to: &impl Fn(ClusterId) -> ClusterId) {
     for (target, _) in &mut tcp.targets {
         if let TcpTarget::Cluster(id) = target {
             *id = to(*id);

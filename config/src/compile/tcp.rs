@@ -15,7 +15,7 @@ use crate::resource::Resource;
 use crate::world::{Named, Typed, World, gateway_name};
 
 /// Envoy's default for idle TCP connections.
-const IDLE_TIMEOUT: Millis = Millis(3_600_000);
+pub(super) const IDLE_TIMEOUT: Millis = Millis(3_600_000);
 
 /// A server that carries bytes.
 #[derive(Debug, Clone, Copy)]

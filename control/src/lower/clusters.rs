@@ -129,6 +129,30 @@ fn unlimited() -> CircuitBreakers {
     }
 }
 
+/// Takes Envoy's own limits off a cluster.
+pub(super) fn without_limits(cluster: &mut Cluster) {
+    cluster.circuit_breakers = Some(unlimited());
+}
+
+/// Makes a cluster speak HTTP/2.
+pub(super) fn speak_http2(cluster: &mut Cluster) {
+    let protocol = options::ExplicitHttpConfig {
+        protocol_config: Some(
+            options::explicit_http_config::ProtocolConfig::Http2ProtocolOptions(
+                Http2ProtocolOptions::default(),
+            ),
+        ),
+    };
+    let protocol = options::UpstreamProtocolOptions::ExplicitHttpConfig(protocol);
+    let config = HttpProtocolOptions {
+        upstream_protocol_options: Some(protocol),
+        ..HttpProtocolOptions::default()
+    };
+    cluster
+        .typed_extension_protocol_options
+        .insert(HTTP_OPTIONS.to_owned(), any(&config));
+}
+
 fn http_options(upstream: &Upstream) -> Any {
     let explicit = |protocol_config| {
         options::UpstreamProtocolOptions::ExplicitHttpConfig(options::ExplicitHttpConfig {

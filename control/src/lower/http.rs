@@ -29,21 +29,33 @@ use sallyport_wire::envoy::envoy::extensions::filters::network::http_connection_
 /// Name of the network filter.
 const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 
-/// A connection manager with the routes of a service.
+/// Where a manager stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// At an edge: whoever comes is a stranger.
+    Gateway,
+    /// Before a workload, for who calls it.
+    Inbound,
+    /// Before a workload, for what it calls. Policies are asked at the other end.
+    Outbound,
+}
+
+/// A connection manager.
 pub(super) fn manager(
     snapshot: &Snapshot,
-    service: &HttpService,
+    role: Role,
+    routes: manager::RouteSpecifier,
+    grpc_web: bool,
     stat: &str,
-    form: Form,
 ) -> Filter {
     let settings = &snapshot.settings;
     let connection = &settings.connection;
     let mut manager = HttpConnectionManager {
         stat_prefix: stat.to_owned(),
-        route_specifier: specifier(snapshot, service, form),
-        http_filters: filters(snapshot, service.grpc_web),
+        route_specifier: Some(routes),
+        http_filters: filters(snapshot, role, grpc_web),
         access_log: log::access_log(settings.access_log.as_ref()),
-        use_remote_address: flag(true),
+        use_remote_address: flag(role == Role::Gateway),
         xff_num_trusted_hops: settings.trusted_hops,
         generate_request_id: flag(settings.request_id),
         append_x_forwarded_port: settings.x_forwarded_port,
@@ -66,20 +78,28 @@ pub(super) fn manager(
     };
     paths(&mut manager, settings.path_normalization, connection);
     match &settings.server_header {
-        Some(name) => manager.server_name.clone_from(name),
-        None => {
+        // an answer to the workload is its upstream's
+        Some(name) if role != Role::Outbound => manager.server_name.clone_from(name),
+        _ => {
             manager
                 .set_server_header_transformation(manager::ServerHeaderTransformation::PassThrough);
         }
     }
-    client_certificate(&mut manager, settings.forward_client_cert);
+    match role {
+        Role::Gateway => client_certificate(&mut manager, settings.forward_client_cert, true),
+        Role::Inbound => {
+            client_certificate(&mut manager, ForwardClientCert::AppendForward, false);
+        }
+        Role::Outbound => {}
+    }
     Filter {
         name: MANAGER.to_owned(),
         config_type: Some(filter::ConfigType::TypedConfig(any(&manager))),
     }
 }
 
-fn specifier(
+/// The routes of a service; none for a table that does not exist.
+pub(super) fn specifier(
     snapshot: &Snapshot,
     service: &HttpService,
     form: Form,
@@ -88,10 +108,15 @@ fn specifier(
     let table = at.and_then(|at| snapshot.route_tables.get(at))?;
     Some(match form {
         Form::Inline => manager::RouteSpecifier::RouteConfig(routes::table(snapshot, table)),
-        Form::Discovery => manager::RouteSpecifier::Rds(Rds {
-            config_source: Some(ads()),
-            route_config_name: table.name.clone(),
-        }),
+        Form::Discovery => by_name(&table.name),
+    })
+}
+
+/// A table that is fetched by its name.
+pub(super) fn by_name(table: &str) -> manager::RouteSpecifier {
+    manager::RouteSpecifier::Rds(Rds {
+        config_source: Some(ads()),
+        route_config_name: table.to_owned(),
     })
 }
 
@@ -104,13 +129,15 @@ pub(super) fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
     }
 }
 
-fn filters(snapshot: &Snapshot, grpc_web: bool) -> Vec<HttpFilter> {
+fn filters(snapshot: &Snapshot, role: Role, grpc_web: bool) -> Vec<HttpFilter> {
     let mut filters = Vec::new();
-    if let Some(tokens) = jwt::authentication(&snapshot.policies.jwt) {
-        filters.push(filter(JWT, &tokens));
+    if role != Role::Outbound {
+        if let Some(tokens) = jwt::authentication(&snapshot.policies.jwt) {
+            filters.push(filter(JWT, &tokens));
+        }
+        let rules = policies::http(&snapshot.policies.authorization);
+        filters.extend(rules.iter().map(|rules| filter(policies::HTTP, rules)));
     }
-    let rules = policies::http(&snapshot.policies.authorization);
-    filters.extend(rules.iter().map(|rules| filter(policies::HTTP, rules)));
     if grpc_web {
         filters.push(filter("envoy.filters.http.grpc_web", &GrpcWeb {}));
     }
@@ -175,7 +202,11 @@ fn http2(connection: &ConnectionSettings) -> Http2ProtocolOptions {
     }
 }
 
-fn client_certificate(manager: &mut HttpConnectionManager, forward: ForwardClientCert) {
+fn client_certificate(
+    manager: &mut HttpConnectionManager,
+    forward: ForwardClientCert,
+    whole: bool,
+) {
     use manager::ForwardClientCertDetails as Details;
     let details = match forward {
         ForwardClientCert::Sanitize => Details::Sanitize,
@@ -188,7 +219,7 @@ fn client_certificate(manager: &mut HttpConnectionManager, forward: ForwardClien
     if matches!(details, Details::AppendForward | Details::SanitizeSet) {
         manager.set_current_client_cert_details = Some(manager::SetCurrentClientCertDetails {
             subject: flag(true),
-            cert: true,
+            cert: whole,
             dns: true,
             uri: true,
             ..manager::SetCurrentClientCertDetails::default()

@@ -1,8 +1,9 @@
 //! Sockets and filter chains.
 
 use super::clusters::BLACK_HOLE;
+use super::http::{self, Role};
 use super::values::{any, duration, limit, number, socket};
-use super::{Form, http, log, policies, tls};
+use super::{Form, log, policies, tls};
 use sallyport_config::ir::{
     Bind, FilterChain as Chain, Listener as Socket, ListenerKind, Millis, Service, Snapshot,
     TcpService, TcpTarget,
@@ -16,10 +17,11 @@ use sallyport_wire::envoy::envoy::extensions::filters::listener::tls_inspector::
 use sallyport_wire::envoy::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy,
 };
+use sallyport_wire::envoy::google::protobuf::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Limit of a TLS handshake (Istio's).
-const HANDSHAKE: Millis = Millis(15_000);
+pub(super) const HANDSHAKE: Millis = Millis(15_000);
 /// Name of the network filter that carries bytes.
 const TCP_PROXY: &str = "envoy.filters.network.tcp_proxy";
 
@@ -64,7 +66,8 @@ fn stat(name: &str) -> String {
     format!("outbound_{name}")
 }
 
-fn inspector(name: &str, config: sallyport_wire::envoy::google::protobuf::Any) -> ListenerFilter {
+/// A listener filter by name.
+pub(super) fn inspector(name: &str, config: Any) -> ListenerFilter {
     ListenerFilter {
         name: name.to_owned(),
         config_type: Some(listener_filter::ConfigType::TypedConfig(config)),
@@ -112,22 +115,27 @@ fn chain(snapshot: &Snapshot, chain: &Chain, form: Form) -> FilterChain {
 /// The network filters of a service.
 fn network(snapshot: &Snapshot, service: &Service, stat: &str, form: Form) -> Vec<Filter> {
     match service {
-        Service::Http(inside) => vec![http::manager(snapshot, inside, stat, form)],
+        Service::Http(inside) => http::specifier(snapshot, inside, form)
+            .map(|routes| http::manager(snapshot, Role::Gateway, routes, inside.grpc_web, stat))
+            .into_iter()
+            .collect(),
         Service::Tcp(tcp) => {
             let mut filters = policies::network(&snapshot.policies.authorization, stat);
             filters.push(bytes(snapshot, tcp, stat));
             filters
         }
-        Service::Close => vec![proxy(
-            stat,
-            tcp_proxy::ClusterSpecifier::Cluster(BLACK_HOLE.to_owned()),
-            None,
-            snapshot,
-        )],
+        Service::Close => vec![to_cluster(snapshot, BLACK_HOLE, stat)],
     }
 }
 
-fn bytes(snapshot: &Snapshot, service: &TcpService, stat: &str) -> Filter {
+/// Bytes to one cluster by name.
+pub(super) fn to_cluster(snapshot: &Snapshot, name: &str, stat: &str) -> Filter {
+    let cluster = tcp_proxy::ClusterSpecifier::Cluster(name.to_owned());
+    proxy(stat, cluster, None, snapshot)
+}
+
+/// Bytes to where a service says.
+pub(super) fn bytes(snapshot: &Snapshot, service: &TcpService, stat: &str) -> Filter {
     let name = |target: &TcpTarget| match target {
         TcpTarget::Cluster(id) => super::cluster_name(snapshot, *id),
         TcpTarget::Missing(name) => name.clone(),

@@ -21,6 +21,8 @@ use sallyport_wire::envoy::envoy::extensions::transport_sockets::tls::v3::{
     tls_parameters::TlsProtocol,
 };
 
+use sallyport_wire::envoy::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
+
 /// Name of the transport socket.
 const TLS: &str = "envoy.transport_sockets.tls";
 /// How long a listener or cluster waits for a Secret before it goes on without: an Envoy that has
@@ -72,6 +74,38 @@ pub(super) fn downstream(
         ..DownstreamTlsContext::default()
     };
     Some(transport_socket(&context))
+}
+
+/// Mutual TLS of the mesh before a workload: the peer's identity must be one of these trust domains.
+/// Istio `pilot/pkg/security/authn/utils` (`BuildInboundTLS`).
+pub(super) fn inbound(trust_domains: &[String], form: Form) -> TransportSocket {
+    let under = |domain: &String| SubjectAltNameMatcher {
+        san_type: SanType::Uri.into(),
+        matcher: Some(super::values::matcher(MatchPattern::Prefix(format!(
+            "spiffe://{domain}/"
+        )))),
+        ..SubjectAltNameMatcher::default()
+    };
+    let context = CertificateValidationContext {
+        match_typed_subject_alt_names: trust_domains.iter().map(under).collect(),
+        ..CertificateValidationContext::default()
+    };
+    let common = CommonTlsContext {
+        tls_params: Some(TlsParameters {
+            tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
+            tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+            ..TlsParameters::default()
+        }),
+        alpn_protocols: ["h2", "http/1.1"].map(str::to_owned).to_vec(),
+        tls_certificate_sds_secret_configs: vec![sds(OWN, form)],
+        validation_context_type: Some(roots(Some(&Bundle::Workload), None, context, form)),
+        ..CommonTlsContext::default()
+    };
+    transport_socket(&DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: flag(true),
+        ..DownstreamTlsContext::default()
+    })
 }
 
 /// A transport socket of TLS.

@@ -12,7 +12,7 @@ mod echo;
 mod judge;
 #[allow(dead_code, reason = "shared with the gateway's tests")]
 #[path = "../../../gateway/tests/gateway/golden/place.rs"]
-mod place;
+pub(crate) mod place;
 #[path = "../../../gateway/tests/gateway/golden/token.rs"]
 mod token;
 
@@ -152,7 +152,7 @@ fn envoy_answers_golden_calls_as_the_model_says() {
 }
 
 /// The files of a case, with an access log and certificates that exist.
-fn files(case: &Path, scratch: &Scratch) -> Vec<(String, String)> {
+pub(crate) fn files(case: &Path, scratch: &Scratch) -> Vec<(String, String)> {
     let own = rcgen::generate_simple_self_signed(["files.test".to_owned()]).unwrap();
     for name in ["tls", "client"] {
         scratch.write(&format!("{name}.crt"), own.cert.pem());

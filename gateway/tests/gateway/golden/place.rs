@@ -23,7 +23,7 @@ pub(super) const SHORTER: [(&str, &str); 2] = [
 ];
 
 /// Every case, by name.
-pub(super) fn cases() -> Vec<PathBuf> {
+pub(crate) fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/golden");
     let entries = fs::read_dir(root).unwrap();
     let mut cases: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();

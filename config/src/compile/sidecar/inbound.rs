@@ -1,0 +1,105 @@
+//! Who calls the workload: its ports, and whether callers must show an identity.
+//!
+//! Istio `pilot/pkg/networking/core/listener_inbound.go`: `ingress` of the Sidecar object, else the
+//! ports of every service that has the workload among its endpoints.
+
+use super::protocol::{Speaks, of_port, of_word};
+use crate::api::peer_authentication::MutualTlsMode;
+use crate::api::{Map, Sidecar};
+use crate::ir::{Inbound, PeerTls, Wire};
+use crate::view::SidecarView;
+use crate::world::{Place, Typed, World};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Ports of the workload, in order.
+pub(super) fn ports(
+    world: &World,
+    view: &SidecarView,
+    sidecar: Option<Typed<'_, Sidecar>>,
+) -> Vec<Inbound> {
+    let mut wires = told(world, view);
+    let declared = sidecar
+        .map(|s| s.spec.ingress.as_slice())
+        .unwrap_or_default();
+    let mut apps: BTreeMap<u16, Option<SocketAddr>> = BTreeMap::new();
+    if !declared.is_empty() {
+        for listener in declared {
+            let Some(port) = &listener.port else { continue };
+            let Ok(number) = u16::try_from(port.number) else {
+                continue;
+            };
+            wires.insert(number, wire(of_word(&port.protocol)));
+            apps.insert(number, Some(endpoint(&listener.default_endpoint, number)));
+        }
+    } else if let Some(own) = &view.ports {
+        let local = |app| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, app)));
+        apps.extend(own.inbound.iter().map(|(port, app)| (*port, local(*app))));
+    } else {
+        apps.extend(wires.keys().map(|port| (*port, None)));
+    }
+    let inbound = |(port, app): (u16, Option<SocketAddr>)| Inbound {
+        port,
+        app,
+        wire: wires.get(&port).copied().unwrap_or(Wire::Tcp),
+        tls: mode(world, view, port),
+    };
+    apps.into_iter().map(inbound).collect()
+}
+
+/// What services say about the ports of the workload.
+fn told(world: &World, view: &SidecarView) -> BTreeMap<u16, Wire> {
+    let mut wires = BTreeMap::new();
+    for service in world.services() {
+        for port in &service.ports {
+            for instance in &port.instances {
+                let Place::Address(address) = instance.place else {
+                    continue;
+                };
+                if view.addresses.contains(&address.ip()) {
+                    let said = wire(of_port(service, port));
+                    wires.entry(address.port()).or_insert(said);
+                }
+            }
+        }
+    }
+    wires
+}
+
+fn wire(speaks: Speaks) -> Wire {
+    match speaks {
+        Speaks::Http => Wire::Http1,
+        Speaks::Http2 => Wire::Http2,
+        Speaks::Tcp | Speaks::Tls | Speaks::Unknown => Wire::Tcp,
+    }
+}
+
+/// `127.0.0.1:port` and the like; any address of the host is reached by its own.
+fn endpoint(text: &str, port: u16) -> SocketAddr {
+    let said: Option<SocketAddr> = text.parse().ok();
+    match said {
+        Some(address) if address.ip().is_unspecified() => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
+        }
+        Some(address) => address,
+        None => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+    }
+}
+
+/// Whether callers of a port must show an identity.
+pub(super) fn mode(world: &World, view: &SidecarView, port: u16) -> PeerTls {
+    let workload = &view.workload;
+    let labels = workload.labels.iter();
+    let labels: Map<String> = labels
+        .map(|(key, value)| (key.as_str(), value.clone()))
+        .collect();
+    let root = world.root_namespace();
+    match world
+        .peers()
+        .of_workload(&workload.namespace, root, &labels, port)
+    {
+        MutualTlsMode::Strict => PeerTls::Strict,
+        MutualTlsMode::Disable => PeerTls::Disable,
+        MutualTlsMode::Permissive | MutualTlsMode::Unset => PeerTls::Permissive,
+    }
+}
