@@ -9,6 +9,7 @@ mod explain;
 mod input;
 mod offline;
 mod quickstart;
+mod status;
 mod table;
 mod token;
 mod views;
@@ -92,6 +93,7 @@ fn dispatch(command: Command, out: &mut Vec<u8>) -> Result<Outcome, Trouble> {
         Command::Clusters(args) => views::run(views::View::Clusters, &args, out),
         Command::Endpoints(args) => views::run(views::View::Endpoints, &args, out),
         Command::Quickstart(args) => quickstart::run(&args),
+        Command::ProxyStatus(args) => status::run(&args, out),
         Command::Token(command) => token::run(&command, out),
         Command::Version => {
             say(out, &format!("sallyctl {}\n", env!("CARGO_PKG_VERSION")));

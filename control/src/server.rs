@@ -10,6 +10,7 @@ mod authority;
 mod caller;
 mod certificates;
 mod clients;
+mod environment;
 mod listen;
 mod metrics;
 mod monitoring;
@@ -166,6 +167,10 @@ pub(crate) fn run(options: Options) -> ExitCode {
 }
 
 async fn serve(options: Options) -> Result<(), StartError> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for sentence in environment::unknown(names) {
+        log::warn("environment", sentence);
+    }
     let mut store = Store::new(
         options.config.clone(),
         options.state_dir.as_ref(),

@@ -45,6 +45,12 @@ pub(super) enum Command {
     /// Serve the guide's public gateway on this host, with a certificate and two sample workloads
     #[command(after_help = "Prints curl lines to try. Ctrl-C stops it and leaves nothing behind.")]
     Quickstart(super::quickstart::Quickstart),
+    /// Show how every proxy stands with the control process, and what it refuses
+    #[command(
+        visible_alias = "ps",
+        after_help = "Run it where the control process runs.\n\nExit codes: 0 nothing is refused, 1 something is, 2 usage or trouble."
+    )]
+    ProxyStatus(super::status::StatusArgs),
     /// Make join tokens for hosts of the mesh
     #[command(subcommand)]
     Token(super::token::TokenCommand),

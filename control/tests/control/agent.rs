@@ -12,7 +12,7 @@ use crate::envoy;
 use crate::process::Control;
 
 /// A running agent; it ends with the value, and its Envoy with it.
-struct Agent {
+pub(crate) struct Agent {
     child: Child,
     scratch: Rc<Scratch>,
     status: SocketAddr,
@@ -29,14 +29,20 @@ impl Drop for Agent {
 }
 
 impl Agent {
-    fn start(control: &Control, name: &str, namespace: &str, account: &str, more: &[&str]) -> Self {
+    pub(crate) fn start(
+        control: &Control,
+        name: &str,
+        namespace: &str,
+        account: &str,
+        more: &[&str],
+    ) -> Self {
         let scratch = Rc::new(Scratch::new(name));
         scratch.write("token", control.token(namespace, account));
         Self::again(control, &scratch, namespace, account, more)
     }
 
     /// Starts it with what is there.
-    fn again(
+    pub(crate) fn again(
         control: &Control,
         scratch: &Rc<Scratch>,
         namespace: &str,
@@ -91,7 +97,7 @@ impl Agent {
         });
     }
 
-    fn ready(&self) {
+    pub(crate) fn ready(&self) {
         eventually("the agent is ready", || {
             get(self.status, "/healthz/ready", "x").filter(|(status, _)| *status == 200)
         });
@@ -99,7 +105,7 @@ impl Agent {
 }
 
 /// An address that nobody has.
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -107,7 +113,7 @@ fn free() -> SocketAddr {
 }
 
 /// Status and body, when there is an answer.
-fn get(address: SocketAddr, path: &str, host: &str) -> Option<(u16, String)> {
+pub(crate) fn get(address: SocketAddr, path: &str, host: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream
         .set_read_timeout(Some(Duration::from_secs(5)))
@@ -121,7 +127,7 @@ fn get(address: SocketAddr, path: &str, host: &str) -> Option<(u16, String)> {
 }
 
 /// An origin that answers with its name.
-fn origin(name: &'static str) -> SocketAddr {
+pub(crate) fn origin(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

@@ -10,6 +10,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::process::{Control, WITHIN, node};
+use crate::support::sallyctl;
 
 const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 
@@ -140,6 +141,19 @@ async fn a_refusal_is_kept_and_counted() {
     control
         .until("/debug/syncz", |body| body.contains("no such extension"))
         .await;
+    let url = format!("http://{}", control.monitoring);
+    let ended = sallyctl(&["proxy-status", "--control", &url]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let row = ended.stdout.lines().nth(1).unwrap();
+    let row: Vec<&str> = row.split_whitespace().take(3).collect();
+    assert_eq!(row, ["web-1.shop", "sidecar", "ERROR"]);
+    assert!(
+        ended
+            .stdout
+            .contains("web-1.shop refuses CDS: no such extension")
+    );
+    let other = sallyctl(&["proxy-status", "bank", "--control", &url]);
+    assert_eq!(other.code, 0, "another proxy refuses nothing");
     let metrics = control.get("/metrics").await.1;
     assert!(
         metrics.contains("\npilot_total_xds_rejects 1\n"),
@@ -270,4 +284,95 @@ async fn debug_pages_list_themselves() {
     assert_eq!(control.get("/debug/nonsense").await.0, 404);
     let (_, configz) = control.get("/debug/configz").await;
     assert!(configz.contains("\"Service\": 1"), "{configz}");
+}
+
+const SECRETS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+
+/// A Gateway with a certificate.
+fn with_secret() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["shop.example.com".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let indented = |pem: &str| {
+        pem.lines()
+            .map(|line| format!("    {line}\n"))
+            .collect::<String>()
+    };
+    let pem = key.serialize_pem();
+    let text = format!(
+        "apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: istio-system}}
+spec:
+  selector: {{}}
+  servers:
+  - port: {{number: 443, name: https, protocol: HTTPS}}
+    hosts: [shop.example.com]
+    tls: {{mode: SIMPLE, credentialName: shop}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: shop, namespace: istio-system}}
+stringData:
+  tls.crt: |
+{}  tls.key: |
+{}",
+        indented(&certificate),
+        indented(&pem)
+    );
+    (text, pem)
+}
+
+/// Resources and absences of the first answer about a secret.
+async fn secret(channel: Channel, node: Node, token: Option<&str>) -> (usize, usize) {
+    let mut client = Client::open(channel, Some(node), token).await.unwrap();
+    client.next().await.unwrap().unwrap();
+    let mut request = ask(None, SECRETS);
+    request.resource_names_subscribe = vec!["kubernetes://shop".to_owned()];
+    client.requests.send(request).await.unwrap();
+    let answer = client.next().await.unwrap().unwrap();
+    assert_eq!(answer.type_url, SECRETS);
+    (answer.resources.len(), answer.removed_resources.len())
+}
+
+#[tokio::test]
+async fn keys_go_to_certificates_of_their_namespace_only() {
+    let (mesh, key) = with_secret();
+    let control = Control::start(&[("mesh/a.yaml", &mesh)]);
+    let edge = control.join("istio-system", "edge").await;
+    let thief = control.join("shop", "edge").await;
+    let token = control.token("istio-system", "edge");
+    let (mine, theirs) = (
+        node("router", "istio-system", "edge"),
+        node("router", "shop", "edge"),
+    );
+    let (given, absent) = ((1, 0), (0, 1));
+    let channel = control.encrypted(Some(&edge)).await;
+    assert_eq!(secret(channel.clone(), mine.clone(), None).await, given);
+    assert_eq!(
+        secret(control.encrypted(Some(&thief)).await, theirs, None).await,
+        absent
+    );
+    assert_eq!(
+        secret(control.encrypted(None).await, mine.clone(), Some(&token)).await,
+        absent
+    );
+    assert_eq!(
+        secret(control.plaintext().await, mine.clone(), None).await,
+        absent
+    );
+    // while it is known to the process, nothing that it says shows it
+    let _open = Client::open(channel, Some(mine), None).await.unwrap();
+    let part = key.lines().nth(1).unwrap();
+    for page in [
+        "adsz",
+        "syncz",
+        "configz",
+        "connections",
+        "endpointz",
+        "push_status",
+    ] {
+        let (status, body) = control.get(&format!("/debug/{page}")).await;
+        assert!(status == 200 && !body.contains(part), "{page} shows a key");
+    }
 }
