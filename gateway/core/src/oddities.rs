@@ -42,6 +42,8 @@ const MALFORMED: u32 = 100;
 pub enum Verdict {
     /// Nothing.
     Fine,
+    /// Say GOAWAY with FRAME_SIZE_ERROR and end: a frame has a length that its type cannot have.
+    Misshapen,
     /// Say GOAWAY with ENHANCE_YOUR_CALM and end.
     Calm,
     /// Close at once.
@@ -68,6 +70,8 @@ pub struct Oddities {
     pieces: u64,
     /// All oddities so far, by number and not by weight.
     seen: u64,
+    /// A frame had a length that its type cannot have.
+    misshapen: bool,
 }
 
 impl Oddities {
@@ -86,6 +90,7 @@ impl Oddities {
             updates: 0,
             pieces: 0,
             seen: 0,
+            misshapen: false,
         }
     }
 
@@ -131,6 +136,7 @@ impl Oddities {
         match self.points {
             LIMIT.. => Verdict::Close,
             CALM_AT.. => Verdict::Calm,
+            _ if self.misshapen => Verdict::Misshapen,
             _ => Verdict::Fine,
         }
     }
@@ -160,6 +166,7 @@ impl Oddities {
         let length = u32::from_be_bytes([0, a, b, c]);
         let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
         self.skip = usize::try_from(length).unwrap_or(usize::MAX);
+        self.misshapen |= !may_be(kind, flags, length);
         match kind {
             0 if length == 0 && flags & 1 == 0 => self.add(EMPTY_DATA),
             0 => {}
@@ -196,6 +203,19 @@ impl Oddities {
         } else if length == 0 {
             self.add(EMPTY_CONTINUATION);
         }
+    }
+}
+
+/// Whether a frame of this type may have this length (RFC 9113 §6). The codec would take others for
+/// errors of another kind.
+const fn may_be(kind: u8, flags: u8, length: u32) -> bool {
+    match kind {
+        2 => length == 5,
+        3 | 8 => length == 4,
+        4 if flags & 1 != 0 => length == 0,
+        4 => length.is_multiple_of(6),
+        6 => length == 8,
+        _ => true,
     }
 }
 

@@ -21,12 +21,14 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
 use sallyport_config::ir::Millis;
+use sallyport_core::flags::Flags;
 use sallyport_core::oddities::{Oddities, Verdict};
 use sallyport_core::time::{Now, earliest};
 
 use self::chunk::Chunk;
 use self::wire::Wire;
 use crate::conn::Link;
+use crate::conn::exchange::log_closed;
 use crate::generation::Http2;
 use crate::io::stream::Stream;
 use crate::rt::Alarm;
@@ -36,7 +38,7 @@ use crate::worker::{Guest, Worker};
 const BEGIN_TIME: Millis = Millis(10_000);
 /// A connection that was told to end, and has no stream, is closed after this: its client may never
 /// answer the ping that tells that it has seen the first GOAWAY.
-const LEAVE_TIME: Millis = Millis(5_000);
+const LEAVE_TIME: Millis = Millis(3_000);
 /// Bytes of header fields, by RFC 9113 §6.5.2; more are answered with 431. As in HTTP/1.
 const HEADER_LIST_BYTES: u32 = 60 * 1024;
 /// Bytes of a stream's answer that the codec holds.
@@ -56,14 +58,25 @@ struct Shared {
     oddities: RefCell<Oddities>,
 }
 
+impl Shared {
+    /// Why the client has to go, if it has.
+    fn objection(&self) -> Option<Reason> {
+        match self.oddities.borrow().verdict() {
+            Verdict::Fine => None,
+            Verdict::Misshapen => Some(Reason::FRAME_SIZE_ERROR),
+            Verdict::Calm | Verdict::Close => Some(Reason::ENHANCE_YOUR_CALM),
+        }
+    }
+}
+
 /// What the connection's task does next.
 enum Step {
     /// A request has come.
     Request(Box<(Request<RecvStream>, SendResponse<Chunk>)>),
     /// It is time to go.
     Leave,
-    /// There were too many oddities.
-    Calm,
+    /// The client has done what no client may: GOAWAY with this reason.
+    Dismiss(Reason),
     /// All is over.
     End,
 }
@@ -94,7 +107,7 @@ pub(crate) async fn serve(
             alarm,
             opened: now,
             leaving: false,
-            calmed: false,
+            dismissed: false,
         };
         hall.drive(connection).await;
     }
@@ -133,7 +146,7 @@ struct Hall {
     alarm: Alarm,
     opened: Now,
     leaving: bool,
-    calmed: bool,
+    dismissed: bool,
 }
 
 impl Hall {
@@ -148,9 +161,15 @@ impl Hall {
                     self.leaving = true;
                     connection.graceful_shutdown();
                 }
-                Step::Calm => {
-                    self.calmed = true;
-                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                Step::Dismiss(reason) => {
+                    self.dismissed = true;
+                    let details = match reason {
+                        Reason::ENHANCE_YOUR_CALM => "http2.too_many_oddities",
+                        _ => "http2.frame_size",
+                    };
+                    let Shared { worker, link, .. } = &*self.shared;
+                    log_closed(worker, link, self.opened, Flags::DPE, details);
+                    connection.abrupt_shutdown(reason);
                 }
                 Step::End => return,
             }
@@ -169,8 +188,10 @@ impl Hall {
             Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Step::End),
             Poll::Pending => {}
         }
-        if !self.calmed && self.shared.oddities.borrow().verdict() >= Verdict::Calm {
-            return Poll::Ready(Step::Calm);
+        if let Some(reason) = self.shared.objection()
+            && !self.dismissed
+        {
+            return Poll::Ready(Step::Dismiss(reason));
         }
         if !self.leaving && self.guest.poll_leave(context) {
             return Poll::Ready(Step::Leave);
@@ -179,7 +200,7 @@ impl Hall {
             let now = self.shared.worker.timers.now();
             let due = self.due(now);
             if due.is_some_and(|due| now >= due) {
-                let over = self.leaving || self.calmed;
+                let over = self.leaving || self.dismissed;
                 return Poll::Ready(if over { Step::End } else { Step::Leave });
             }
             self.alarm.set(due);
@@ -198,7 +219,7 @@ impl Hall {
         } else {
             now
         };
-        if self.leaving || self.calmed {
+        if self.leaving || self.dismissed {
             return Some(since + LEAVE_TIME);
         }
         let idle = serving.idle_timeout.map(|limit| since + limit);

@@ -1,14 +1,19 @@
 //! A worker on real sockets, on each driver.
 
 mod balance;
+mod conformance;
 #[path = "../../core/tests/core/corpus.rs"]
 mod corpus;
+mod downgrade;
 mod faults;
+mod floods;
+mod frames;
 mod h3;
 mod h3_frames;
 mod http1;
 mod http2;
 mod policies;
+mod prefaces;
 mod proxied;
 mod smuggling;
 mod support;

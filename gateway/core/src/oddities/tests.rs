@@ -29,7 +29,7 @@ fn counts(frames: &dyn Fn(u32) -> Vec<u8>) -> (u32, u32) {
     for count in 1..100_000 {
         oddities.scan(&frames(count), Now(0));
         match oddities.verdict() {
-            Verdict::Fine => {}
+            Verdict::Fine | Verdict::Misshapen => {}
             Verdict::Calm if calm == 0 => calm = count,
             Verdict::Calm => {}
             Verdict::Close => return (calm, count),
@@ -95,6 +95,25 @@ fn what_was_odd_is_forgotten() {
     oddities.scan(&[], Now(10 * SECOND));
     assert_eq!(oddities.verdict(), Verdict::Fine);
     assert_eq!(oddities.seen(), 151);
+}
+
+#[test]
+fn frames_have_the_lengths_of_their_types() {
+    let cases = [
+        (frame(2, 0, 1, &[0; 4]), frame(2, 0, 1, &[0; 5])),
+        (frame(3, 0, 1, &[0; 3]), frame(3, 0, 1, &[0; 4])),
+        (frame(4, 0, 0, &[0; 7]), frame(4, 0, 0, &[0; 12])),
+        (frame(4, 1, 0, &[0; 6]), frame(4, 1, 0, &[])),
+        (frame(6, 0, 0, &[0; 6]), frame(6, 0, 0, &[0; 8])),
+        (frame(8, 0, 0, &[0; 3]), frame(8, 0, 0, &[0; 4])),
+    ];
+    for (bad, good) in cases {
+        let mut oddities = fresh();
+        oddities.scan(&good, Now(0));
+        assert_eq!(oddities.verdict(), Verdict::Fine);
+        oddities.scan(&bad, Now(0));
+        assert_eq!(oddities.verdict(), Verdict::Misshapen, "{bad:?}");
+    }
 }
 
 #[test]

@@ -273,17 +273,24 @@ impl Client for Caller {
         let upload = &mut self.upload;
         // What was taken before has gone on: there is room again.
         upload.release();
-        let payload = upload.input.len();
-        if let Some(copy) = copy {
-            copy.extend_from_slice(&upload.input);
+        let mut payload = upload.input.len();
+        if framing == Framing::Chunked {
+            // A buffer that grew would not be one of the worker's any more.
+            let room = BUFFER_BYTES.saturating_sub(out.len() + CHUNK_FRAME_BYTES);
+            payload = payload.min(room);
         }
-        if framing == Framing::Chunked && payload > 0 {
-            let size = u64::try_from(payload).unwrap_or(u64::MAX);
-            out.reserve(payload + CHUNK_FRAME_BYTES);
-            out.extend_from_slice(ChunkHead::new(size).as_bytes());
-            out.extend_from_slice(&upload.input);
-            out.extend_from_slice(b"\r\n");
-            upload.input.clear();
+        let taken = upload.input.get(..payload).unwrap_or_default();
+        if let Some(copy) = copy {
+            copy.extend_from_slice(taken);
+        }
+        if framing == Framing::Chunked {
+            if payload > 0 {
+                let size = u64::try_from(payload).unwrap_or(u64::MAX);
+                out.extend_from_slice(ChunkHead::new(size).as_bytes());
+                out.extend_from_slice(taken);
+                out.extend_from_slice(b"\r\n");
+                upload.input.drain(..payload);
+            }
         } else if out.is_empty() {
             std::mem::swap(out, &mut upload.input);
         } else {

@@ -30,7 +30,6 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.0.live.set(self.0.live.get().saturating_sub(1));
         self.0.idle_since.set(self.0.worker.timers.now());
-        self.0.oddities.borrow_mut().worked();
     }
 }
 
@@ -79,7 +78,11 @@ async fn serve(
     let fate = match written {
         Ok(head) => {
             client.expect(&head);
-            exchange::serve(&mut client, scratch, head, buf).await
+            let fate = exchange::serve(&mut client, scratch, head, buf).await;
+            if fate != Fate::Cut {
+                shared.oddities.borrow_mut().worked();
+            }
+            fate
         }
         Err(Refusal::Answered(error)) => {
             buf.clear();

@@ -66,8 +66,15 @@ impl Wire {
             return Poll::Ready(Ok(false));
         }
         self.scan();
-        if self.shared.oddities.borrow().verdict() == Verdict::Close {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        match self.shared.oddities.borrow().verdict() {
+            Verdict::Fine | Verdict::Calm => {}
+            // The connection's task sees it when the codec has nothing more to do.
+            Verdict::Misshapen => {
+                self.input.clear();
+                self.stream.start_read(None);
+                return self.stream.poll_read(context).map(|_| Ok(false));
+            }
+            Verdict::Close => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
         }
         Poll::Ready(Ok(true))
     }
