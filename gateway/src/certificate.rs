@@ -98,6 +98,63 @@ fn alternative_name((tag, value): (u8, &[u8])) -> Option<(&'static str, String)>
     }
 }
 
+/// Attributes of names that have short ones (RFC 2253 §2.3, RFC 4519), by their object identifiers.
+const ATTRIBUTES: [(&[u8], &str); 10] = [
+    (&[0x55, 0x04, 0x03], "CN"),
+    (&[0x55, 0x04, 0x05], "serialNumber"),
+    (&[0x55, 0x04, 0x06], "C"),
+    (&[0x55, 0x04, 0x07], "L"),
+    (&[0x55, 0x04, 0x08], "ST"),
+    (&[0x55, 0x04, 0x09], "street"),
+    (&[0x55, 0x04, 0x0a], "O"),
+    (&[0x55, 0x04, 0x0b], "OU"),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01],
+        "emailAddress",
+    ),
+    (
+        &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19],
+        "DC",
+    ),
+];
+/// What an attribute without a short name is called.
+const OTHER_ATTRIBUTE: &str = "UNDEF";
+
+/// A subject, which is the content of its outer sequence, as RFC 2253 writes it: the last
+/// attribute first, what has a meaning escaped, and nothing but printable ASCII.
+pub(crate) fn subject_text(names: &[u8]) -> String {
+    let mut parts: Vec<String> = Elements(names)
+        .map(|(_, set)| {
+            let attributes = Elements(set).filter_map(|(_, attribute)| attribute_text(attribute));
+            attributes.collect::<Vec<_>>().join("+")
+        })
+        .collect();
+    parts.reverse();
+    parts.join(",")
+}
+
+fn attribute_text(attribute: &[u8]) -> Option<String> {
+    let mut parts = Elements(attribute);
+    let id = parts.expect(OBJECT_ID)?;
+    let (_, value) = parts.next()?;
+    let known = ATTRIBUTES.iter().find(|(known, _)| *known == id);
+    let mut text = known.map_or(OTHER_ATTRIBUTE, |(_, name)| name).to_owned();
+    text.push('=');
+    for (position, byte) in value.iter().enumerate() {
+        let edge = position == 0 || position + 1 == value.len();
+        match byte {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => {
+                text.extend(['\\', char::from(*byte)]);
+            }
+            b' ' if edge => text.push_str("\\ "),
+            b'#' if position == 0 => text.push_str("\\#"),
+            b' '..=b'~' => text.push(char::from(*byte)),
+            byte => text.push_str(&format!("\\{byte:02X}")),
+        }
+    }
+    Some(text)
+}
+
 /// `YYMMDDhhmmssZ` (years 1950 to 2049) or `YYYYMMDDhhmmssZ`, as RFC 5280 demands.
 fn time((tag, text): (u8, &[u8])) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;

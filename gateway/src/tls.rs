@@ -8,6 +8,7 @@ mod build;
 pub(crate) mod client;
 pub(crate) mod handshake;
 mod material;
+mod peer;
 mod quic;
 pub(crate) mod session;
 mod suites;
@@ -18,18 +19,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use sallyport_config::ir::{ClusterId, ListenerKind, Snapshot};
+use sallyport_config::ir::{ClusterId, ListenerKind, ServerTls, Service, Snapshot};
 use sallyport_core::tables::{ChainIdx, ListenerIdx};
 
 use client::Security;
 use material::Material;
+pub(crate) use peer::Peer;
 pub(crate) use quic::serves_quic;
+use session::Session;
 
 /// Handshake configurations of all filter chains and clusters of one generation.
 #[derive(Debug, Default)]
 pub(crate) struct TlsConfigs {
     chains: HashMap<(ListenerIdx, ChainIdx), Arc<ServerConfig>>,
     clusters: Vec<Security>,
+    /// URIs of the certificate that a chain shows, where it asks for one.
+    own: HashMap<(ListenerIdx, ChainIdx), Vec<String>>,
 }
 
 /// A chain that refuses handshakes, or a certificate of it that is not used, or a cluster that is
@@ -63,10 +68,14 @@ impl TlsConfigs {
                         reason,
                     });
                 };
-                match build::chain(&mut material, tls, &mut report) {
+                let http = matches!(chain.service, Service::Http(_));
+                match build::chain(&mut material, tls, http, &mut report) {
                     Ok(config) => {
                         let at = (ListenerIdx(index), ChainIdx(chain_index));
                         configs.chains.insert(at, config);
+                        if let Some(uris) = own_uris(&mut material, tls) {
+                            configs.own.insert(at, uris);
+                        }
                     }
                     Err(reason) => report("", reason),
                 }
@@ -96,10 +105,30 @@ impl TlsConfigs {
         found.cloned().unwrap_or(Security::Refused)
     }
 
+    /// The client of a connection, as its certificate tells; `None` when it showed none, or one
+    /// that nobody verified.
+    pub(crate) fn peer(
+        &self,
+        listener: ListenerIdx,
+        chain: ChainIdx,
+        session: &Session,
+    ) -> Option<Peer> {
+        let own = self.own.get(&(listener, chain))?;
+        Peer::read(session.peer()?.first()?, own)
+    }
+
     /// The configuration of a chain; `None` when it refuses handshakes.
     pub(crate) fn of(&self, listener: ListenerIdx, chain: ChainIdx) -> Option<&Arc<ServerConfig>> {
         self.chains.get(&(listener, chain))
     }
+}
+
+/// URIs of the certificate that a server shows to clients whose own it verifies; `None` when it
+/// verifies none.
+fn own_uris(material: &mut Material<'_>, tls: &ServerTls) -> Option<Vec<String>> {
+    tls.client_ca.as_ref()?;
+    let own = material.key(*tls.certificates.first()?).ok()?;
+    Some(own.cert.first().map(peer::own_uris).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -88,6 +88,7 @@ async fn shake(worker: Rc<Worker>, listener: Arc<str>, guest: Guest, connection:
         version: "TLSv1.3",
         // The transport does not say which.
         cipher: "",
+        peer: None,
     }));
     let active = worker.active();
     if link.place(&active.generation).is_none() {

@@ -8,6 +8,7 @@ use sallyport_core::call::Scheme;
 use sallyport_core::decide::Where;
 
 use crate::generation::Generation;
+use crate::tls::Peer;
 use crate::worker::Worker;
 
 /// Facts of a client connection.
@@ -41,6 +42,8 @@ pub(crate) struct TlsFacts {
     pub(crate) version: &'static str,
     /// Cipher suite, by its IANA name.
     pub(crate) cipher: &'static str,
+    /// The client, if it showed a certificate that was verified.
+    pub(crate) peer: Option<Peer>,
 }
 
 impl Link {
@@ -76,6 +79,16 @@ impl Link {
         } else {
             Scheme::Http
         }
+    }
+
+    /// The client, if it showed a certificate that was verified.
+    pub(crate) fn verified(&self) -> Option<&Peer> {
+        self.tls.as_ref()?.peer.as_ref()
+    }
+
+    /// The client's SPIFFE identity.
+    pub(crate) fn identity(&self) -> Option<&str> {
+        self.verified()?.identity.as_deref()
     }
 
     /// Server name that the client asked for.

@@ -93,6 +93,7 @@ async fn shake(
         sni: sni.clone(),
         version: "",
         cipher: "",
+        peer: None,
     }));
     let listener = generation.tables.listener_named(&link.listener);
     let listener = listener.ok_or(Refused::NoChain)?;
@@ -113,6 +114,7 @@ async fn shake(
             _ => "",
         },
         cipher: session.cipher().map_or("", cipher_name),
+        peer: generation.tls.peer(listener, chain, &session),
     }));
     Ok(Shaken::Hands(Box::new(session)))
 }

@@ -21,13 +21,14 @@ const SERVED: [&str; 2] = ["h2", "http/1.1"];
 /// any worker and after a reload. They change by themselves every few hours.
 static TICKETER: OnceLock<Option<Arc<dyn ProducesTickets>>> = OnceLock::new();
 
-/// One chain's configuration. Certificates that cannot be used are reported and left out.
+/// One chain's configuration; `http` says what is inside. Certificates that cannot be used are reported and left out.
 ///
 /// # Errors
 /// Why it must refuse handshakes.
 pub(super) fn chain(
     material: &mut Material<'_>,
     tls: &ServerTls,
+    http: bool,
     report: &mut dyn FnMut(&str, String),
 ) -> Result<Arc<ServerConfig>, String> {
     let keys = usable_keys(material, tls, report);
@@ -46,7 +47,8 @@ pub(super) fn chain(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByAlgorithm(keys)));
-    config.alpn_protocols = alpn(tls);
+    // Of bytes that nobody looks at, nobody knows the protocol: none is chosen, none is refused.
+    config.alpn_protocols = if http { alpn(tls) } else { Vec::new() };
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match ticketer() {
         // A ticket says that a client was verified by rules that may have changed since.

@@ -9,6 +9,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
 use rustls::{CipherSuite, ProtocolVersion};
+use rustls_pki_types::CertificateDer;
 
 use crate::buffer::Buffers;
 
@@ -118,6 +119,11 @@ impl Session {
     /// The protocol that the handshake settled on.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         either!(&self.side, connection => connection.alpn_protocol())
+    }
+
+    /// The chain that the peer showed, leaf first.
+    pub(crate) fn peer(&self) -> Option<&[CertificateDer<'static>]> {
+        either!(&self.side, connection => connection.peer_certificates())
     }
 
     /// Whether everything received has been opened, as far as it makes whole records.

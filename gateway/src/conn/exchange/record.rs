@@ -120,8 +120,8 @@ impl<'t> Ledger<'t> {
             chain: link.chain(&request.active.generation),
             tls_version: tls.map_or("", |tls| tls.version),
             tls_cipher: tls.map_or("", |tls| tls.cipher),
-            peer_subject: "",
-            peer_uri: "",
+            peer_subject: link.verified().map_or("", |peer| &peer.subject),
+            peer_uri: link.verified().map_or("", |peer| &peer.uris),
             hostname: &worker.hostname,
             connection: link.serial,
         }

@@ -55,7 +55,7 @@ impl<'a> Request<'a> {
             peer: link.peer,
             local: link.local,
             sni: link.sni(),
-            identity: None,
+            identity: link.identity(),
         }
     }
 }
@@ -117,7 +117,7 @@ fn clean(visit: &Visit, scratch: &mut Scratch, request: &Request<'_>) -> IpAddr 
         address: visit.link.source.ip(),
         text: &visit.link.source_text,
         scheme: visit.link.scheme(),
-        client_cert: None,
+        client_cert: visit.link.verified().map(|peer| &*peer.forwarded),
     };
     clean_request(
         &mut scratch.request_edits,

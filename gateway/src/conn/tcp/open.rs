@@ -112,7 +112,7 @@ fn find(conn: &mut Conn, active: &Active, service: &TcpService) -> Result<Destin
         peer: link.peer,
         local: link.local,
         sni: link.sni(),
-        identity: None,
+        identity: link.identity(),
     };
     let admitted = admit_connection(tables, &call).map_err(End::Denied)?;
     let die = conn.worker.rng.borrow_mut().next_u64();

@@ -95,8 +95,8 @@ impl Conn {
             chain,
             tls_version: tls.map_or("", |tls| tls.version),
             tls_cipher: tls.map_or("", |tls| tls.cipher),
-            peer_subject: "",
-            peer_uri: "",
+            peer_subject: link.verified().map_or("", |peer| &peer.subject),
+            peer_uri: link.verified().map_or("", |peer| &peer.uris),
             hostname: &self.worker.hostname,
             connection: link.serial,
         }
