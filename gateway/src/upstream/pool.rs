@@ -16,10 +16,11 @@ use crate::buffer::Buffers;
 use crate::io::stream::Stream;
 use crate::tls::client::{Dialer, Refused, Security};
 
-/// Idle connections kept per endpoint and worker; more are closed.
-const IDLE_PER_ENDPOINT_MAX: usize = 128;
+/// Idle connections kept per endpoint and worker; more are closed. Room for what a few HTTP/2 clients
+/// ask at the same time: closing and connecting again costs more than the request.
+const IDLE_PER_ENDPOINT_MAX: usize = 2_048;
 /// Idle connections kept per worker; more are closed.
-const IDLE_MAX: usize = 1_024;
+const IDLE_MAX: usize = 8_192;
 /// A connection that was not used for this long gives its read buffer back.
 const PARK_AFTER: Millis = Millis(1_000);
 
