@@ -21,12 +21,13 @@ mod retries;
 mod routes;
 mod sidecar;
 mod tls;
+mod traffic;
 mod upstream_tls;
 mod values;
 
 use crate::proxy::{Interception, Proxy, ProxyKind};
 use crate::resources::{Resource, Resources, TypeUrl};
-use sallyport_config::ir::{ClusterId, Sidecar, Snapshot};
+use sallyport_config::ir::{Cluster as Upstream, ClusterId, Sidecar, Snapshot};
 use sallyport_config::{OwnPorts, SidecarView, View, World, compile, compile_sidecar};
 use sallyport_wire::envoy::envoy::config::cluster::v3::Cluster;
 use sallyport_wire::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
@@ -186,7 +187,10 @@ pub fn sidecar(sidecar: &Sidecar, form: Form) -> Lowered {
 
 /// Name of a cluster, empty for one that does not exist.
 fn cluster_name(snapshot: &Snapshot, id: ClusterId) -> String {
-    let at = usize::try_from(id.0).ok();
-    let cluster = at.and_then(|at| snapshot.clusters.get(at));
+    let cluster = find_cluster(snapshot, id);
     cluster.map(|c| c.name.clone()).unwrap_or_default()
+}
+
+fn find_cluster(snapshot: &Snapshot, id: ClusterId) -> Option<&Upstream> {
+    snapshot.clusters.get(usize::try_from(id.0).ok()?)
 }

@@ -82,6 +82,7 @@ fn forward(snapshot: &Snapshot, matched: &PathMatch, forward: &Forward) -> Route
             .iter()
             .map(|m| mirror(snapshot, m))
             .collect(),
+        hash_policy: hashed(snapshot, &forward.targets),
         append_x_forwarded_host: snapshot.settings.x_forwarded_host,
         host_rewrite_specifier: authority
             .map(route_action::HostRewriteSpecifier::HostRewriteLiteral),
@@ -104,6 +105,16 @@ fn forward(snapshot: &Snapshot, matched: &PathMatch, forward: &Forward) -> Route
         },
     }
     action
+}
+
+/// What is hashed: as the first destination that is balanced by hashes wants it.
+fn hashed(snapshot: &Snapshot, targets: &[Target]) -> Vec<route_action::HashPolicy> {
+    let clusters = targets.iter().filter_map(|target| match target.cluster {
+        ClusterRef::Known(id) => super::find_cluster(snapshot, id),
+        ClusterRef::Missing(_) => None,
+    });
+    let mut policies = clusters.map(|c| super::traffic::of_request(&c.balance));
+    policies.find(|p| !p.is_empty()).unwrap_or_default()
 }
 
 fn substitution(pattern: &str, to: &str) -> RegexMatchAndSubstitute {

@@ -1,10 +1,10 @@
 //! Upstreams and their endpoints.
 
 use super::values::{ads, any, duration, host, limit, number, object, socket, structure, text};
-use super::{Form, upstream_tls};
+use super::{Form, traffic, upstream_tls};
 use sallyport_config::ir::{
-    Balance, Cluster as Upstream, Discovery, Endpoint as Address, HashTable, Millis, PeerNames,
-    ServerName, Snapshot, UpstreamProtocol,
+    Cluster as Upstream, Discovery, Endpoint as Address, Millis, PeerNames, ServerName, Snapshot,
+    UpstreamProtocol,
 };
 use sallyport_wire::envoy::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster, circuit_breakers::Thresholds, cluster,
@@ -44,7 +44,6 @@ pub(super) fn cluster(snapshot: &Snapshot, upstream: &Upstream, form: Form) -> C
     let mut out = Cluster {
         name: upstream.name.clone(),
         connect_timeout: duration(upstream.connect_timeout),
-        circuit_breakers: Some(unlimited()),
         typed_extension_protocol_options: HashMap::from([(
             HTTP_OPTIONS.to_owned(),
             http_options(upstream),
@@ -54,16 +53,11 @@ pub(super) fn cluster(snapshot: &Snapshot, upstream: &Upstream, form: Form) -> C
         transport_socket_matches: socket.by_endpoint,
         ..Cluster::default()
     };
-    out.set_lb_policy(match &upstream.balance {
-        Balance::LeastRequest => cluster::LbPolicy::LeastRequest,
-        Balance::RoundRobin => cluster::LbPolicy::RoundRobin,
-        Balance::Random => cluster::LbPolicy::Random,
-        Balance::Hash(policy) => match policy.table {
-            HashTable::Ring(_) => cluster::LbPolicy::RingHash,
-            HashTable::Maglev(_) => cluster::LbPolicy::Maglev,
-        },
-    });
+    traffic::apply(upstream, &mut out);
+    let served = upstream_tls::is_served(snapshot, upstream);
     let kind = match (&upstream.discovery, form) {
+        // Envoy wants a name where names are looked up
+        (Discovery::LogicalDns(_), _) if !served => cluster::DiscoveryType::Static,
         (Discovery::StrictDns(_), _) => cluster::DiscoveryType::StrictDns,
         (Discovery::LogicalDns(_), _) => cluster::DiscoveryType::LogicalDns,
         (Discovery::Static | Discovery::OnDemand { .. }, Form::Inline) => {
@@ -182,10 +176,12 @@ fn http_options(upstream: &Upstream) -> Any {
     any(&HttpProtocolOptions {
         common_http_protocol_options: Some(Common {
             idle_timeout: limit(upstream.idle_timeout),
+            max_connection_duration: upstream.traffic.max_connection_duration.and_then(duration),
             max_requests_per_connection: (requests > 0).then(|| number(requests)).flatten(),
             ..Common::default()
         }),
         upstream_http_protocol_options: sni(upstream),
+        outlier_detection: traffic::errors(upstream),
         upstream_protocol_options: Some(protocol),
         ..HttpProtocolOptions::default()
     })
@@ -217,35 +213,41 @@ fn service(upstream: &Upstream) -> Metadata {
 
 /// Addresses of an upstream by locality.
 pub(super) fn endpoints(snapshot: &Snapshot, upstream: &Upstream) -> ClusterLoadAssignment {
-    let mut localities: Vec<(&str, Vec<LbEndpoint>)> = Vec::new();
+    let mut groups: Vec<((u32, &str), Vec<LbEndpoint>)> = Vec::new();
     let served = upstream_tls::is_served(snapshot, upstream);
     let written = upstream.endpoints.iter();
     let written = written.map(|e| (e, socket(e.address)));
     let names = upstream.discovery.names().iter();
     let named = names.map(|n| (&n.like, host(&n.name, n.like.address.port())));
     for (endpoint, at) in written.chain(named).filter(|_| served) {
-        let known = localities
-            .iter_mut()
-            .find(|(locality, _)| *locality == endpoint.locality);
-        let endpoint_of = lb_endpoint(endpoint, at);
-        match known {
-            Some((_, list)) => list.push(endpoint_of),
-            None => localities.push((&endpoint.locality, vec![endpoint_of])),
+        let key = (endpoint.priority, endpoint.locality.as_str());
+        let endpoint = lb_endpoint(endpoint, at);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, list)) => list.push(endpoint),
+            None => groups.push((key, vec![endpoint])),
         }
     }
-    let group = |(name, lb_endpoints): (&str, Vec<LbEndpoint>)| {
+    groups.sort_by_key(|(key, _)| *key);
+    let shares = &upstream.traffic.locality_weights;
+    let group = |((priority, name), lb_endpoints): ((u32, &str), Vec<LbEndpoint>)| {
         let weights = lb_endpoints.iter();
         let weights = weights.filter_map(|e| Some(e.load_balancing_weight.as_ref()?.value));
+        let share = shares.iter().find(|share| share.locality == name);
+        let weight = match share {
+            Some(share) => share.weight,
+            None => weights.fold(0, u32::saturating_add),
+        };
         LocalityLbEndpoints {
             locality: (!name.is_empty()).then(|| locality(name)),
-            load_balancing_weight: number(weights.fold(0, u32::saturating_add)),
+            load_balancing_weight: number(weight),
             lb_endpoints,
+            priority,
             ..LocalityLbEndpoints::default()
         }
     };
     ClusterLoadAssignment {
         cluster_name: upstream.name.clone(),
-        endpoints: localities.into_iter().map(group).collect(),
+        endpoints: groups.into_iter().map(group).collect(),
         ..ClusterLoadAssignment::default()
     }
 }

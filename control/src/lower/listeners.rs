@@ -17,6 +17,7 @@ use sallyport_wire::envoy::envoy::extensions::filters::listener::tls_inspector::
 use sallyport_wire::envoy::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy,
 };
+use sallyport_wire::envoy::envoy::r#type::v3::HashPolicy;
 use sallyport_wire::envoy::google::protobuf::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -131,7 +132,7 @@ fn network(snapshot: &Snapshot, service: &Service, stat: &str, form: Form) -> Ve
 /// Bytes to one cluster by name.
 pub(super) fn to_cluster(snapshot: &Snapshot, name: &str, stat: &str) -> Filter {
     let cluster = tcp_proxy::ClusterSpecifier::Cluster(name.to_owned());
-    proxy(stat, cluster, None, snapshot)
+    proxy(stat, cluster, None, Vec::new(), snapshot)
 }
 
 /// Bytes to where a service says.
@@ -156,19 +157,30 @@ pub(super) fn bytes(snapshot: &Snapshot, service: &TcpService, stat: &str) -> Fi
             })
         }
     };
-    proxy(stat, specifier, service.idle_timeout, snapshot)
+    let clusters = service
+        .targets
+        .iter()
+        .filter_map(|(target, _)| match target {
+            TcpTarget::Cluster(id) => super::find_cluster(snapshot, *id),
+            TcpTarget::Missing(_) => None,
+        });
+    let mut hashed = clusters.map(|c| super::traffic::of_connection(&c.balance));
+    let hashed = hashed.find(|p| !p.is_empty()).unwrap_or_default();
+    proxy(stat, specifier, service.idle_timeout, hashed, snapshot)
 }
 
 fn proxy(
     stat: &str,
     cluster: tcp_proxy::ClusterSpecifier,
     idle_timeout: Option<Millis>,
+    hash_policy: Vec<HashPolicy>,
     snapshot: &Snapshot,
 ) -> Filter {
     let config = TcpProxy {
         stat_prefix: stat.to_owned(),
         idle_timeout: limit(idle_timeout),
         access_log: log::access_log(snapshot.settings.access_log.as_ref()),
+        hash_policy,
         cluster_specifier: Some(cluster),
         ..TcpProxy::default()
     };
