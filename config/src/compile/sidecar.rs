@@ -11,6 +11,8 @@ mod outbound;
 mod protocol;
 mod scope;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use super::draft::Draft;
 use super::{authn, authz, settings};
