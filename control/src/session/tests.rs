@@ -217,6 +217,28 @@ fn endpoints_follow_a_cluster_that_changed() {
 }
 
 #[test]
+fn endpoints_follow_a_cluster_that_changed_and_changed_back() {
+    let one = world(&[(Cluster, "a", "1"), (Endpoints, "a", "1")]);
+    let mut s = Session::new(Protocol::Delta, Arc::clone(&one));
+    s.grown();
+    s.receive(delta(Cluster, "", &[], &[])).unwrap();
+    assert_eq!(poll(&mut s).unwrap().0, Cluster);
+    s.receive(delta(Cluster, "1", &[], &[])).unwrap();
+    s.receive(delta(Endpoints, "", &["a"], &[])).unwrap();
+    assert_eq!(poll(&mut s).unwrap().0, Endpoints);
+    // the client is slow with these endpoints, and warms the cluster twice in the meantime
+    s.update(world(&[(Cluster, "a", "2"), (Endpoints, "a", "1")]));
+    assert_eq!(poll(&mut s).unwrap().0, Cluster);
+    s.receive(delta(Cluster, "3", &[], &[])).unwrap();
+    s.update(one);
+    assert_eq!(poll(&mut s).unwrap().0, Cluster);
+    s.receive(delta(Cluster, "4", &[], &[])).unwrap();
+    assert_eq!(poll(&mut s), None, "its endpoints are under way");
+    s.receive(delta(Endpoints, "2", &[], &[])).unwrap();
+    assert_eq!(poll(&mut s), Some((Endpoints, names(&["a"]), vec![])));
+}
+
+#[test]
 fn what_is_gone_waits_for_what_uses_it() {
     let mut s = session(
         Protocol::Delta,
