@@ -13,6 +13,8 @@ mod admin;
 mod child;
 #[path = "gateway/golden.rs"]
 mod golden;
+#[path = "gateway/mesh.rs"]
+mod mesh;
 #[path = "gateway/names.rs"]
 mod names;
 #[path = "gateway/nameserver.rs"]
