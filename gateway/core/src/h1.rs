@@ -20,7 +20,7 @@ mod known;
 mod pseudo;
 mod request;
 mod response;
-pub(crate) mod scan;
+mod scan;
 mod trailers;
 
 pub use body::{BodyReader, ChunkHead, LAST_CHUNK, Progress};
@@ -29,13 +29,11 @@ pub(crate) use encode::decimal;
 pub use encode::{CONTINUE, RequestLine, ResponseLine, encode_request, encode_response, forwarded};
 pub use error::{H1Error, ResponseError};
 pub use field::{Field, FieldSet, HeaderIndex, Span};
-pub(crate) use framing::content_length;
 pub use known::KnownHeader;
 pub use pseudo::{Refusal, RequestParts, write_request, write_trailers};
 pub use request::{RequestHead, TargetForm, Upgrade, is_http2_preface, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
 pub use trailers::TrailerLines;
-pub(crate) use trailers::is_allowed as is_trailer;
 
 /// Outcome of looking for a head at the front of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

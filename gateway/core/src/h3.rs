@@ -18,7 +18,7 @@ pub mod varint;
 pub use answer::{
     DATA_HEADER_MAX, data_header, encode_goaway, encode_head, encode_opening, encode_trailers,
 };
-pub use head::{HeadError, parse_head, parse_trailers};
+pub use head::{Beside, HeadError, parse_head, parse_trailers};
 pub use peer::{Peer, PeerStream};
 pub use request::{Event, RequestStream};
 

@@ -40,7 +40,6 @@ mod redirect;
 pub mod reply;
 pub mod rewrite;
 pub mod rng;
-pub mod section;
 pub mod tables;
 pub mod tcp;
 pub mod template;

@@ -125,6 +125,12 @@ impl Oddities {
         self.points = self.points.saturating_sub(WORK);
     }
 
+    /// A client gave a request up, on a wire whose frames are not scanned.
+    pub fn abandoned(&mut self, now: Now) {
+        self.decay(now);
+        self.add(RESET);
+    }
+
     /// A request was malformed in a way that the frames do not show.
     pub fn malformed(&mut self) {
         self.add(MALFORMED);

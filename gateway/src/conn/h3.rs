@@ -18,6 +18,7 @@ use quinn_proto::{Dir, StreamId};
 use sallyport_config::ir::Millis;
 use sallyport_core::flags::Flags;
 use sallyport_core::h3::{Code, Fault, Peer, PeerStream, encode_goaway, encode_opening};
+use sallyport_core::oddities::{Oddities, Verdict};
 use sallyport_core::time::{Now, earliest};
 
 use super::link::TlsFacts;
@@ -106,6 +107,7 @@ async fn shake(worker: Rc<Worker>, listener: Arc<str>, guest: Guest, connection:
         peer: RefCell::default(),
         requests: Cell::new(0),
         idle_since: Cell::new(begun),
+        oddities: RefCell::new(Oddities::new(begun)),
         waker: RefCell::default(),
     });
     // Boxed: the room for it is not needed while shaking hands.
@@ -123,6 +125,8 @@ pub(crate) struct Conn {
     /// Requests under way.
     requests: Cell<usize>,
     idle_since: Cell<Now>,
+    /// What the client gave up or got wrong, set against what was done for it.
+    oddities: RefCell<Oddities>,
     /// The connection's task.
     waker: RefCell<Option<Waker>>,
 }
@@ -151,6 +155,8 @@ impl Conn {
         if let Some(code) = code {
             self.quic.close(code.number());
         }
+        let seen = self.oddities.borrow().seen();
+        self.worker.stats.borrow_mut().oddities(seen);
         self.quic.silence().await;
         // Requests that are still under way see that the client is gone.
         alarm.set(None);
@@ -180,8 +186,13 @@ impl Conn {
         if self.quic.is_lost() {
             return Poll::Ready(None);
         }
-        let wants_to_leave =
-            self.guest.poll_leave(context) || self.is_over_age_or_idle(alarm, context);
+        let verdict = self.oddities.borrow().verdict();
+        if verdict == Verdict::Close {
+            return Poll::Ready(Some(Code::ExcessiveLoad));
+        }
+        let wants_to_leave = verdict == Verdict::Calm
+            || self.guest.poll_leave(context)
+            || self.is_over_age_or_idle(alarm, context);
         if wants_to_leave && desk.leaving.is_none() {
             desk.leaving = Some(desk.next);
             if let Some(control) = desk.control {

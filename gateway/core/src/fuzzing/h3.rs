@@ -7,7 +7,9 @@ use crate::call::Scheme;
 use crate::h1::{
     BodyKind, HeaderEdits, HeaderIndex, Parse, RequestLine, encode_request, parse_request,
 };
-use crate::h3::{Event, Fault, Peer, PeerStream, RequestStream, parse_head, parse_trailers};
+use crate::h3::{
+    Beside, Event, Fault, Peer, PeerStream, RequestStream, parse_head, parse_trailers,
+};
 use crate::limits::{Http1Profile, MAX_FIELDS};
 
 /// Streams: the first byte says which kind; frames mean the same however they are cut, and a head
@@ -70,7 +72,13 @@ fn section(bytes: &[u8]) {
         let lines = trailers.iter().filter(|byte| **byte == b'\n').count();
         check(lines <= MAX_FIELDS, "more trailers than are taken");
     }
-    let Ok(head) = parse_head(bytes, &mut buf, &mut index, &profile, true) else {
+    let beside = Beside {
+        profile: &profile,
+        ended: true,
+        nonce: [0; 16],
+    };
+    let mut text = Vec::new();
+    let Ok(head) = parse_head(bytes, &mut text, &mut buf, &mut index, beside) else {
         return;
     };
     let mut edits = HeaderEdits::new();

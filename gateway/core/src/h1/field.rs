@@ -65,12 +65,6 @@ impl Span {
     }
 }
 
-impl From<std::ops::Range<usize>> for Span {
-    fn from(range: std::ops::Range<usize>) -> Self {
-        Self::new(range.start, range.end)
-    }
-}
-
 /// One field line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -277,17 +271,6 @@ impl HeaderIndex {
             line,
         );
         Ok(())
-    }
-
-    /// Indexes a line `name: value CRLF` that stands in the buffer already and was checked.
-    pub(crate) fn take_line(
-        &mut self,
-        known: Option<KnownHeader>,
-        name: std::ops::Range<usize>,
-        value: std::ops::Range<usize>,
-    ) {
-        let line_end = value.end.saturating_add(2);
-        self.record(known, name.into(), value.into(), line_end);
     }
 
     /// Whether bytes behind the part already looked at can change the verdict: a line end, or the

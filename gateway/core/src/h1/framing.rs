@@ -33,7 +33,7 @@ pub(super) fn declared(
 }
 
 /// `1*DIGIT` that fits 64 bits.
-pub(crate) fn content_length(value: &[u8]) -> Result<u64, H1Error> {
+fn content_length(value: &[u8]) -> Result<u64, H1Error> {
     if value.is_empty() {
         return Err(H1Error::BadContentLength);
     }

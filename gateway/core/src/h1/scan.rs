@@ -17,7 +17,7 @@ const fn marks_below(word: u64, limit: u8) -> u64 {
 }
 
 /// Length of the longest prefix of SP, HTAB, VCHAR and obs-text: a field value (RFC 9110 §5.5).
-pub(crate) fn text(bytes: &[u8]) -> usize {
+pub(super) fn text(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
         at += plain_run(bytes.get(at..).unwrap_or_default(), 0x20);
@@ -29,7 +29,7 @@ pub(crate) fn text(bytes: &[u8]) -> usize {
 }
 
 /// Length of the longest prefix of bytes 0x21 to 0x7E: a request target.
-pub(crate) fn visible(bytes: &[u8]) -> usize {
+pub(super) fn visible(bytes: &[u8]) -> usize {
     let mut at = 0;
     for chunk in bytes.chunks_exact(8) {
         let word = chunk.try_into().map_or(0, u64::from_le_bytes);
@@ -66,7 +66,7 @@ fn plain_run(bytes: &[u8], floor: u8) -> usize {
 
 /// Lower-cases the token (RFC 9110 §5.6.2) at the front in place; its length, and whether it has
 /// an underscore.
-pub(crate) fn lower_token(bytes: &mut [u8]) -> (usize, bool) {
+pub(super) fn lower_token(bytes: &mut [u8]) -> (usize, bool) {
     let mut underscore = false;
     let mut len = 0;
     for byte in bytes {
@@ -82,19 +82,19 @@ pub(crate) fn lower_token(bytes: &mut [u8]) -> (usize, bool) {
 }
 
 /// Whether `byte` may stand in a token.
-pub(crate) fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     LOWER_TOKEN
         .get(usize::from(byte))
         .is_some_and(|lower| *lower != 0)
 }
 
 /// Whether all of `bytes` is one token.
-pub(crate) fn is_token_text(bytes: &[u8]) -> bool {
+pub(super) fn is_token_text(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| is_token(*b))
 }
 
 /// `bytes` without SP and HTAB at both ends.
-pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     let is_ows = |b: &u8| matches!(b, b' ' | b'\t');
     let start = bytes.iter().position(|b| !is_ows(b)).unwrap_or(bytes.len());
     let end = bytes
@@ -105,7 +105,7 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
 }
 
 /// The members of a comma-separated list, trimmed; empty ones too.
-pub(crate) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(trim)
 }
 

@@ -11,7 +11,7 @@ mod huffman;
 mod streams;
 
 pub use decode::Decoder;
-pub(crate) use decode::LineError;
+pub(crate) use decode::{Line, LineError};
 pub use encode::{encode_line, encode_prefix};
 pub use streams::{DecoderStream, EncoderStream};
 

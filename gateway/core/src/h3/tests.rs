@@ -48,7 +48,13 @@ impl Parsed {
 fn parse_with(fields: Fields<'_>, ended: bool) -> Result<Parsed, HeadError> {
     let (mut buf, mut index) = (Vec::new(), HeaderIndex::new());
     let profile = Http1Profile::edge(Scheme::Https);
-    let head = parse_head(&section(fields), &mut buf, &mut index, &profile, ended)?;
+    let beside = Beside {
+        profile: &profile,
+        ended,
+        nonce: [7; 16],
+    };
+    let mut text = Vec::new();
+    let head = parse_head(&section(fields), &mut text, &mut buf, &mut index, beside)?;
     Ok(Parsed { head, buf, index })
 }
 
@@ -110,7 +116,11 @@ fn the_length_of_the_body() {
         body(&[("content-length", "5")], false),
         Ok(BodyKind::Length(5))
     );
-    assert_eq!(body(&[("content-length", "0")], true), Ok(BodyKind::None));
+    assert_eq!(body(&[], true), Ok(BodyKind::None));
+    assert_eq!(
+        body(&[("content-length", "0")], true),
+        Ok(BodyKind::Length(0))
+    );
     assert_eq!(body(&[("content-length", "5")], true), Err(()));
 }
 
@@ -160,6 +170,7 @@ fn malformed_heads_are_errors_of_the_stream() {
         (3, "/\u{e9}"),
         (2, "a/b"),
         (2, "u@a.example"),
+        (1, "ftp"),
         (2, ""),
         (0, "G T"),
         (0, ""),
@@ -188,7 +199,6 @@ fn heads_that_we_do_not_serve_are_answered() {
     assert_eq!(refused(&with(0, "FOO")), H1Error::UnknownMethod);
     assert_eq!(refused(&with(0, "get")), H1Error::UnknownMethod);
     assert_eq!(refused(&with(0, "TRACE")), H1Error::Trace);
-    assert_eq!(refused(&with(1, "ftp")), H1Error::BadScheme);
     assert_eq!(refused(&with(1, "http")), H1Error::BadScheme);
     assert_eq!(refused(&get_with(&[("x_y", "1")])), H1Error::Underscore);
     assert_eq!(
@@ -203,8 +213,6 @@ fn heads_that_we_do_not_serve_are_answered() {
     let pair = [("x", half.as_str()), ("y", half.as_str())];
     let twice = get_with(&pair);
     assert_eq!(refused(&twice), H1Error::HeadTooLarge);
-    let crumbs = vec![("cookie", half.as_str()), ("cookie", "b")];
-    assert_eq!(refused(&get_with(&crumbs)), H1Error::HeadTooLarge);
 }
 
 #[test]
@@ -245,7 +253,6 @@ fn trailers_lose_what_comes_too_late() {
     assert_eq!(read(&[(":path", "/")]), malformed);
     assert_eq!(read(&[("X", "y")]), malformed);
     assert_eq!(read(&[("x", "a\rb")]), malformed);
-    assert_eq!(read(&[("connection", "x")]), malformed);
     let long = "a".repeat(9000);
     assert_eq!(
         read(&[("x", &long)]),

@@ -275,7 +275,7 @@ fn http3_is_advertised_unless_the_upstream_speaks_of_it() {
             index.push(&mut buf, b"alt-svc", said).unwrap();
         }
         let mut edits = HeaderEdits::new();
-        edits.begin(crate::h1::FieldSet::NONE, &index);
+        edits.begin(FieldSet::NONE, &index);
         advertise_http3(&mut edits, &index, 8443);
         let view = HeaderView {
             buf: &buf,

@@ -11,15 +11,12 @@ use sallyport_core::h1::{
     BodyKind, ChunkHead, HeaderEdits, HeaderIndex, HeaderView, RequestHead, ResponseLine,
     TrailerLines, Version,
 };
-use sallyport_core::h3::{
-    Code, Event, Fault, HeadError, data_header, encode_head, encode_trailers,
-};
+use sallyport_core::h3::{Code, Event, Fault, data_header, encode_head, encode_trailers};
 
 use super::Conn;
 use super::body::{Came, Inlet};
 use crate::buffer::BUFFER_BYTES;
 use crate::conn::exchange::{Client, Fate, Framed, Framing, Moved, News, Visit};
-use crate::worker::Scratch;
 
 /// Payload up to this is copied next to its frame's header: cheaper than keeping a large buffer
 /// until it is acknowledged.
@@ -95,22 +92,6 @@ impl<'c> Caller<'c> {
         self.inlet.is_at_end() && self.input.is_empty() && self.inlet.trailers.is_empty()
     }
 
-    /// A request for a WebSocket has in HTTP/1 a key that it does not have here (RFC 8441 §5).
-    pub(super) fn ask_for_websocket(
-        &self,
-        buf: &mut Vec<u8>,
-        scratch: &mut Scratch,
-        head: &mut RequestHead,
-    ) -> Result<(), HeadError> {
-        let key = {
-            let mut rng = self.visit.worker.rng.borrow_mut();
-            websocket_key([rng.next_u64(), rng.next_u64()])
-        };
-        let pushed = scratch.request.push(buf, b"sec-websocket-key", &key);
-        head.drop = scratch.request.per_hop();
-        pushed.map_err(HeadError::Refused)
-    }
-
     /// The client broke a rule.
     pub(super) fn fail(&mut self, fault: Fault) {
         self.gone = true;
@@ -118,6 +99,7 @@ impl<'c> Caller<'c> {
         match fault {
             Fault::Connection(_) => self.conn.fail(code),
             Fault::Stream(_) => {
+                self.conn.oddities.borrow_mut().malformed();
                 self.conn.quic.reset(self.id, code.number());
                 self.conn.quic.stop(self.id, code.number());
             }
@@ -130,12 +112,15 @@ impl<'c> Caller<'c> {
         match fate {
             // What else the client sends is for nobody (RFC 9114 §4.1).
             Fate::Keep | Fate::Close if self.finished => {
+                self.conn.oddities.borrow_mut().worked();
                 if !self.inlet.ended {
                     quic.stop(self.id, Code::NoError.number());
                 }
             }
             _ => {
                 let code = if self.gone {
+                    let now = self.visit.worker.timers.now();
+                    self.conn.oddities.borrow_mut().abandoned(now);
                     Code::RequestCancelled
                 } else {
                     Code::Internal
@@ -385,18 +370,4 @@ impl Client for Caller<'_> {
         }
         Poll::Pending
     }
-}
-
-/// 16 random bytes in base64 (RFC 6455 §4.1).
-fn websocket_key(random: [u64; 2]) -> [u8; 24] {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let [high, low] = random;
-    let mut bits = (u128::from(high) << 64) | u128::from(low);
-    let mut key = [b'='; 24];
-    for digit in key.iter_mut().take(22) {
-        let place = usize::try_from(bits >> 122).unwrap_or(0);
-        *digit = DIGITS.get(place).copied().unwrap_or(b'A');
-        bits <<= 6;
-    }
-    key
 }

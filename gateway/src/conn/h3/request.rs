@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use quinn_proto::StreamId;
 use sallyport_core::h1::{H1Error, RequestHead};
-use sallyport_core::h3::{Code, Event, Fault, HeadError, parse_head};
+use sallyport_core::h3::{Beside, Code, Event, Fault, HeadError, parse_head};
 
 use super::Visitor;
 use super::body::{Came, Inlet};
@@ -77,12 +77,15 @@ async fn receive(
         None => return Err(HeadError::Refused(H1Error::HeadTimeout)),
     };
     let ended = poll_fn(|context| Poll::Ready(caller.look_for_end(context))).await;
-    let profile = serving.profile(caller.visit.link.scheme());
-    let mut head = parse_head(&section, buf, &mut scratch.request, profile, ended)?;
-    if head.upgrade.is_some() {
-        caller.ask_for_websocket(buf, scratch, &mut head)?;
-    }
-    Ok(head)
+    let mut nonce = [0; 16];
+    caller.visit.worker.rng.borrow_mut().fill(&mut nonce);
+    let beside = Beside {
+        profile: serving.profile(caller.visit.link.scheme()),
+        ended,
+        nonce,
+    };
+    let Scratch { request, text, .. } = scratch;
+    parse_head(&section, text, buf, request, beside)
 }
 
 impl Inlet {

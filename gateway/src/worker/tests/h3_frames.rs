@@ -397,3 +397,32 @@ fn a_websocket_is_tunnelled_to_an_http1_origin() {
         assert!(head.contains("sec-websocket-key: "), "{head}");
     });
 }
+
+/// CVE-2023-44487 over QUIC: requests that are given up as soon as they are sent.
+#[test]
+fn a_client_that_only_resets_is_sent_away() {
+    let a = pair("a.example");
+    on_each_driver(|driver| {
+        let origin = Origin::script(vec![Act::Read(1 << 30)]);
+        let house = House::open(driver, secured(origin.address, &[("a.example", &a)]));
+        let asked = run(async {
+            let connecting = endpoint(&a).connect(house.door, "a.example").unwrap();
+            let connection = connecting.await.unwrap();
+            let mut asked = 0;
+            // A stream is granted when an earlier one has ended.
+            while let Ok((mut send, mut receive)) = connection.open_bi().await {
+                asked += 1;
+                drop(send.write_all(&get_with(&[])).await);
+                drop(send.reset(VarInt::from_u32(0x10c)));
+                drop(receive.stop(VarInt::from_u32(0x10c)));
+            }
+            let end = connection.closed().await;
+            assert!(matches!(closed_with(&end), Some(0x100 | 0x107)), "{end:?}");
+            asked
+        });
+        assert!(asked <= 400, "{asked} requests were taken");
+        let report = house.report_when(|report| report.oddities > 0);
+        assert!(report.oddities >= 100, "{}", report.oddities);
+        assert_eq!(house.close(), 0);
+    });
+}
