@@ -288,7 +288,8 @@ fn cluster(out: &mut Out, snapshot: &Snapshot, cluster: &Cluster) {
             Discovery::Static => {}
             Discovery::StrictDns(_) => out.line("all addresses of"),
             Discovery::LogicalDns(_) => out.line("one address of"),
-            Discovery::OnDemand { domain, port } => {
+            Discovery::OnDemand { domain, like } => {
+                let port = like.address.port();
                 out.line(&format!("the request's host under {domain}, port {port}"));
             }
         }

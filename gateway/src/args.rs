@@ -161,7 +161,7 @@ struct Flags {
     /// PEM file of authorities that servers of keys (jwksUri) may have, beside the system's
     #[arg(long, env = "SALLYPORT_JWKS_CA", value_name = "FILE")]
     jwks_ca: Option<PathBuf>,
-    /// Internal addresses that fetches of keys may reach, e.g. 10.0.0.0/8, or all [default: none]
+    /// Internal addresses that fetches of keys and DYNAMIC_DNS may reach, e.g. 10.0.0.0/8, or all [default: none]
     #[arg(long, env = "SALLYPORT_ALLOW_PRIVATE", value_name = "CIDR", value_delimiter = ',', value_parser = block)]
     allow_private: Vec<Blocks>,
     /// Read the configuration, say what is wrong with it, and end

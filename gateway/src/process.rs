@@ -174,7 +174,7 @@ impl Process {
                     continue;
                 }
                 Some(news) = self.news.recv() => {
-                    self.gateway.hear(news);
+                    Gateway::hear(&self.gateway, news);
                     continue;
                 }
             };

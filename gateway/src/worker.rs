@@ -4,6 +4,7 @@
 mod active;
 mod clock;
 mod guests;
+mod hosts;
 mod mailbox;
 mod scratch;
 mod stop;
@@ -11,12 +12,15 @@ mod stop;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sallyport_core::admit::{Misses, TokenCache};
+use sallyport_core::failure::FailureKind;
 use sallyport_core::rng::Rng;
 
 use crate::buffer::Buffers;
@@ -27,9 +31,10 @@ use crate::rt::{self, Driver, Runtime, Timers};
 use crate::stats::{Report, WorkerStats};
 use crate::upstream::{Commons, Pools};
 
-pub(crate) use active::Active;
+pub(crate) use active::{Active, Target};
 pub(crate) use clock::Clock;
 pub(crate) use guests::{Guest, Guests};
+pub(crate) use hosts::{Hosts, LookedUp};
 pub(crate) use scratch::{Scratch, ScratchPool};
 pub(crate) use stop::Stop;
 
@@ -57,6 +62,8 @@ pub(crate) enum Command {
     /// Stop accepting, finish requests, close idle connections, and end the thread when none is
     /// left or this time is over. Answered with the number of connections that were cut.
     Drain(Duration, Reply<usize>),
+    /// The addresses of a host that was asked for.
+    LookedUp(Box<str>, LookedUp),
     /// Answered with a copy of the worker's counters.
     Collect(Reply<Report>),
 }
@@ -66,6 +73,8 @@ pub(crate) enum Command {
 pub(crate) enum News {
     /// Tokens came that the fetched keys of these URLs do not verify.
     MissingKeys(Vec<Box<str>>),
+    /// A request on the worker of this number waits for the addresses of a host.
+    LookUp(usize, Box<str>),
 }
 
 /// How to start a worker.
@@ -155,6 +164,8 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     /// How many workers there are.
     pub(crate) workers: usize,
+    /// Hosts that requests named.
+    pub(crate) hosts: Hosts,
     /// Clock and alarms.
     pub(crate) timers: Rc<Timers>,
     /// Time of day.
@@ -195,6 +206,7 @@ impl Worker {
         let worker = Self {
             index: options.index,
             workers: options.workers.max(1),
+            hosts: Hosts::default(),
             clock: Clock::new(timers.now()),
             timers,
             buffers: Rc::default(),
@@ -226,6 +238,19 @@ impl Worker {
         let active = self.active().after(generation);
         *self.active.borrow_mut() = Rc::new(active);
         self.point_log();
+    }
+
+    /// The addresses of a host that a request names; the side thread is asked for them.
+    pub(crate) fn look_up(
+        &self,
+        host: &str,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Arc<[IpAddr]>, FailureKind>> {
+        let ask = |host: &str| {
+            let question = News::LookUp(self.index, host.into());
+            self.news.try_send(question).is_ok()
+        };
+        self.hosts.poll(host, self.timers.now(), context, ask)
     }
 
     fn point_log(&self) {

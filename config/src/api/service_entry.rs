@@ -11,7 +11,7 @@ message! {
         addresses: Vec<String> => Later("sidecar configuration"),
         ports: Vec<ServicePort>,
         location: Location,
-        resolution: Resolution => Partly("all but DYNAMIC_DNS"),
+        resolution: Resolution,
         endpoints: Vec<WorkloadEntry>,
         workload_selector: Option<LabelSelector>,
         export_to: Vec<String>,

@@ -219,7 +219,7 @@ fn cluster(
     let target = Target::new(service, port, chosen);
     let (endpoints, discovery, tls) =
         upstream_tls::secured(draft, target, &ranked, policy.tls.zip(rule));
-    discovery::report(draft, service, &discovery);
+    discovery::report(draft, service);
     if let (Some(_), Some(rule)) = (policy.tunnel, rule) {
         tunnel(draft, rule, &name);
     }

@@ -8,7 +8,7 @@ use crate::api::service_entry::Resolution as Declared;
 use crate::diag::{Level, codes};
 use crate::ir::{Discovery, Endpoint, NamedEndpoint};
 use crate::resource::Spec;
-use crate::world::{Instance, Place, Resolution, Service, ServicePort};
+use crate::world::{Instance, Place, Resolution, Service};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Endpoints of a port, or of a subset of it, in a stable order: those with an address, and how
@@ -16,7 +16,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 /// them are spoken to in mutual TLS by themselves.
 pub(super) fn discover(
     service: &Service,
-    port: &ServicePort,
     ranked: &[(&Instance, u32)],
     mtls: impl Fn(&Instance) -> bool,
 ) -> (Vec<Endpoint>, Discovery) {
@@ -44,9 +43,12 @@ pub(super) fn discover(
     names.sort_by_key(place);
     names.dedup_by_key(|n| place(n));
     let discovery = match &service.resolution {
-        Resolution::Dynamic => Discovery::OnDemand {
-            domain: service.host.trim_start_matches("*.").to_owned(),
-            port: port.target,
+        Resolution::Dynamic => match names.into_iter().next() {
+            Some(any) => Discovery::OnDemand {
+                domain: service.host.trim_start_matches("*.").to_owned(),
+                like: any.like,
+            },
+            None => Discovery::Static,
         },
         _ if names.is_empty() => Discovery::Static,
         Resolution::DnsRoundRobin => match names.into_iter().next() {
@@ -69,24 +71,16 @@ pub(super) fn behind_alias<'w>(draft: &Draft<'w>, service: &'w Service) -> Optio
     (!matches!(found.resolution, Resolution::Alias(_))).then_some(found)
 }
 
-/// Says which endpoints a gateway cannot find.
-pub(super) fn report(draft: &mut Draft<'_>, service: &Service, discovery: &Discovery) {
-    let declared = match &service.resource.spec {
-        Spec::ServiceEntry(entry) => Some(entry.resolution),
-        _ => None,
-    };
-    let (path, why) = match (discovery, declared) {
-        (Discovery::OnDemand { .. }, _) => (
-            "spec.resolution",
-            "resolution DYNAMIC_DNS is not served yet, so it has no endpoints",
-        ),
-        (Discovery::Static, Some(Declared::None)) => (
-            "spec.resolution",
-            "resolution NONE has no endpoints on a gateway, which captures no connections",
-        ),
-        _ => return,
-    };
-    let message = format!("{}: {why}", service.host);
-    let info = finding(codes::SP0401, &service.resource, path, message);
-    draft.found.push(info.level(Level::Info));
+/// Says that a gateway cannot find the endpoints of `NONE`.
+pub(super) fn report(draft: &mut Draft<'_>, service: &Service) {
+    if let Spec::ServiceEntry(entry) = &service.resource.spec
+        && entry.resolution == Declared::None
+    {
+        let host = &service.host;
+        let message = format!(
+            "{host}: resolution NONE has no endpoints on a gateway, which captures no connections"
+        );
+        let info = finding(codes::SP0401, &service.resource, "spec.resolution", message);
+        draft.found.push(info.level(Level::Info));
+    }
 }

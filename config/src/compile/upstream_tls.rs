@@ -61,9 +61,9 @@ pub(super) fn secured(
     ranked: &[(&Instance, u32)],
     written: Option<(&ClientTlsSettings, &Resource)>,
 ) -> (Vec<Endpoint>, Discovery, UpstreamTls) {
-    let Target { service, port, .. } = target;
+    let service = target.service;
     if let Some((settings, rule)) = written {
-        let (endpoints, discovery) = discovery::discover(service, port, ranked, |_| false);
+        let (endpoints, discovery) = discovery::discover(service, ranked, |_| false);
         return (
             endpoints,
             discovery,
@@ -72,7 +72,7 @@ pub(super) fn secured(
     }
     let automatic = automatic(draft, service);
     let mtls = |i: &Instance| automatic && takes_mtls(draft, service, i);
-    let (endpoints, discovery) = discovery::discover(service, port, ranked, mtls);
+    let (endpoints, discovery) = discovery::discover(service, ranked, mtls);
     let named = discovery.names().iter().map(|n| &n.like);
     let any = endpoints.iter().chain(named).any(|e| e.mtls);
     (endpoints, discovery, unwritten(draft, target, any))

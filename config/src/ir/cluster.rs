@@ -76,12 +76,18 @@ pub enum Discovery {
     OnDemand {
         /// Lower-case domain that hosts must be under: `example.com` for `*.example.com`.
         domain: String,
-        /// Port of every endpoint.
-        port: u16,
+        /// What every address becomes; of its own address only the port counts.
+        like: Endpoint,
     },
 }
 
 impl Discovery {
+    /// Whether the configuration alone says where the endpoints are.
+    #[must_use]
+    pub fn is_static(&self) -> bool {
+        *self == Self::Static
+    }
+
     /// The endpoints that wait for DNS.
     #[must_use]
     pub fn names(&self) -> &[NamedEndpoint] {

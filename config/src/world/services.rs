@@ -232,15 +232,20 @@ fn entry(
         .filter(|p| !p.protocol.eq_ignore_ascii_case("udp"));
     let ports = ports.filter_map(|port| {
         let number = u16::try_from(port.number).ok()?;
+        let target = match port.target_port {
+            0 => number,
+            target => u16::try_from(target).ok()?,
+        };
         Some(ServicePort {
             number,
             name: port.name.clone(),
-            target: match port.target_port {
-                0 => number,
-                target => u16::try_from(target).ok()?,
-            },
+            target,
             protocol: protocol("", &port.name, &port.protocol),
-            instances: endpoints::of_entry_port(resource, spec, &host, port, workloads, pods),
+            instances: match spec.resolution {
+                // A name for all names under it.
+                Declared::DynamicDns => vec![endpoints::named(&host, target)],
+                _ => endpoints::of_entry_port(resource, spec, &host, port, workloads, pods),
+            },
         })
     });
     let resolution = match spec.resolution {

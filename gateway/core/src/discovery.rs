@@ -18,6 +18,9 @@ pub const TTL_MAX: Millis = Millis(3_600_000);
 pub const RETRY_FIRST: Millis = Millis(1_000);
 /// So many answers in a row must deny a name before its last good addresses are given up.
 pub const DENIALS: u32 = 3;
+/// Longest name, and longest part of one (RFC 1035 §2.3.4).
+const NAME_MAX: usize = 253;
+const LABEL_MAX: usize = 63;
 /// Waits are longer by up to this share, so that names do not fall into step: one in so many.
 const JITTER: u64 = 10;
 
@@ -169,6 +172,41 @@ pub fn endpoints<'n>(cluster: &Cluster, addresses: impl Fn(&str) -> &'n [IpAddr]
     all.sort_by_key(|endpoint| endpoint.address);
     all.dedup_by_key(|endpoint| endpoint.address);
     all
+}
+
+/// A cluster whose only endpoints are these addresses of the host that a request names; itself if it
+/// does not take them from requests. Outlier detection counts endpoints of one list, and here every
+/// host has its own: it is off.
+#[must_use]
+pub fn at(cluster: &Cluster, addresses: &[IpAddr]) -> Cluster {
+    let mut cluster = cluster.clone();
+    if let Discovery::OnDemand { like, .. } = &cluster.discovery {
+        let port = like.address.port();
+        let endpoints = addresses.iter().take(ADDRESSES_MAX).map(|ip| Endpoint {
+            address: SocketAddr::new(*ip, port),
+            ..like.clone()
+        });
+        cluster.endpoints = endpoints.collect();
+        cluster.traffic.outlier = None;
+    }
+    cluster
+}
+
+/// The lower-case host of an authority or a server name without port, if it is a name under this
+/// domain: what may be looked up because a stranger says so.
+#[must_use]
+pub fn host_under(authority: &str, domain: &str) -> Option<String> {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let under = host.strip_suffix(domain)?.strip_suffix('.')?;
+    let label = |label: &str| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=LABEL_MAX).contains(&label.len()) && label.bytes().all(known)
+    };
+    (host.len() <= NAME_MAX && under.split('.').all(label)).then_some(host)
 }
 
 #[cfg(test)]

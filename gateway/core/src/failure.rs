@@ -39,6 +39,11 @@ pub enum FailureKind {
     MissingCluster,
     /// The cluster has no endpoint.
     NoHealthyUpstream,
+    /// The cluster takes its endpoint from the request, whose host has no address.
+    HostUnknown,
+    /// The cluster takes its endpoint from the request, whose host is not one of those allowed, or
+    /// is at an internal address (403).
+    HostRefused,
     /// The cluster wants TLS that cannot be served, for want of a certificate or an authority:
     /// refused, never sent in cleartext.
     UnservedUpstream,
@@ -149,8 +154,10 @@ impl FailureKind {
             | Self::BadPath
             | Self::BodyTooLarge
             | Self::RateLimited
+            | Self::HostRefused
             | Self::ClientGone => Origin::Downstream,
             Self::NoHealthyUpstream
+            | Self::HostUnknown
             | Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectTls
@@ -198,6 +205,8 @@ impl FailureKind {
             | Self::BrokenRoute(_)
             | Self::MissingCluster
             | Self::NoHealthyUpstream
+            | Self::HostUnknown
+            | Self::HostRefused
             | Self::UnservedUpstream
             | Self::RouteTimeout
             | Self::HeadTimeout
@@ -226,6 +235,7 @@ impl FailureKind {
             Self::NoRoute | Self::Misdirected => Flags::NR,
             Self::MissingCluster => Flags::NC,
             Self::NoHealthyUpstream => Flags::UH,
+            Self::HostUnknown | Self::HostRefused => Flags::DF,
             Self::Overflow => Flags::UO,
             Self::ConnectRefused
             | Self::ConnectTimeout

@@ -38,6 +38,7 @@ flags! {
     OM = 19, "OM", "Overload manager refused.";
     DT = 20, "DT", "Downstream maximum duration reached.";
     NFCF = 21, "NFCF", "No filter chain.";
+    DF = 22, "DF", "DNS resolution failed.";
 }
 
 impl Flags {

@@ -77,6 +77,8 @@ pub fn reply<'t>(failure: &Failure, attempts: &Attempts) -> Reply<'t> {
         K::BrokenRoute(status) => text(status, "route_broken", "route configuration is broken"),
         K::MissingCluster => empty(503, "cluster_not_found"),
         K::NoHealthyUpstream => text(503, "no_healthy_upstream", "no healthy upstream"),
+        K::HostUnknown => text(503, "dns_resolution_failure", "DNS resolution failure"),
+        K::HostRefused => text(403, "host_not_allowed", "host not allowed"),
         K::RouteTimeout => text(504, "response_timeout", "upstream request timeout"),
         K::PerTryTimeout => text(504, "upstream_per_try_timeout", "upstream request timeout"),
         K::HeadTimeout => empty(408, "request_header_timeout").closing(),

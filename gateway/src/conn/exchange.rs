@@ -8,6 +8,7 @@ mod download;
 mod event;
 mod flight;
 mod mirror;
+mod on_demand;
 mod origin;
 mod record;
 mod request;

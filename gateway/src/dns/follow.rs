@@ -8,8 +8,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sallyport_config::ir::{Cluster, Millis, Snapshot};
-use sallyport_core::discovery::{Answer, Name, endpoints};
+use sallyport_config::ir::{Cluster, IpBlock, Millis, Snapshot};
+use sallyport_core::discovery::{Answer, Name, TTL_MAX, endpoints};
+use sallyport_core::failure::FailureKind;
+use sallyport_core::network::may_reach;
 use sallyport_core::rng::Rng;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
@@ -18,6 +20,7 @@ use tokio::time::{Instant, timeout};
 use super::Resolver;
 use crate::generation::Found;
 use crate::log;
+use crate::worker::LookedUp;
 
 /// Names that are followed; the endpoints of further ones are missing, which is logged.
 const NAMES_MAX: usize = 10_000;
@@ -25,6 +28,9 @@ const NAMES_MAX: usize = 10_000;
 const QUESTIONS_MAX: usize = 64;
 /// A configuration waits this long for the first answers of its names before it is served.
 const WARM_WITHIN: Duration = Duration::from_secs(2);
+/// What was found out about a host that a request names is good for at least this (Envoy's least
+/// refresh rate of its cache of names).
+const LOOKUP_MIN: Millis = Millis(5_000);
 /// Answers that arrive within this become one update.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -181,6 +187,42 @@ impl Names {
         filled.collect()
     }
 
+    /// Looks a host up that a stranger named: only addresses that may be reached count.
+    pub(crate) async fn look_up(&self, host: &str, allowed: &[IpBlock]) -> LookedUp {
+        let (answer, _) = match self.questions.acquire().await {
+            Ok(_slot) => self.resolver.ask(host, &[]).await,
+            Err(_) => (Answer::Failed, None),
+        };
+        self.count(&answer);
+        let (addresses, good_for) = match answer {
+            Answer::Addresses { mut addresses, ttl } if !addresses.is_empty() => {
+                addresses.retain(|ip| may_reach(*ip, allowed));
+                if addresses.is_empty() {
+                    let message = format_args!("{host} is at an internal address: refused");
+                    log::debug("dns", message);
+                    (Err(FailureKind::HostRefused), LOOKUP_MIN)
+                } else {
+                    let good_for = ttl.clamp(LOOKUP_MIN, TTL_MAX);
+                    (Ok(Arc::from(addresses)), good_for)
+                }
+            }
+            _ => (Err(FailureKind::HostUnknown), LOOKUP_MIN),
+        };
+        LookedUp {
+            addresses,
+            good_for,
+        }
+    }
+
+    fn count(&self, answer: &Answer) {
+        let counter = match answer {
+            Answer::Addresses { .. } => &self.answered,
+            Answer::Denied => &self.denied,
+            Answer::Failed => &self.failed,
+        };
+        counter.set(counter.get() + 1);
+    }
+
     /// Everything that is known, by name.
     pub(crate) fn status(&self) -> Vec<NameStatus> {
         let now = Instant::now();
@@ -216,12 +258,7 @@ impl Names {
             let _slot = self.questions.acquire().await.ok()?;
             self.resolver.ask(name, &last).await
         };
-        let counter = match answer {
-            Answer::Addresses { .. } => &self.answered,
-            Answer::Denied => &self.denied,
-            Answer::Failed => &self.failed,
-        };
-        counter.set(counter.get() + 1);
+        self.count(&answer);
         let die = self.rng.borrow_mut().die();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.get_mut(name)?;

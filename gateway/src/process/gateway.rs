@@ -208,9 +208,22 @@ impl Gateway {
     }
 
     /// Does what a worker's news ask for.
-    pub(crate) fn hear(&self, news: News) {
+    pub(crate) fn hear(this: &Rc<Self>, news: News) {
         match news {
-            News::MissingKeys(urls) => self.keys.missing(&urls),
+            News::MissingKeys(urls) => this.keys.missing(&urls),
+            News::LookUp(worker, host) => {
+                let this = Rc::clone(this);
+                tokio::task::spawn_local(async move { this.look_up(worker, host).await });
+            }
+        }
+    }
+
+    /// Looks a host up for a worker.
+    async fn look_up(&self, worker: usize, host: Box<str>) {
+        let found = self.names.look_up(&host, &self.options.allow_private).await;
+        let workers = self.workers.borrow();
+        if let Some(worker) = workers.iter().find(|handle| handle.index == worker) {
+            worker.send(Command::LookedUp(host, found));
         }
     }
 

@@ -110,6 +110,9 @@ impl Listeners {
                 rt::spawn(async move { answer(reply, ()) });
             }
             Command::Lame => worker.guests.close(),
+            Command::LookedUp(host, found) => {
+                worker.hosts.learn(&host, found, worker.timers.now());
+            }
             Command::Collect(reply) => answer(reply, worker.stats.borrow().report()),
             Command::Drain(..) => {}
         }

@@ -1,8 +1,10 @@
 //! Endpoints with names, with a name server that changes its mind, lies, or says nothing.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 
-use crate::child::{Client, Gateway, Origin, Scratch, config, eventually};
+use crate::child::{Client, DEADLINE, Gateway, Origin, Scratch, config, eventually};
 use crate::nameserver::{NameServer, Says};
 
 const NAME: &str = "api.internal";
@@ -96,6 +98,8 @@ on_each_driver! {
     long_answers_and_forged_ones
     one_address_at_a_time
     a_server_that_says_nothing
+    hosts_that_requests_name
+    server_names_that_clients_name
 }
 
 mod cases {
@@ -203,4 +207,168 @@ mod cases {
         house.server.say(NAME, one());
         house.until("an answer at last", (200, "one"));
     }
+
+    pub(super) fn hosts_that_requests_name(driver: &str) {
+        let one_origin = Origin::start("one");
+        let port = one_origin.address.port();
+        let house = OnDemand::open(
+            "named",
+            driver,
+            HTTP,
+            port,
+            &["--allow-private", "127.0.0.0/24"],
+        );
+        let _two = Origin::start_at("two", ([127, 0, 0, 2], port).into());
+        house.server.say("a.wild.test", one());
+        house.server.say_addresses("b.wild.test", &["127.0.0.2"]);
+        house
+            .server
+            .say_addresses("inside.wild.test", &["127.1.0.1"]);
+        house.server.say_addresses("evil.test", &["127.0.0.1"]);
+        let get = |host: &str| Client::connect(house.door).get(host, "/");
+        assert_eq!(get("a.wild.test"), (200, "one".to_owned()));
+        assert_eq!(get("B.wild.test:80"), (200, "two".to_owned()));
+        assert_eq!(get("a.wild.test"), (200, "one".to_owned()));
+        for (host, status, said) in [
+            ("nobody.wild.test", 503, "DNS resolution failure"),
+            ("inside.wild.test", 403, "host not allowed"),
+            ("evil.test", 403, "host not allowed"),
+            ("wild.test", 403, "host not allowed"),
+            ("127.0.0.1", 403, "host not allowed"),
+        ] {
+            assert_eq!(get(host), (status, said.to_owned()), "{host}");
+        }
+        let asked = house.server.asked();
+        let times = |name: &str| asked.iter().filter(|asked| *asked == name).count();
+        assert_eq!(
+            (times("a.wild.test"), times("evil.test")),
+            (1, 0),
+            "{asked:?}"
+        );
+        let flagged = ["istio_requests_total{", "response_flags=\"DF\""];
+        assert!(house.gateway.sample(&flagged).is_some());
+        house.server.say("slow.wild.test", Says::Silence);
+        let (status, body) = get("slow.wild.test");
+        assert_eq!((status, &*body), (503, "DNS resolution failure"));
+    }
+
+    pub(super) fn server_names_that_clients_name(driver: &str) {
+        let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = origin.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            // It greets, and leaves the handshake to others.
+            for mut stream in origin.incoming().map_while(Result::ok) {
+                stream.write_all(b"here").unwrap();
+            }
+        });
+        let house = OnDemand::open("sni", driver, TLS, port, &["--allow-private", "127.0.0.1"]);
+        house.server.say("a.wild.test", one());
+        house
+            .server
+            .say_addresses("inside.wild.test", &["127.0.0.2"]);
+        let reaches = |name: &str| {
+            let mut stream = TcpStream::connect(house.door).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream.write_all(&client_hello(name)).unwrap();
+            let mut bytes = [0; 4];
+            stream.read_exact(&mut bytes).is_ok() && bytes == *b"here"
+        };
+        assert!(reaches("a.wild.test"));
+        assert!(!reaches("inside.wild.test"));
+        assert!(!reaches("nobody.wild.test"));
+        assert!(reaches("a.wild.test"));
+    }
+}
+
+/// A gateway whose upstream is whatever host under `wild.test` a client names.
+struct OnDemand {
+    gateway: Gateway,
+    server: NameServer,
+    door: SocketAddr,
+    _scratch: Scratch,
+}
+
+const HTTP: &str = "\
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: istio-system}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: wild, namespace: default}
+spec:
+  hosts: ['*']
+  gateways: [istio-system/gw]
+  http:
+  - route: [{destination: {host: '*.wild.test', port: {number: 80}}}]
+";
+
+const TLS: &str = "\
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: istio-system}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 80, name: tls, protocol: TLS}, hosts: ['*.wild.test'], tls: {mode: PASSTHROUGH}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: wild, namespace: default}
+spec:
+  hosts: ['*.wild.test']
+  gateways: [istio-system/gw]
+  tls:
+  - match: [{sniHosts: ['*.wild.test']}]
+    route: [{destination: {host: '*.wild.test', port: {number: 80}}}]
+";
+
+impl OnDemand {
+    fn open(name: &str, driver: &str, routes: &str, port: u16, further: &[&str]) -> Self {
+        let scratch = Scratch::new(&format!("{name}-{driver}"));
+        let server = NameServer::start();
+        let entry = format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n\
+             metadata: {{name: wild, namespace: default}}\nspec:\n  hosts: ['*.wild.test']\n  \
+             resolution: DYNAMIC_DNS\n  ports: [{{number: 80, name: x, protocol: TLS, \
+             targetPort: {port}}}]\n{routes}"
+        );
+        scratch.write("a.yaml", &entry);
+        let dns = server.address.to_string();
+        let arguments = ["--port-map", "80=0", "--driver", driver, "--dns", &dns];
+        let arguments = [
+            &arguments[..],
+            &["--dns-family", "v4", "--workers", "1"],
+            further,
+        ]
+        .concat();
+        let gateway = Gateway::start(&scratch.0, &arguments);
+        Self {
+            door: gateway.listener(80),
+            gateway,
+            server,
+            _scratch: scratch,
+        }
+    }
+}
+
+/// The first flight of a TLS client that wants to speak to a name.
+fn client_hello(name: &str) -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = name.to_owned().try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).unwrap();
+    bytes
 }

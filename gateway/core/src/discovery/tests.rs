@@ -150,3 +150,32 @@ fn every_address_of_a_name_is_an_endpoint_or_only_the_first() {
         [endpoint("10.0.0.2:80", 1), endpoint("10.0.0.3:80", 1)]
     );
 }
+
+#[test]
+fn only_names_under_the_domain_are_looked_up() {
+    let under = |host: &str| host_under(host, "example.com");
+    assert_eq!(under("A.Example.com:8443").unwrap(), "a.example.com");
+    assert_eq!(under("a.b.example.com.").unwrap(), "a.b.example.com");
+    for host in [
+        "example.com",
+        ".example.com",
+        "aexample.com",
+        "a..example.com",
+        "evil.test",
+        "",
+        "a.example.com.evil.test",
+        "a.example.com:x",
+        "a b.example.com",
+        "a%00.example.com",
+        "[::1]:80",
+        "127.0.0.1",
+        "a@b.example.com",
+        "a/b.example.com",
+    ] {
+        assert_eq!(under(host), None, "{host}");
+    }
+    let long = format!("{}.example.com", "a".repeat(64));
+    assert_eq!(under(&long), None);
+    let long = format!("{}example.com", "a.".repeat(130));
+    assert_eq!(under(&long), None);
+}

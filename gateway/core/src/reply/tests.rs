@@ -11,6 +11,8 @@ fn every_kind() -> Vec<K> {
         K::BrokenRoute(500),
         K::MissingCluster,
         K::NoHealthyUpstream,
+        K::HostUnknown,
+        K::HostRefused,
         K::UnservedUpstream,
         K::Overflow,
         K::ConnectRefused,
@@ -60,6 +62,7 @@ fn every_kind() -> Vec<K> {
     for kind in &all {
         match kind {
             K::NoRoute | K::Misdirected | K::BrokenRoute(_) | K::MissingCluster => {}
+            K::HostUnknown | K::HostRefused => {}
             K::NoHealthyUpstream | K::UnservedUpstream | K::Overflow | K::ConnectRefused => {}
             K::ConnectTimeout | K::ConnectTls | K::ConnectLocal | K::UpstreamClosed => {}
             K::UpstreamReset | K::UpstreamRefused | K::UpstreamProtocol | K::RouteTimeout => {}
@@ -114,6 +117,8 @@ Downstream Never: 421 NR misdirected_request "Misdirected Request"
 Gateway Never: 500 - route_broken "route configuration is broken"
 Gateway Never: 503 NC cluster_not_found ""
 Upstream Never: 503 UH no_healthy_upstream "no healthy upstream"
+Upstream Never: 503 DF dns_resolution_failure "DNS resolution failure"
+Downstream Never: 403 DF host_not_allowed "host not allowed"
 Gateway Never: 503 UF upstream_reset_before_response_started{remote_connection_failure} "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
 Gateway Never: 503 UO upstream_reset_before_response_started{overflow} "upstream connect error or disconnect/reset before headers. reset reason: overflow" x-envoy-overloaded=true
 Upstream Connect: 503 UF upstream_reset_before_response_started{remote_connection_failure} "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"

@@ -30,6 +30,7 @@ use super::answer::{self, Rules, Sink};
 use super::client::{Client, Fate, News, Visit};
 use super::download::Download;
 use super::event::{self, Happening, poll_client};
+use super::on_demand;
 use super::origin::Origin;
 use super::record::{Ledger, is_grpc};
 use super::request::Request;
@@ -43,8 +44,8 @@ pub(super) struct Flight<'a, 't, C> {
     pub(super) scratch: &'a mut Scratch,
     pub(super) request: &'a Request<'t>,
     pub(super) plan: &'a Plan<'t>,
-    cluster: &'t Cluster,
-    upstream: &'t Rc<Upstream>,
+    cluster: &'a Cluster,
+    upstream: &'a Rc<Upstream>,
     /// Which endpoint the client shall meet.
     key: Key,
     exchange: Exchange<'a>,
@@ -88,15 +89,54 @@ pub(super) async fn forward<'a, 't, C: Client>(
     edit_request(client.visit(), scratch, request, plan, &ledger);
     let worker = &client.visit().worker;
     let found = match plan.cluster {
-        ClusterRef::Known(id) => request.active.upstream(worker, *id),
+        ClusterRef::Known(id) => request
+            .active
+            .upstream(worker, *id)
+            .map(|found| (*id, found)),
         ClusterRef::Missing(_) => None,
     };
-    let Some((cluster, upstream)) = found else {
+    let Some((id, (cluster, upstream))) = found else {
         let failure = FailureKind::MissingCluster.into();
         let reply = reply::reply(&failure, &Default::default());
         return answer::send(client, scratch, request, reply, Rules::of(plan), ledger).await;
     };
     ledger.cluster = Some(cluster);
+    if cluster.discovery.is_static() {
+        return fly(client, scratch, request, plan, (cluster, upstream), ledger).await;
+    }
+    let authority = plan.authority.unwrap_or(request.authority);
+    // Rare enough to be worth a box, large enough to be worth one.
+    let asked = Box::pin(on_demand::target(client, request, id, cluster, authority));
+    match asked.await {
+        Ok(None) => fly(client, scratch, request, plan, (cluster, upstream), ledger).await,
+        Ok(Some(target)) => {
+            let found = (&target.cluster, &target.upstream);
+            fly(client, scratch, request, plan, found, ledger).await
+        }
+        Err(None) => {
+            ledger.flags = ledger.flags.with(Flags::DC);
+            let visit = client.visit();
+            ledger.close(visit, scratch, request, visit.worker.timers.now());
+            Fate::Cut
+        }
+        Err(Some(why)) => {
+            let reply = reply::reply(&why.into(), &Default::default());
+            answer::send(client, scratch, request, reply, Rules::of(plan), ledger).await
+        }
+    }
+}
+
+/// Forwards a request to this upstream.
+async fn fly<'a, 't, C: Client>(
+    client: &'a mut C,
+    scratch: &'a mut Scratch,
+    request: &'a Request<'t>,
+    plan: &'a Plan<'t>,
+    (cluster, upstream): (&'a Cluster, &'a Rc<Upstream>),
+    mut ledger: Ledger<'a>,
+) -> Fate {
+    ledger.cluster = Some(cluster);
+    let worker = &client.visit().worker;
     let policy = policy(scratch, request, plan);
     let key = aim::key(client.visit(), scratch, request, cluster);
     let seed = worker.rng.borrow_mut().next_u64();

@@ -4,10 +4,11 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use sallyport_config::ir::{Millis, Service, TcpService, Wire};
+use sallyport_config::ir::{ClusterId, Discovery, Millis, Service, TcpService, Wire};
 use sallyport_core::admit::admit_connection;
 use sallyport_core::balance::{Key, Wanted};
 use sallyport_core::call::{Call, NoHeaders};
+use sallyport_core::discovery::host_under;
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::outlier::Verdict;
 use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
@@ -28,6 +29,8 @@ struct Destination {
     hash: Option<u64>,
     /// Workload of each endpoint, for the counters.
     workloads: Box<[Box<str>]>,
+    /// The host that the client names, if the cluster leaves that to it.
+    named: Option<Named>,
 }
 
 impl Destination {
@@ -39,10 +42,23 @@ impl Destination {
     }
 }
 
+/// A host that is to be looked up.
+struct Named {
+    active: Rc<Active>,
+    cluster: ClusterId,
+    host: String,
+}
+
+/// A connection waits this long for the addresses of its host.
+const LOOKUP_WITHIN: Millis = Millis(5_000);
+
 /// A connection to an upstream, and how long it may be idle.
 pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Option<Millis>), End> {
     // The generation is let go of before anything is waited for.
-    let to = destination(conn)?;
+    let mut to = destination(conn)?;
+    if let Some(named) = to.named.take() {
+        look_up(conn, &mut to, named).await?;
+    }
     let mut tried: Vec<u32> = Vec::new();
     let mut last: Failure = FailureKind::NoHealthyUpstream.into();
     while conn.note.attempts < CONNECT_TRIES_MAX {
@@ -98,7 +114,7 @@ fn destination(conn: &mut Conn) -> Result<Destination, End> {
     }
 }
 
-fn find(conn: &mut Conn, active: &Active, service: &TcpService) -> Result<Destination, End> {
+fn find(conn: &mut Conn, active: &Rc<Active>, service: &TcpService) -> Result<Destination, End> {
     let tables = &active.generation.tables;
     let link = &conn.link;
     let call = Call {
@@ -120,8 +136,20 @@ fn find(conn: &mut Conn, active: &Active, service: &TcpService) -> Result<Destin
     let upstream = active.upstream(&conn.worker, id);
     let (cluster, upstream) = upstream.ok_or_else(|| failed(FailureKind::MissingCluster))?;
     conn.note.labels = labels(Some(cluster));
+    let named = match &cluster.discovery {
+        Discovery::OnDemand { domain, .. } => {
+            let host = host_under(link.sni().unwrap_or_default(), domain);
+            Some(Named {
+                active: Rc::clone(active),
+                cluster: id,
+                host: host.ok_or_else(|| failed(FailureKind::HostRefused))?,
+            })
+        }
+        _ => None,
+    };
     let workloads = cluster.endpoints.iter();
     Ok(Destination {
+        named,
         upstream: Rc::clone(upstream),
         host: cluster.host.as_str().into(),
         connect_timeout: cluster.connect_timeout,
@@ -129,6 +157,35 @@ fn find(conn: &mut Conn, active: &Active, service: &TcpService) -> Result<Destin
         hash: Key::of_address(&cluster.balance, conn.link.peer.ip()),
         workloads: workloads.map(|e| e.workload.as_str().into()).collect(),
     })
+}
+
+/// Completes a destination with the addresses of the host that the client names.
+async fn look_up(conn: &mut Conn, to: &mut Destination, named: Named) -> Result<(), End> {
+    let worker = Rc::clone(&conn.worker);
+    conn.alarm.set(Some(worker.timers.now() + LOOKUP_WITHIN));
+    let found = poll_fn(|context| {
+        if let Poll::Ready(found) = worker.look_up(&named.host, context) {
+            return Poll::Ready(found.map_err(failed));
+        }
+        if conn.poll_early(context).is_ready() {
+            return Poll::Ready(Err(End::ClientGone));
+        }
+        let alarm = conn.alarm.poll(context);
+        alarm.map(|()| Err(failed(FailureKind::HostUnknown)))
+    });
+    let addresses = found.await?;
+    let Named {
+        active,
+        cluster,
+        host,
+    } = named;
+    if let Some(target) = active.target(&worker, cluster, &host, &addresses) {
+        let workloads = target.cluster.endpoints.iter();
+        to.workloads = workloads.map(|e| e.workload.as_str().into()).collect();
+        to.upstream = Rc::clone(&target.upstream);
+        to.host = host.into();
+    }
+    Ok(())
 }
 
 /// One try, within the cluster's time. What the client sends meanwhile is kept, one buffer of it.
