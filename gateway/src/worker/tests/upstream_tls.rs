@@ -4,7 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber,
+};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::pem::PemObject;
@@ -14,25 +17,25 @@ use sallyport_config::ir;
 use super::support::{GET, House, Origin, field, on_each_driver, origin, snapshot};
 
 const ME: &str = "spiffe://cluster.local/ns/istio-system/sa/gateway";
-const SHOP: &str = "spiffe://cluster.local/ns/shop/sa/shop";
+pub(super) const SHOP: &str = "spiffe://cluster.local/ns/shop/sa/shop";
 const OTHER: &str = "spiffe://cluster.local/ns/shop/sa/other";
 const SNI: &str = "outbound_.80_.v1_.up.shop.svc.cluster.local";
 
 /// An authority of a test mesh.
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    root: Arc<[u8]>,
+    pub(super) root: Arc<[u8]>,
 }
 
 /// A certificate with its key, as PEM.
 #[derive(Clone)]
-struct Pair {
-    chain: Arc<[u8]>,
-    key: Arc<[u8]>,
+pub(super) struct Pair {
+    pub(super) chain: Arc<[u8]>,
+    pub(super) key: Arc<[u8]>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -43,10 +46,13 @@ impl Authority {
         }
     }
 
-    fn sign(&self, uri: &str, years: std::ops::Range<i32>) -> Pair {
+    pub(super) fn sign(&self, uris: &str, years: std::ops::Range<i32>) -> Pair {
         let mut parameters = CertificateParams::new(["up.example".to_owned()]).unwrap();
-        let uri = SanType::URI(uri.try_into().unwrap());
-        parameters.subject_alt_names.push(uri);
+        for uri in uris.split(' ') {
+            let uri = SanType::URI(uri.try_into().unwrap());
+            parameters.subject_alt_names.push(uri);
+        }
+        parameters.serial_number = Some(SerialNumber::from(uris.len() as u64));
         parameters.not_before = rcgen::date_time_ymd(years.start, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(years.end, 1, 1);
         let key = KeyPair::generate().unwrap();
@@ -57,8 +63,28 @@ impl Authority {
         }
     }
 
-    fn identity(&self, uri: &str) -> Pair {
+    pub(super) fn identity(&self, uri: &str) -> Pair {
         self.sign(uri, 2000..2090)
+    }
+
+    /// A list that revokes what was signed for these URIs.
+    pub(super) fn revoke(&self, uris: &[&str]) -> Arc<[u8]> {
+        let revoked = |uris: &&str| RevokedCertParams {
+            serial_number: SerialNumber::from(uris.len() as u64),
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2090, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: uris.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).unwrap();
+        list.pem().unwrap().into_bytes().into()
     }
 
     fn roots(&self) -> RootCertStore {
@@ -242,6 +268,23 @@ fn who_is_not_who_was_meant_gets_nothing() {
             );
             assert_eq!(upstream.sights(), [], "{why}: nothing was sent");
         }
+    });
+}
+
+#[test]
+fn a_revoked_upstream_gets_nothing() {
+    let ca = Authority::new();
+    on_each_driver(|choice| {
+        let upstream = Upstream::start(&ca.identity(SHOP), &ca);
+        for (revoked, status) in [(OTHER, 200), (SHOP, 503)] {
+            let tls = always(ir::ClientTls {
+                crl: Some(ir::Bundle::Inline(ca.revoke(&[revoked]))),
+                ..mesh(&ca, &[SHOP])
+            });
+            let snapshot = secured(upstream.address, &ca.identity(ME), tls);
+            assert_eq!(ask(choice, snapshot).0, status, "{revoked}");
+        }
+        assert_eq!(upstream.sights().len(), 1);
     });
 }
 
