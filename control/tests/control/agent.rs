@@ -284,3 +284,87 @@ async fn a_restart_with_a_broken_file_takes_nothing_away() {
         body().filter(|body| body == "two")
     });
 }
+
+/// A shop that only the buyer may call, at `PART.1`.
+const SHOP: &str = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: shop, namespace: default}
+spec:
+  hosts: [shop.default.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 9080, name: http, protocol: HTTP}]
+  endpoints:
+  - address: PART.1
+    ports: {http: 8080}
+    labels: {app: shop, security.istio.io/tlsMode: istio}
+    serviceAccount: shop
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: buyers, namespace: default}
+spec:
+  selector: {matchLabels: {app: shop}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/buyer]}}]}]
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: all, namespace: default}
+spec: {mtls: {mode: MODE}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workloads_know_each_other_and_strict_comes_without_a_failure() {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let part = format!("127.{}.{}", 60 + high % 8, low);
+    let shop = |mode: &str| SHOP.replace("PART", &part).replace("MODE", mode);
+    let control = Control::start(&[("mesh/shop.yaml", &shop("PERMISSIVE"))]);
+    let join = |account: &str, number: u8, more: &[&str]| {
+        let address = format!("{part}.{number}");
+        let labels = format!("app={account}");
+        let own = [
+            "--address",
+            &address,
+            "--outbound-address",
+            &address,
+            "--labels",
+            &labels,
+        ];
+        Agent::start(
+            &control,
+            account,
+            "default",
+            account,
+            &[&own[..], more].concat(),
+        )
+    };
+    let ports = format!("8080={}", origin("sold").port());
+    let agents = [
+        join("shop", 1, &["--app-port", &ports]),
+        join("buyer", 2, &[]),
+        join("thief", 3, &[]),
+    ];
+    agents.iter().for_each(Agent::ready);
+    let address = |number: u8, port: u16| format!("{part}.{number}:{port}").parse().unwrap();
+    let call = |from: u8| get(address(from, 9080), "/", "shop.default.svc.cluster.local");
+    let plain = || get(address(1, 8080), "/", "shop.default.svc.cluster.local");
+    let status = |answer: Option<(u16, String)>| answer.map(|(status, _)| status);
+    eventually("the buyer buys", || {
+        call(2).filter(|(_, body)| body == "sold")
+    });
+    eventually("the thief is known", || {
+        status(call(3)).filter(|status| *status == 403)
+    });
+    eventually("a stranger is heard", || {
+        status(plain()).filter(|status| *status == 403)
+    });
+    // under calls, strangers are no longer listened to
+    control.write("shop.yaml", &shop("STRICT"));
+    eventually("a stranger is not heard", || {
+        assert_eq!(status(call(2)), Some(200));
+        status(plain()).is_none().then_some(())
+    });
+    for _ in 0..20 {
+        assert_eq!(status(call(2)), Some(200));
+    }
+}
