@@ -18,6 +18,8 @@ use std::rc::Rc;
 pub(crate) use bind::{Door, bind};
 pub(crate) use config::Configs;
 pub(crate) use connection::{Connection, ReadEnd};
+#[cfg(test)]
+pub(crate) use endpoint::RETRY_ABOVE;
 pub(crate) use endpoint::serve;
 
 /// Who takes connections in.

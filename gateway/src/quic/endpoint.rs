@@ -30,7 +30,7 @@ const ROUNDS_MAX: usize = 4;
 const RELAYED_MAX: usize = 64;
 /// Above so many unfinished handshakes a client must first show that it can be reached at its
 /// address (Retry, RFC 9000 §8.1.2), which keeps no state here.
-pub(super) const RETRY_ABOVE: usize = 256;
+pub(crate) const RETRY_ABOVE: usize = 256;
 /// Above so many, also those that have shown it are refused.
 const HANDSHAKES_MAX: usize = 4_096;
 

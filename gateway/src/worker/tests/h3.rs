@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use sallyport_config::ir;
 use tokio::time::timeout;
 
-use super::support::{Act, GET, House, Origin, PATIENCE, field, on_each_driver};
+use super::support::{Act, GET, House, Lines, Origin, PATIENCE, field, on_each_driver};
 use super::tls::{Pair, pair, secured};
 use crate::stats::Report;
 
@@ -91,7 +91,13 @@ fn requests_are_answered() {
     let a = pair("a.example");
     on_each_driver(|driver| {
         let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-        let house = House::open(driver, secured(origin.address, &[("a.example", &a)]));
+        let lines = Lines::new("h3");
+        let mut snapshot = secured(origin.address, &[("a.example", &a)]);
+        lines.write_to(
+            &mut snapshot,
+            "%PROTOCOL% %RESPONSE_CODE% %DOWNSTREAM_TLS_VERSION%\n",
+        );
+        let house = House::open(driver, snapshot);
         run(async {
             let (_connection, mut sender) = connect(&endpoint(&a), house.door, "a.example").await;
             for turn in 0..5 {
@@ -107,6 +113,7 @@ fn requests_are_answered() {
         );
         assert!(head.contains("x-forwarded-proto: https\r\n"), "{head}");
         assert_eq!(house.report().handshakes_ok, 1);
+        assert_eq!(lines.take(5), ["HTTP/3 200 TLSv1.3"; 5]);
         assert_eq!(house.close(), 0);
     });
 }
@@ -415,4 +422,107 @@ pub(super) fn closed_with(end: &quinn::ConnectionError) -> Option<u64> {
         quinn::ConnectionError::ApplicationClosed(close) => Some(close.error_code.into_inner()),
         _ => None,
     }
+}
+
+/// First packets of so many clients that say no more.
+async fn first_packets(trusted: &Pair, count: usize) -> Vec<Vec<u8>> {
+    let sink = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .unwrap();
+    let client = endpoint(trusted);
+    let (mut packets, mut all) = (Vec::new(), Vec::new());
+    while packets.len() < count {
+        let address = sink.local_addr().unwrap();
+        all.push(client.connect(address, "a.example").unwrap());
+        let mut packet = vec![0; 2_000];
+        let len = sink.recv(&mut packet).await.unwrap();
+        packet.truncate(len);
+        packets.push(packet);
+    }
+    packets
+}
+
+/// What comes back for a packet.
+async fn reply_to(socket: &tokio::net::UdpSocket, packet: &[u8], door: SocketAddr) -> Vec<u8> {
+    socket.send_to(packet, door).await.unwrap();
+    let mut reply = vec![0; 2_000];
+    let len = socket.recv(&mut reply).await.unwrap();
+    reply.truncate(len);
+    reply
+}
+
+#[test]
+fn a_flood_of_first_packets_has_clients_show_where_they_are() {
+    const RETRY: u8 = 0x30;
+    let a = pair("a.example");
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let house = House::open(driver, secured(origin.address, &[("a.example", &a)]));
+        run(async {
+            let packets = first_packets(&a, crate::quic::RETRY_ABOVE + 8).await;
+            let mut retries = 0;
+            for packet in packets {
+                let bound = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+                let reply = reply_to(&bound.unwrap(), &packet, house.door).await;
+                let retry = reply[0] & RETRY == RETRY;
+                assert!(retry || retries == 0, "an answer after a Retry");
+                assert!(reply.len() <= 3 * packet.len());
+                retries += usize::from(retry);
+            }
+            assert!(retries > 0, "nobody had to show where it is");
+            let (_connection, mut sender) = connect(&endpoint(&a), house.door, "a.example").await;
+            assert_eq!(ask(&mut sender, get("/")).await.1, b"ok");
+        });
+    });
+}
+
+#[test]
+fn versions_that_do_not_exist_are_told_which_do() {
+    let a = pair("a.example");
+    on_each_driver(|driver| {
+        let origin = Origin::answers("");
+        let house = House::open(driver, secured(origin.address, &[("a.example", &a)]));
+        run(async {
+            let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+            let mut packet = vec![0; 1_200];
+            packet[..18].copy_from_slice(b"\xc0\x0a\x0a\x0a\x0a\x08dcid5678\x03src");
+            let reply = reply_to(&socket.unwrap(), &packet, house.door).await;
+            assert_eq!(reply[1..5], [0; 4], "version negotiation");
+            assert_eq!(&reply[5..18], b"\x03src\x08dcid5678");
+            assert!(reply[18..].chunks(4).any(|version| version == [0, 0, 0, 1]));
+        });
+    });
+}
+
+#[test]
+fn without_udp_tcp_serves_on() {
+    let a = pair("a.example");
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let mut snapshot = secured(origin.address, &[("a.example", &a)]);
+        // a port that is free for TCP, and taken for UDP
+        let (_taken, port) = std::iter::repeat_with(|| {
+            let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = free.local_addr().unwrap();
+            Some((std::net::UdpSocket::bind(address).ok()?, address.port()))
+        })
+        .flatten()
+        .next()
+        .unwrap();
+        snapshot.listeners[0].port = port;
+        let house = House::open(driver, snapshot);
+        assert!(
+            house
+                .without_quic
+                .as_deref()
+                .unwrap()
+                .contains("UDP 127.0.0.1")
+        );
+        let config = super::tls::config(&a, &rustls::version::TLS13);
+        let head = super::tls::connect(&house, &config, "a.example")
+            .ask(GET)
+            .head;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert_eq!(field(&head, "alt-svc"), None);
+    });
 }

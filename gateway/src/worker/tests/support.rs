@@ -99,6 +99,8 @@ pub(super) struct House {
     others: Vec<WorkerHandle>,
     pub(super) commons: Arc<Commons>,
     pub(super) door: SocketAddr,
+    /// Why HTTP/3 is not served there.
+    pub(super) without_quic: Option<String>,
 }
 
 impl House {
@@ -142,6 +144,7 @@ impl House {
         Self {
             worker: all.remove(0),
             others: all,
+            without_quic: bound.without_quic.map(|error| error.to_string()),
             commons,
             door,
         }
