@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a panic is how a fuzz target reports")]
 
 mod exchange;
+mod h2;
 mod h3;
 
 use crate::authority;
@@ -21,6 +22,7 @@ use crate::path::{PathAction, PathPolicy, normalize};
 use crate::proxy_protocol;
 
 pub use exchange::fuzz_exchange_ops;
+pub use h2::fuzz_h2_head;
 pub use h3::fuzz_h3_frames;
 
 /// Heads: the verdict is the same whole and cut; a request that is accepted and written again is

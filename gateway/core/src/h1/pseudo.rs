@@ -268,7 +268,8 @@ fn write_fields<'f, I: Iterator<Item = (&'f [u8], &'f [u8])>>(
 /// The crumbs of a cookie, as one value (RFC 9113 §8.2.3).
 fn join_cookies<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> Vec<u8> {
     let mut whole = Vec::new();
-    for (_, crumb) in fields.filter(|(name, _)| *name == b"cookie") {
+    // An empty crumb says nothing, and would leave the separator at an end of the value.
+    for (_, crumb) in fields.filter(|(name, crumb)| *name == b"cookie" && !crumb.is_empty()) {
         if !whole.is_empty() {
             whole.extend_from_slice(b"; ");
         }

@@ -51,6 +51,7 @@ corpora! {
     decide_vs_model => sallyport_core::agreement::fuzz_decide_vs_model,
     h1_head => sallyport_core::fuzzing::fuzz_head,
     h1_body => sallyport_core::fuzzing::fuzz_body,
+    h2_head => sallyport_core::fuzzing::fuzz_h2_head,
     h3_frames => sallyport_core::fuzzing::fuzz_h3_frames,
     path_host => sallyport_core::fuzzing::fuzz_path_host,
     client_hello => sallyport_core::fuzzing::fuzz_client_hello,

@@ -7,6 +7,7 @@ use h2::client::SendRequest;
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, Response};
+use sallyport_config::ir;
 use tokio::net::TcpStream;
 
 use super::support::{Act, House, Origin, PATIENCE, field, on_each_driver, snapshot};
@@ -368,5 +369,89 @@ fn a_drain_lets_streams_finish() {
         for cut in drain {
             assert_eq!(cut.blocking_recv().unwrap(), 0);
         }
+    });
+}
+
+#[test]
+fn a_request_is_tried_again_and_says_so() {
+    on_each_driver(|driver| {
+        let origin = Origin::script(vec![Act::Read(2), Act::Close]);
+        let mut snapshot = snapshot(origin.address);
+        retrying(&mut snapshot);
+        let house = House::open(driver, snapshot);
+        client(&house, |send| async move {
+            let mut send = send.ready().await.unwrap();
+            let mut ask = request(Method::PUT);
+            ask.headers_mut().insert("content-length", 2.into());
+            let (response, mut up) = send.send_request(ask, false).unwrap();
+            up.send_data(Bytes::from_static(b"ab"), true).unwrap();
+            assert_eq!(response.await.unwrap().status(), 503);
+        });
+        let heads = origin.heads.lock().unwrap().concat();
+        let attempt = |head: &String| field(head, "x-envoy-attempt-count").map(str::to_owned);
+        let attempts: Vec<_> = heads.iter().filter_map(attempt).collect();
+        assert_eq!(attempts, ["1", "2", "3"]);
+        nothing_is_left(&house, driver);
+    });
+}
+
+/// Every failure of the upstream is a reason for up to two further tries.
+fn retrying(snapshot: &mut ir::Snapshot) {
+    let route = &mut snapshot.route_tables[0].hosts[0].routes;
+    let mut routes = route.to_vec();
+    let ir::Action::Forward(forward) = &mut routes[0].action else {
+        panic!("nothing is forwarded");
+    };
+    forward.retry = ir::Retry {
+        attempts: 2,
+        on: ir::RetryOn {
+            five_xx: true,
+            ..ir::RetryOn::default()
+        },
+        ..forward.retry.clone()
+    };
+    *route = routes.into();
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_given_up() {
+    on_each_driver(|driver| {
+        let body = "x".repeat(1_000_000);
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+        let origin = Origin::script(vec![Act::Send([head, &body].concat().into())]);
+        let mut snapshot = snapshot(origin.address);
+        snapshot.settings.connection.stream_idle_timeout = Some(ir::Millis(100));
+        let house = House::open(driver, snapshot);
+        client(&house, |send| async move {
+            let mut response = get(&send).await;
+            // Its window is full and stays so: nothing is released.
+            let mut seen = 0;
+            let end = loop {
+                match response.body_mut().data().await.unwrap() {
+                    Ok(data) => seen += data.len(),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(end.reason(), Some(Reason::INTERNAL_ERROR));
+            assert!(seen <= 65_535, "{seen}");
+        });
+        nothing_is_left(&house, driver);
+    });
+}
+
+#[test]
+fn an_old_connection_says_goodbye() {
+    on_each_driver(|driver| {
+        let origin = Origin::answers(HELLO);
+        let mut snapshot = snapshot(origin.address);
+        snapshot.settings.connection.max_connection_duration = Some(ir::Millis(50));
+        let house = House::open(driver, snapshot);
+        client(&house, |send| async move {
+            assert_eq!(get(&send).await.status(), 200);
+            while send.clone().ready().await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        });
+        nothing_is_left(&house, driver);
     });
 }
