@@ -168,6 +168,14 @@ pub fn gateway(snapshot: &Snapshot, form: Form) -> Lowered {
 pub fn sidecar(sidecar: &Sidecar, form: Form) -> Lowered {
     let snapshot = &sidecar.snapshot;
     let mut lowered = gateway(snapshot, form);
+    for id in &sidecar.as_called {
+        let name = cluster_name(snapshot, *id);
+        lowered.endpoints.retain(|e| e.cluster_name != name);
+        let mut clusters = lowered.clusters.iter_mut();
+        if let Some(cluster) = clusters.find(|c| c.name == name) {
+            sidecar::go_on(cluster);
+        }
+    }
     lowered.clusters.extend(sidecar::inbound::clusters(sidecar));
     lowered
         .clusters

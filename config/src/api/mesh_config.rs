@@ -20,8 +20,8 @@ pub use proxy::*;
 message! {
     /// Settings of the whole mesh.
     pub struct MeshConfig [Later("mesh settings")] unknown Warn {
-        proxy_listen_port: i32 => NoEffect("of sidecars only"),
-        proxy_inbound_listen_port: i32 => NoEffect("of sidecars only"),
+        proxy_listen_port: i32 => Honoured,
+        proxy_inbound_listen_port: i32 => Honoured,
         proxy_http_port: i32 => NoEffect("of sidecars only"),
         connect_timeout: Option<Duration> => Honoured,
         tcp_keepalive: Option<TcpKeepalive>,
@@ -36,7 +36,7 @@ message! {
         enable_envoy_access_log_service: bool => NoEffect("there is no Envoy"),
         disable_envoy_listener_log: bool,
         default_config: Option<MeshProxyConfig>,
-        outbound_traffic_policy: Option<MeshOutboundTrafficPolicy> => Later("sidecar configuration"),
+        outbound_traffic_policy: Option<MeshOutboundTrafficPolicy> => Partly("of sidecars; ALLOW_ANY_DYNAMIC_DNS is ALLOW_ANY"),
         inbound_traffic_policy: Option<MeshInboundTrafficPolicy> => Later("sidecar configuration"),
         config_sources: Vec<ConfigSource> => NoEffect("sources are given on the command line"),
         enable_auto_mtls: Option<bool> => Honoured,

@@ -8,7 +8,7 @@ message! {
     /// Hosts that no Service describes.
     pub struct ServiceEntry [Honoured] {
         hosts: Vec<String>,
-        addresses: Vec<String> => Later("sidecar configuration"),
+        addresses: Vec<String> => Partly("by sidecars; no CIDR blocks"),
         ports: Vec<ServicePort>,
         location: Location,
         resolution: Resolution,

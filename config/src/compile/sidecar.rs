@@ -16,10 +16,12 @@ mod tests;
 
 use super::draft::Draft;
 use super::{authn, authz, settings};
+use crate::api::service_entry::Resolution;
 use crate::diag::Diagnostics;
-use crate::ir::{Capture, ConnectionSettings, Policies, Sidecar};
+use crate::ir::{Capture, Cluster, ClusterId, ConnectionSettings, Policies, Sidecar};
+use crate::resource::Spec;
 use crate::view::SidecarView;
-use crate::world::World;
+use crate::world::{Service, World};
 use scope::Scope;
 
 /// Istio's port for what the workload calls.
@@ -54,6 +56,11 @@ pub fn compile_sidecar(world: &World, view: &SidecarView) -> CompiledSidecar {
     let mut trust_domains = vec![draft.settings.trust_domain.clone()];
     trust_domains.extend(world.mesh.trust_domain_aliases.iter().cloned());
     let (compiled, outbound) = draft.finish_outbound(outbound);
+    let as_called = match view.ports {
+        // where nothing is redirected nobody knows what was called
+        Some(_) => Vec::new(),
+        None => as_called(world, &compiled.snapshot.clusters),
+    };
     CompiledSidecar {
         sidecar: Sidecar {
             snapshot: compiled.snapshot,
@@ -61,11 +68,26 @@ pub fn compile_sidecar(world: &World, view: &SidecarView) -> CompiledSidecar {
             inbound,
             rest,
             outbound,
+            as_called,
             allow_any: scope.allow_any,
             trust_domains,
         },
         diagnostics: compiled.diagnostics,
     }
+}
+
+/// Clusters of services without endpoints of their own.
+fn as_called(world: &World, clusters: &[Cluster]) -> Vec<ClusterId> {
+    let none = |service: &Service| match &service.resource.spec {
+        Spec::ServiceEntry(entry) => entry.resolution == Resolution::None,
+        _ => false,
+    };
+    let is = |cluster: &Cluster| {
+        let mut services = world.services_of(&cluster.host).iter();
+        services.any(|s| *s.namespace == *cluster.service_namespace && none(s))
+    };
+    let numbered = (0..).map(ClusterId).zip(clusters);
+    numbered.filter(|(_, c)| is(c)).map(|(id, _)| id).collect()
 }
 
 fn capture(world: &World, view: &SidecarView) -> Capture {

@@ -1,6 +1,6 @@
 //! What a sidecar must do, beside what it has in common with a gateway.
 
-use super::{HostPattern, HttpService, Snapshot, TcpService, Wire};
+use super::{ClusterId, HostPattern, HttpService, Snapshot, TcpService, Wire};
 use std::net::{IpAddr, SocketAddr};
 
 /// Everything that one sidecar must do.
@@ -17,6 +17,9 @@ pub struct Sidecar {
     pub rest: PeerTls,
     /// Sockets for what the workload calls, ordered by port and address.
     pub outbound: Vec<Outbound>,
+    /// Clusters whose endpoint is whatever address a redirected connection was going to (a
+    /// ServiceEntry of resolution NONE), in order.
+    pub as_called: Vec<ClusterId>,
     /// What is not known may be called (`ALLOW_ANY`); else it is refused (`REGISTRY_ONLY`).
     pub allow_any: bool,
     /// Names of the trust domain: identities of peers must be under one of them.

@@ -40,6 +40,16 @@ fn original(name: &str, from: Option<&str>) -> Cluster {
     out
 }
 
+/// Makes a cluster one of whatever address a connection was going to.
+pub(super) fn go_on(cluster: &mut Cluster) {
+    let kind = cluster::DiscoveryType::OriginalDst;
+    cluster.cluster_discovery_type = Some(cluster::ClusterDiscoveryType::Type(kind.into()));
+    cluster.set_lb_policy(cluster::LbPolicy::ClusterProvided);
+    cluster.lb_config = None;
+    cluster.eds_cluster_config = None;
+    cluster.load_assignment = None;
+}
+
 fn tls_inspector() -> ListenerFilter {
     let config = any(&TlsInspector::default());
     super::listeners::inspector("envoy.filters.listener.tls_inspector", config)

@@ -56,7 +56,8 @@ fn compiled(more: &str, own_ports: bool) -> Sidecar {
 /// Sockets as `address:port what`.
 fn sockets(sidecar: &Sidecar) -> Vec<String> {
     let text = |socket: &Outbound| {
-        let address = socket.address.map_or("any".to_owned(), |a| a.to_string());
+        let address = socket.address;
+        let address = address.map_or_else(|| "any".to_owned(), |a| a.to_string());
         let kinds = [
             (socket.http.is_some(), "http"),
             (!socket.tls.is_empty(), "tls"),
@@ -148,6 +149,18 @@ fn a_sidecar_object_says_what_may_be_called() {
     );
     assert_eq!(sockets(&by_port), ["any:80 http", "any:443 tls"]);
     assert!(host(&by_port, "80", "bank.example.com").is_none());
+}
+
+#[test]
+fn services_without_endpoints_are_where_they_were_called() {
+    let any = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n\
+        metadata: {name: any, namespace: default}\nspec:\n  hosts: ['*.wiki.test']\n  \
+        resolution: NONE\n  ports: [{number: 443, name: tls, protocol: TLS}]\n";
+    let redirected = compiled(any, false);
+    let name = |id: &ClusterId| redirected.snapshot.clusters[id.0 as usize].name.clone();
+    let names: Vec<String> = redirected.as_called.iter().map(name).collect();
+    assert_eq!(names, ["outbound|443||*.wiki.test"]);
+    assert_eq!(compiled(any, true).as_called, []);
 }
 
 #[test]
