@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use sallyport_config::ir;
 use sallyport_core::flags::Flags;
+use sallyport_core::quota::What;
 
 use counters::{Labels, Listener, Mixer, Series, SeriesTable, UPSTREAMS_MAX, Upstream};
 use tcp::{Tcp, TcpTable};
@@ -209,6 +210,16 @@ impl WorkerStats {
     /// A request is sent once more.
     pub(crate) fn upstream_retried(&mut self, cluster: &str) {
         self.upstream(cluster, |upstream| upstream.retries += 1);
+    }
+
+    /// A breaker of a cluster was open.
+    pub(crate) fn upstream_overflow(&mut self, cluster: &str, what: What) {
+        self.upstream(cluster, |upstream| match what {
+            What::Connections => upstream.overflows[0] += 1,
+            What::Pending => upstream.overflows[1] += 1,
+            What::Requests => upstream.overflows[2] += 1,
+            What::Retries => upstream.overflows[3] += 1,
+        });
     }
 
     fn upstream(&mut self, cluster: &str, add: impl FnOnce(&mut Upstream)) {

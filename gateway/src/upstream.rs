@@ -2,6 +2,7 @@
 //! time. Generations come and go; a connection stays as long as its endpoint is called the same and
 //! wants the same TLS.
 
+mod breaker;
 mod commons;
 mod connect;
 mod lease;
@@ -13,12 +14,18 @@ use std::sync::Arc;
 
 use sallyport_config::ir;
 use sallyport_core::balance::{Balancer, Wanted};
+use sallyport_core::exchange::RetryGate;
 use sallyport_core::outlier::{Host, Verdict};
+use sallyport_core::quota::What;
 use sallyport_core::rng::Rng;
 use sallyport_core::time::Now;
 
-use crate::tls::client::Security;
+use breaker::{Breakers, Slot};
 
+use crate::tls::client::Security;
+use crate::worker::Worker;
+
+pub(crate) use breaker::Permit;
 pub(crate) use commons::{ClusterFacts, Commons, Shared};
 pub(crate) use connect::{ConnectError, Errand, connect_failure};
 pub(crate) use lease::Lease;
@@ -30,6 +37,7 @@ pub(crate) struct Upstream {
     balancer: RefCell<Balancer>,
     endpoints: Box<[Rc<EndpointPool>]>,
     shared: Arc<Shared>,
+    breakers: Breakers,
     health: Option<Health>,
 }
 
@@ -65,6 +73,7 @@ impl Upstream {
                 seen: Cell::new(0),
             }),
             endpoints,
+            breakers: Breakers::new(Arc::clone(&shared), &cluster.traffic, pools.line(cluster)),
             shared,
         }
     }
@@ -100,6 +109,32 @@ impl Upstream {
         if let Some(health) = &self.health {
             self.shared.sweep(&health.rules, commons.now());
         }
+    }
+
+    /// What a request asks before it is tried again; `None` where retries are not limited.
+    pub(crate) fn gate(&self, worker: &Rc<Worker>, cluster: &str) -> Option<Rc<dyn RetryGate>> {
+        self.breakers.gate(worker, cluster)
+    }
+
+    /// One more of something that the cluster may limit; `None` at the limit.
+    pub(crate) fn take(&self, what: What) -> Option<Permit> {
+        self.breakers.take(what)
+    }
+
+    /// Whether requests wait for a connection: an idle one is theirs.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.breakers.is_queued()
+    }
+
+    /// A place for a connection; an idle one to another endpoint is closed for it.
+    fn slot(&self, worker: &Worker) -> Option<Slot> {
+        self.breakers.slot(|| {
+            let evicted = self.endpoints.iter().find(|pool| pool.evict());
+            if let Some(pool) = evicted {
+                worker.stats.borrow_mut().upstream_closed(&pool.cluster);
+            }
+            evicted.is_some()
+        })
     }
 
     fn endpoint(&self, index: u32) -> Option<&Rc<EndpointPool>> {

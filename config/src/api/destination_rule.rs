@@ -31,7 +31,7 @@ message! {
         port_level_settings: Vec<PortTrafficPolicy>,
         tunnel: Option<TunnelSettings> => Later("CONNECT through a proxy"),
         proxy_protocol: Option<ProxyProtocol> => Later("upstream PROXY protocol"),
-        retry_budget: Option<RetryBudget> => Later("circuit breakers"),
+        retry_budget: Option<RetryBudget>,
     }
 
     /// Policies of one port; they replace those of the host.
@@ -143,7 +143,7 @@ message! {
     }
 
     /// Connections of any protocol.
-    pub struct TcpSettings [Later("circuit breakers")] {
+    pub struct TcpSettings [Honoured] {
         max_connections: i32,
         connect_timeout: Option<Duration> => Honoured,
         tcp_keepalive: Option<TcpKeepalive> => Later("TCP keep-alive"),
@@ -159,7 +159,7 @@ message! {
     }
 
     /// HTTP connections.
-    pub struct HttpSettings [Later("circuit breakers")] {
+    pub struct HttpSettings [Honoured] {
         http1_max_pending_requests: i32,
         http2_max_requests: i32,
         max_requests_per_connection: i32 => Honoured,
@@ -217,10 +217,10 @@ message! {
     }
 
     /// How many retries may run beside first tries.
-    pub struct RetryBudget [Later("circuit breakers")] {
+    pub struct RetryBudget [Honoured] {
         percent: Option<Percentage>,
         min_retry_concurrency: u32,
-        budget_interval: Option<Duration>,
+        budget_interval: Option<Duration> => Later("budgets over an interval"),
     }
 }
 

@@ -52,6 +52,14 @@ pub const BACKOFF_CAP: u64 = 10;
 /// A client that takes no byte of an answer made here for this long is cut off.
 pub const REPLY_TIME: Millis = Millis(10_000);
 
+/// What limits retries beyond a request's own policy: a circuit breaker, or a budget.
+pub trait RetryGate: std::fmt::Debug {
+    /// Whether another try may begin; the one before is over.
+    fn take(&self) -> bool;
+    /// The last try that was allowed is over.
+    fn give(&self);
+}
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use sallyport_config::ir::{CertificateSource, Cluster, Endpoint, Snapshot};
 use sallyport_config::print;
+use sallyport_core::quota::What;
 use serde_json::{Value, json};
 
 use super::http::Answer;
@@ -64,21 +65,20 @@ pub(super) fn clusters(
     report: &Report,
     as_json: bool,
 ) -> Answer {
-    let ejected = |cluster: &Cluster| commons.ejected(&cluster.name);
     if as_json {
         let statuses = generation.clusters();
-        let statuses = statuses.map(|cluster| cluster_json(cluster, &ejected(cluster)));
+        let statuses = statuses.map(|c| cluster_json(c, &commons.ejected(&c.name)));
         return Answer::json(&json!({ "cluster_statuses": statuses.collect::<Vec<_>>() }));
     }
     let mut out = String::new();
     for cluster in generation.clusters() {
-        cluster_text(&mut out, cluster, &ejected(cluster), report);
+        cluster_text(&mut out, cluster, commons, report);
     }
     Answer::text(200, out)
 }
 
 // Writing to a string cannot fail, hence the discarded results.
-fn cluster_text(out: &mut String, cluster: &Cluster, ejected: &[SocketAddr], report: &Report) {
+fn cluster_text(out: &mut String, cluster: &Cluster, commons: &Commons, report: &Report) {
     let name = &cluster.name;
     let counters = report
         .upstreams
@@ -99,6 +99,20 @@ fn cluster_text(out: &mut String, cluster: &Cluster, ejected: &[SocketAddr], rep
     ] {
         let _ = writeln!(out, "{name}::{what}::{value}");
     }
+    let limits = cluster.traffic.breakers;
+    for (what, limit, count) in [
+        ("connections", limits.max_connections, What::Connections),
+        ("pending_requests", limits.max_pending, What::Pending),
+        ("requests", limits.max_requests, What::Requests),
+        ("retries", limits.max_retries, What::Retries),
+    ] {
+        if let Some(limit) = limit {
+            let now = commons.count(name, count);
+            let _ = writeln!(out, "{name}::default_priority::max_{what}::{limit}");
+            let _ = writeln!(out, "{name}::default_priority::open_{what}::{now}");
+        }
+    }
+    let ejected = commons.ejected(name);
     for Endpoint {
         address,
         weight,

@@ -156,6 +156,9 @@ pub(crate) struct Upstream {
     pub(crate) closes: u64,
     /// Requests sent once more.
     pub(crate) retries: u64,
+    /// Times that a breaker was open: of connections, of requests that wait, of requests in
+    /// flight, of retries.
+    pub(crate) overflows: [u64; 4],
 }
 
 impl Upstream {
@@ -165,6 +168,9 @@ impl Upstream {
         self.failures += other.failures;
         self.closes += other.closes;
         self.retries += other.retries;
+        for (mine, theirs) in self.overflows.iter_mut().zip(other.overflows) {
+            *mine += theirs;
+        }
     }
 
     /// Connections open.

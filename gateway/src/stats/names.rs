@@ -65,6 +65,7 @@ names! {
     UPSTREAM_CONNECTS = Counter "sallyport_upstream_connects_total", "Upstream connections opened, by cluster.";
     UPSTREAM_FAILURES = Counter "sallyport_upstream_connect_failures_total", "Upstream connections that could not be opened, by cluster.";
     RETRIES = Counter "sallyport_upstream_retries_total", "Requests sent to an upstream once more, by cluster.";
+    OVERFLOWS = Counter "sallyport_upstream_overflow_total", "Requests and retries that a circuit breaker refused, by cluster and limit.";
     EJECTED = Gauge "sallyport_upstream_endpoints_ejected", "Endpoints left out because they failed, by cluster.";
     EJECTIONS = Counter "sallyport_upstream_ejections_total", "Times that endpoints were left out because they failed, by cluster.";
     IN_FLIGHT = Gauge "sallyport_requests_in_flight", "Requests that wait for their answer.";

@@ -15,6 +15,8 @@ use crate::upstream::ClusterFacts;
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What Istio writes where it does not know.
 const UNKNOWN: &str = "unknown";
+/// Breakers, in the order of their counters.
+const LIMITS: [&str; 4] = ["connections", "pending", "requests", "retries"];
 /// Shares of requests whose duration is given.
 const QUANTILES: [(&str, f64); 4] = [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99), ("0.999", 0.999)];
 
@@ -249,6 +251,13 @@ fn connections(page: &mut Page, report: &Report) {
     upstreams(names::UPSTREAM_CONNECTS, |upstream| upstream.connects);
     upstreams(names::UPSTREAM_FAILURES, |upstream| upstream.failures);
     upstreams(names::RETRIES, |upstream| upstream.retries);
+    page.head(names::OVERFLOWS);
+    for (cluster, counters) in &report.upstreams {
+        for (limit, value) in LIMITS.iter().zip(counters.overflows) {
+            let labels = [("cluster", &**cluster), ("limit", limit)];
+            page.sample(names::OVERFLOWS, "", &labels, value);
+        }
+    }
     page.head(names::HANDSHAKES);
     for (outcome, value) in [
         ("ok", report.handshakes_ok),

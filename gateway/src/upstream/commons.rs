@@ -1,4 +1,5 @@
-//! What the workers share of each cluster: which of its endpoints are ejected.
+//! What the workers share of each cluster: the quota cells of its breakers, and which of its
+//! endpoints are ejected.
 //!
 //! Shared by name, over generations. Locks are taken when a worker first uses a cluster of a
 //! generation, when an endpoint has failed once too often, and at sweeps: never for a request that
@@ -12,6 +13,7 @@ use std::time::Instant;
 
 use sallyport_config::ir::{Cluster, Outlier};
 use sallyport_core::outlier::{Detector, Host};
+use sallyport_core::quota::{Cells, What};
 use sallyport_core::time::Now;
 
 /// Clusters that are remembered; beyond, those that no worker uses are forgotten.
@@ -27,6 +29,8 @@ pub(crate) struct Commons {
 /// What they share of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
+    /// Counts that breakers and budgets limit.
+    pub(crate) cells: Cells,
     /// Counts up when an endpoint is ejected or comes back.
     version: AtomicU64,
     detector: Mutex<Detector>,
@@ -82,6 +86,12 @@ impl Commons {
         shared.map_or_else(Vec::new, |shared| {
             lock(&shared.detector).all_ejected().collect()
         })
+    }
+
+    /// What is under way in a cluster over all workers, as far as it is limited.
+    pub(crate) fn count(&self, cluster: &str, what: What) -> u32 {
+        let shared = lock(&self.clusters).get(cluster).cloned();
+        shared.map_or(0, |shared| shared.cells.count(what))
     }
 
     /// The state of every cluster that has ejected an endpoint, by name.

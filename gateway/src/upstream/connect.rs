@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use sallyport_config::ir::Wire;
 use sallyport_core::failure::{Failure, FailureKind};
+use sallyport_core::quota::What;
 
 use crate::buffer::Buffers;
 use crate::io::socket::Socket;
@@ -24,6 +25,10 @@ pub(crate) enum ConnectError {
     Tls(TlsFailure),
     /// The TLS settings cannot be served, so nothing was sent.
     Refused,
+    /// A breaker of the cluster is open.
+    Overflow(What),
+    /// It took too long.
+    TimedOut,
 }
 
 /// What a connection is made for.
@@ -77,6 +82,8 @@ pub(crate) fn connect_failure(error: &ConnectError) -> Failure {
             transport: failure.0,
             ..Failure::from(FailureKind::ConnectTls)
         },
+        ConnectError::Overflow(_) => FailureKind::Overflow.into(),
+        ConnectError::TimedOut => FailureKind::ConnectTimeout.into(),
         ConnectError::Refused => Failure {
             transport: TlsFailure::NO_SECRET.0,
             ..Failure::from(FailureKind::UnservedUpstream)

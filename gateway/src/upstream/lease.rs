@@ -1,15 +1,18 @@
 //! One upstream connection, lent to one try: returned to its pool, or closed when dropped.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Poll, Waker};
 
 use sallyport_config::ir::{Cluster, Millis};
-use sallyport_core::time::Now;
+use sallyport_core::quota::What;
+use sallyport_core::time::{Now, earliest};
 
 use super::pool::Idle;
-use super::{ConnectError, EndpointPool, Errand, Upstream};
+use super::{ConnectError, EndpointPool, Errand, Permit, Slot, Upstream};
 use crate::buffer::Buffers;
 use crate::io::stream::Stream;
 use crate::worker::Worker;
@@ -29,6 +32,17 @@ pub(crate) struct Lease {
     /// The server name that was sent, if that was the request's own.
     name: Option<Rc<str>>,
     served: u32,
+    born: Now,
+    /// Its place among the connections that the cluster may have.
+    slot: Slot,
+    /// The request's among those that may be in flight.
+    request: Permit,
+}
+
+/// What a request in line was waiting for.
+enum Found {
+    Lease(Lease),
+    Slot(Slot),
 }
 
 impl Lease {
@@ -48,14 +62,7 @@ impl Lease {
             worker.stats.borrow_mut().upstream_closed(&pool.cluster);
         }
         let idle = idle?;
-        Some(Self::new(
-            worker,
-            upstream,
-            endpoint,
-            pool,
-            (idle.stream, idle.name),
-            idle.served,
-        ))
+        Some(Self::new(worker, upstream, endpoint, pool, idle))
     }
 
     /// A new connection to this endpoint.
@@ -68,13 +75,95 @@ impl Lease {
         endpoint: u32,
         errand: Errand<'_>,
     ) -> Result<Self, ConnectError> {
+        let slot = upstream.slot(worker);
+        let slot = slot.ok_or(ConnectError::Overflow(What::Connections))?;
+        Self::connect_at(worker, upstream, endpoint, errand, slot).await
+    }
+
+    /// A connection to this endpoint for a request that may wait for it in line: a new one, or one
+    /// that another request gave back. Connecting itself must not take longer than `limit`.
+    ///
+    /// # Errors
+    /// As [`Self::connect`], too many that wait, and no time left.
+    pub(crate) async fn obtain(
+        worker: &Rc<Worker>,
+        upstream: &Rc<Upstream>,
+        endpoint: u32,
+        errand: Errand<'_>,
+        limit: Millis,
+    ) -> Result<Self, ConnectError> {
+        let pending = upstream.take(What::Pending);
+        let pending = pending.ok_or(ConnectError::Overflow(What::Pending))?;
+        let free = || (!upstream.is_queued()).then(|| upstream.slot(worker));
+        let slot = match free().flatten() {
+            Some(slot) => slot,
+            None => {
+                let found = || {
+                    // Nobody is woken by an idle connection: it is asked once.
+                    let mut context = Context::from_waker(Waker::noop());
+                    let lease = Self::pooled(worker, upstream, endpoint, errand, &mut context);
+                    let lease = lease.map(Found::Lease);
+                    lease.or_else(|| upstream.slot(worker).map(Found::Slot))
+                };
+                match upstream.breakers.wait(found).await {
+                    Some(Found::Lease(lease)) => return Ok(lease),
+                    Some(Found::Slot(slot)) => slot,
+                    None => return Err(ConnectError::Overflow(What::Connections)),
+                }
+            }
+        };
+        let alarm = worker.timers.alarm();
+        alarm.set(Some(worker.timers.now() + limit));
+        let mut connecting = pin!(Self::connect_at(worker, upstream, endpoint, errand, slot));
+        let connected = poll_fn(|context| match connecting.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => alarm.poll(context).map(|()| Err(ConnectError::TimedOut)),
+        })
+        .await;
+        drop(pending);
+        connected
+    }
+
+    async fn connect_at(
+        worker: &Rc<Worker>,
+        upstream: &Rc<Upstream>,
+        endpoint: u32,
+        errand: Errand<'_>,
+        slot: Slot,
+    ) -> Result<Self, ConnectError> {
         let missing = || ConnectError::Io(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
         let pool = upstream.endpoint(endpoint).ok_or_else(missing)?;
         let stream = pool.connect(errand, &worker.buffers).await?;
         let name = pool.own_name(errand.host()).map(Rc::from);
         worker.stats.borrow_mut().upstream_connected(&pool.cluster);
-        let made = (stream, name);
-        Ok(Self::new(worker, upstream, endpoint, pool, made, 0))
+        let now = worker.timers.now();
+        let made = Idle {
+            stream,
+            name,
+            served: 0,
+            since: now,
+            born: now,
+            slot,
+            until: None,
+        };
+        Ok(Self::new(worker, upstream, endpoint, pool, made))
+    }
+
+    /// Counts the request among those in flight.
+    ///
+    /// # Errors
+    /// There are too many: the connection goes back unused.
+    pub(crate) fn admit(mut self, cluster: &Cluster, now: Now) -> Result<Self, ConnectError> {
+        match self.upstream.take(What::Requests) {
+            Some(permit) => {
+                self.request = permit;
+                Ok(self)
+            }
+            None => {
+                self.put_back(cluster, now);
+                Err(ConnectError::Overflow(What::Requests))
+            }
+        }
     }
 
     fn new(
@@ -82,9 +171,16 @@ impl Lease {
         upstream: &Rc<Upstream>,
         endpoint: u32,
         pool: &Rc<EndpointPool>,
-        (stream, name): (Stream, Option<Rc<str>>),
-        served: u32,
+        idle: Idle,
     ) -> Self {
+        let Idle {
+            stream,
+            name,
+            served,
+            born,
+            slot,
+            ..
+        } = idle;
         upstream.balancer.borrow_mut().begin(endpoint);
         Self {
             stream: Some(stream),
@@ -94,6 +190,9 @@ impl Lease {
             worker: Rc::clone(worker),
             name,
             served,
+            born,
+            slot,
+            request: Permit::default(),
         }
     }
 
@@ -128,15 +227,32 @@ impl Lease {
         if self.is_last(cluster) {
             return;
         }
+        self.served = self.served.saturating_add(1);
+        self.put_back(cluster, now);
+    }
+
+    /// Back to the pool, unless it is too old.
+    fn put_back(mut self, cluster: &Cluster, now: Now) {
+        let age = cluster.traffic.max_connection_duration;
+        let end = age.map(|age| self.born + age);
+        if end.is_some_and(|end| end <= now) {
+            return;
+        }
         if let Some(stream) = self.stream.take() {
+            let idle_end = now + cluster.idle_timeout.unwrap_or(IDLE_DEFAULT);
             let idle = Idle {
                 stream,
                 name: self.name.take(),
-                served: self.served.saturating_add(1),
+                served: self.served,
                 since: now,
-                until: Some(now + cluster.idle_timeout.unwrap_or(IDLE_DEFAULT)),
+                born: self.born,
+                slot: std::mem::take(&mut self.slot),
+                until: earliest(Some(idle_end), end),
             };
-            if !self.pool.give(idle) {
+            if self.pool.give(idle) {
+                self.request = Permit::default();
+                self.upstream.breakers.call();
+            } else {
                 self.count_closed();
             }
         }

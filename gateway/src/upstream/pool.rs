@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use sallyport_config::ir::{self, Millis};
 use sallyport_core::time::Now;
 
+use super::breaker::{Line, Slot};
 use super::connect::{ConnectError, Errand, dial};
 use crate::buffer::Buffers;
 use crate::io::stream::Stream;
@@ -33,6 +34,8 @@ const REFUSED: u64 = 1;
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
     clusters: RefCell<HashMap<(Arc<str>, u64), Endpoints>>,
+    /// Lines of requests, by cluster whose connections are limited.
+    lines: RefCell<HashMap<Box<str>, Rc<Line>>>,
     idle: Rc<Cell<usize>>,
 }
 
@@ -76,6 +79,10 @@ pub(super) struct Idle {
     /// Requests it has served.
     pub(super) served: u32,
     pub(super) since: Now,
+    /// When it was made.
+    pub(super) born: Now,
+    /// Its place among those that the cluster may have.
+    pub(super) slot: Slot,
     /// When it is closed for being idle.
     pub(super) until: Option<Now>,
 }
@@ -122,6 +129,14 @@ impl Pools {
         cluster.endpoints.iter().map(pool).collect()
     }
 
+    /// The line of a cluster, if its connections are limited.
+    pub(super) fn line(&self, cluster: &ir::Cluster) -> Option<Rc<Line>> {
+        cluster.traffic.breakers.max_connections?;
+        let mut lines = self.lines.borrow_mut();
+        let line = lines.entry(cluster.name.as_str().into()).or_default();
+        Some(Rc::clone(line))
+    }
+
     /// Closes what has ended or been idle for too long, parks what has not been used lately, and
     /// forgets endpoints that no generation mentions. `closed` is told the cluster of each
     /// connection closed. Called about once a second.
@@ -138,6 +153,8 @@ impl Pools {
             });
             !endpoints.pools.is_empty()
         });
+        let mut lines = self.lines.borrow_mut();
+        lines.retain(|_, line| Rc::strong_count(line) > 1);
     }
 }
 
@@ -200,6 +217,19 @@ impl EndpointPool {
         }
         kept.push(idle);
         self.total.set(self.total.get() + 1);
+        true
+    }
+
+    /// Closes the connection that has been idle for longest; whether there was one.
+    pub(super) fn evict(&self) -> bool {
+        let mut kept = self.idle.borrow_mut();
+        if kept.is_empty() {
+            return false;
+        }
+        let oldest = kept.remove(0);
+        self.total.set(self.total.get().saturating_sub(1));
+        drop(kept);
+        drop(oldest);
         true
     }
 

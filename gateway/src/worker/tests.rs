@@ -1,6 +1,7 @@
 //! A worker on real sockets, on each driver.
 
 mod balance;
+mod breakers;
 mod client_certificates;
 mod conformance;
 #[path = "../../core/tests/core/corpus.rs"]

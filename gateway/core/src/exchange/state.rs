@@ -1,13 +1,14 @@
 //! The machine: what each event does in each state.
 
 use super::retry::{Avoid, Head, backoff_micros, wants_after_failure, wants_after_head};
-use super::{Attempts, Event, Outcome, Policy, REPLAY_BYTES_MAX, Step};
+use super::{Attempts, Event, Outcome, Policy, REPLAY_BYTES_MAX, RetryGate, Step};
 use crate::exchange::deadline::Expiry;
 use crate::failure::{Failure, FailureKind};
 use crate::flags::Flags;
 use crate::limits::MAX_INTERIM_RESPONSES;
 use crate::rng::Rng;
 use crate::time::Now;
+use std::rc::Rc;
 
 /// Where an exchange is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,9 @@ pub struct Exchange<'p> {
     endpoint: Option<u32>,
 
     // all tries
+    gate: Option<Rc<dyn RetryGate>>,
+    /// The gate refused a retry.
+    overflowed: bool,
     retries_left: u32,
     attempts: Attempts,
     /// `attempts` counts the current try: the shell knows of it.
@@ -93,6 +97,8 @@ impl<'p> Exchange<'p> {
             replay: false,
             interims: 0,
             endpoint: None,
+            gate: None,
+            overflowed: false,
             retries_left: policy.retry.attempts,
             attempts: Attempts::default(),
             try_counted: false,
@@ -112,6 +118,12 @@ impl<'p> Exchange<'p> {
         };
         new.due = new.next_due();
         new
+    }
+
+    /// The same, with retries that something else limits, too.
+    #[must_use]
+    pub fn gated(self, gate: Option<Rc<dyn RetryGate>>) -> Self {
+        Self { gate, ..self }
     }
 
     /// The next instant at which something happens by itself.
@@ -252,6 +264,9 @@ impl<'p> Exchange<'p> {
         if wants_after_head(&self.policy, head) && self.replayable() && self.take_retry(now) {
             return;
         }
+        if let Some(gate) = &self.gate {
+            gate.give();
+        }
         self.status = Some(head.status);
         self.upstream_micros = self.complete_at.map(|at| now.since(at));
         self.tunnel = head.status == 101;
@@ -299,6 +314,10 @@ impl<'p> Exchange<'p> {
             self.attempts.exhausted = self.policy.retry.attempts > 0;
             return false;
         };
+        if self.gate.as_ref().is_some_and(|gate| !gate.take()) {
+            self.overflowed = true;
+            return false;
+        }
         if let Some(endpoint) = self.endpoint {
             self.avoid.push(endpoint);
         }
@@ -439,6 +458,9 @@ impl<'p> Exchange<'p> {
         let mut flags = self.failure.map_or(Flags::NONE, |f| f.kind.flags());
         if self.attempts.exhausted {
             flags = flags.with(Flags::URX);
+        }
+        if self.overflowed {
+            flags = flags.with(Flags::UO);
         }
         let aborted = matches!(self.state, State::Abort(_));
         Outcome {

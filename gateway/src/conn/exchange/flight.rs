@@ -35,7 +35,7 @@ use super::origin::Origin;
 use super::record::{Ledger, is_grpc};
 use super::request::Request;
 use super::upload::Upload;
-use crate::upstream::{Errand, Lease, Upstream, connect_failure};
+use crate::upstream::{ConnectError, Errand, Lease, Upstream, connect_failure};
 use crate::worker::{Scratch, Worker};
 
 /// A request on its way.
@@ -143,7 +143,7 @@ async fn fly<'a, 't, C: Client>(
     let now = worker.timers.now();
     let flight = Flight {
         key,
-        exchange: Exchange::new(policy, seed, now),
+        exchange: Exchange::new(policy, seed, now).gated(upstream.gate(worker, &cluster.name)),
         upload: Upload::new(request.head.body),
         download: Download::new(),
         keep: request.head.keep_alive,
@@ -306,17 +306,25 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         self.exchange.on(Event::Picked(endpoint), now);
         self.ledger.endpoint = Some(endpoint);
         let (worker, upstream) = (&self.client.visit().worker, self.upstream);
-        if !fresh {
+        if !fresh && !upstream.is_queued() {
             let errand = self.errand();
             let pooled = poll_fn(|context| {
                 Poll::Ready(Lease::pooled(worker, upstream, endpoint, errand, context))
             })
             .await;
             if let Some(lease) = pooled {
-                return self.connected(Origin::h1(lease), now);
+                return self.leased(lease, now);
             }
         }
-        self.open(endpoint, now).await;
+        self.open(endpoint).await;
+    }
+
+    /// A connection is there; the request goes on it if it may be in flight.
+    fn leased(&mut self, lease: Lease, now: Now) {
+        match lease.admit(self.cluster, now) {
+            Ok(lease) => self.connected(Origin::h1(lease), now),
+            Err(error) => self.connect_failed(&error, now),
+        }
     }
 
     fn connected(&mut self, origin: Origin, now: Now) {
@@ -328,15 +336,15 @@ impl<'t, C: Client> Flight<'_, 't, C> {
     }
 
     /// Makes a connection, within the cluster's limit and the exchange's.
-    async fn open(&mut self, endpoint: u32, now: Now) {
-        let limit = now + self.cluster.connect_timeout;
+    async fn open(&mut self, endpoint: u32) {
+        let limit = self.cluster.connect_timeout;
         let worker = Rc::clone(self.worker());
         let upstream = self.upstream;
         // Rare enough to be worth a box, large enough to be worth one.
         let errand = self.errand();
-        let mut connecting = Box::pin(Lease::connect(&worker, upstream, endpoint, errand));
+        let mut connecting = Box::pin(Lease::obtain(&worker, upstream, endpoint, errand, limit));
         loop {
-            let due = earliest(Some(limit), self.exchange.deadline());
+            let due = self.exchange.deadline();
             self.client.visit().alarm.set(due);
             self.client.listen();
             let client = &mut *self.client;
@@ -347,11 +355,8 @@ impl<'t, C: Client> Flight<'_, 't, C> {
             .await;
             let now = self.tick();
             match what {
-                Ok(Ok(lease)) => return self.connected(Origin::h1(lease), now),
-                Ok(Err(error)) => return self.connect_failed(connect_failure(&error), now),
-                Err(Happening::Deadline) if now >= limit => {
-                    return self.connect_failed(FailureKind::ConnectTimeout.into(), now);
-                }
+                Ok(Ok(lease)) => return self.leased(lease, now),
+                Ok(Err(error)) => return self.connect_failed(&error, now),
                 Err(Happening::Deadline) => self.exchange.on(Event::Deadline, now),
                 Err(other) => self.happened(other, now),
             }
@@ -361,11 +366,18 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         }
     }
 
-    fn connect_failed(&mut self, failure: Failure, now: Now) {
+    fn connect_failed(&mut self, error: &ConnectError, now: Now) {
         let mut stats = self.worker().stats.borrow_mut();
-        stats.upstream_failed(&self.cluster.name);
-        drop(stats);
-        self.note(Verdict::Broken);
+        if let ConnectError::Overflow(what) = error {
+            // A breaker says nothing about the endpoint.
+            stats.upstream_overflow(&self.cluster.name, *what);
+            drop(stats);
+        } else {
+            stats.upstream_failed(&self.cluster.name);
+            drop(stats);
+            self.note(Verdict::Broken);
+        }
+        let failure = connect_failure(error);
         self.exchange.on(Event::ConnectFailed(failure), now);
     }
 

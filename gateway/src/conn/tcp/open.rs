@@ -11,6 +11,7 @@ use sallyport_core::call::{Call, NoHeaders};
 use sallyport_core::discovery::host_under;
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::outlier::Verdict;
+use sallyport_core::quota::What;
 use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
 
 use super::{Conn, End};
@@ -85,6 +86,11 @@ pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Option<Millis>), End
                 to.upstream.note(endpoint, well, &conn.worker.commons);
                 conn.note.upstream = Some(lease.address());
                 return Ok((lease, to.idle_timeout));
+            }
+            Err(failure) if failure.kind == FailureKind::Overflow => {
+                let mut stats = conn.worker.stats.borrow_mut();
+                stats.upstream_overflow(&conn.note.labels.cluster, What::Connections);
+                return Err(End::Failed(failure));
             }
             Err(failure) => {
                 let mut stats = conn.worker.stats.borrow_mut();

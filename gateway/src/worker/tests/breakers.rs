@@ -1,0 +1,249 @@
+//! Circuit breakers: exact counts, waiting in line, and retries that must not storm.
+
+use super::support::{Act, Client, GET, House, Origin, PATIENCE, field, on_each_driver, snapshot};
+use sallyport_config::ir;
+use sallyport_core::quota::What;
+use std::net::TcpStream;
+use std::time::Instant;
+
+const CLUSTER: &str = "outbound|80||up";
+
+/// Reads on and on, and never answers.
+fn silent() -> Origin {
+    Origin::script(vec![Act::Read(1 << 30)])
+}
+
+fn limited(origin: &Origin, change: impl Fn(&mut ir::Traffic)) -> ir::Snapshot {
+    let mut snapshot = snapshot(origin.address);
+    change(&mut snapshot.clusters[0].traffic);
+    snapshot
+}
+
+/// Clients that have sent a request each.
+fn crowd(house: &House, size: usize) -> Vec<Client<TcpStream>> {
+    let clients = (0..size).map(|_| {
+        let mut client = house.client();
+        std::io::Write::write_all(&mut client.stream, GET).unwrap();
+        client
+    });
+    clients.collect()
+}
+
+/// The same, one after the other, each when the one before is served or waits in line: a request
+/// whose connection is being made counts among those that wait, so that many at once would be too
+/// many. `there` says how many came before.
+fn queue(house: &House, origin: &Origin, there: usize, size: usize) -> Vec<Client<TcpStream>> {
+    let count = |what| usize::try_from(house.commons.count(CLUSTER, what)).unwrap();
+    let clients = (there + 1..=there + size).map(|there| {
+        let client = crowd(house, 1).remove(0);
+        until("it is served, or waits", || {
+            let (served, waiting) = (origin.connections(), count(What::Pending));
+            served == count(What::Connections) && served + waiting == there
+        });
+        client
+    });
+    clients.collect()
+}
+
+/// Waits until something is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+fn overflows(house: &House) -> [u64; 4] {
+    let upstreams = house.report().upstreams;
+    upstreams.get(CLUSTER).map_or([0; 4], |u| u.overflows)
+}
+
+fn refused(seen: &super::support::Seen) {
+    assert_eq!(seen.status, 503);
+    assert_eq!(field(&seen.head, "x-envoy-overloaded"), Some("true"));
+    let text = "upstream connect error or disconnect/reset before headers. reset reason: overflow";
+    assert_eq!(seen.body, text);
+}
+
+#[test]
+fn connections_and_waiting_requests_are_counted_exactly() {
+    on_each_driver(|driver| {
+        let origin = silent();
+        let house = House::open(
+            driver,
+            limited(&origin, |traffic| {
+                traffic.breakers.max_connections = Some(10);
+                traffic.breakers.max_pending = Some(5);
+            }),
+        );
+        let mut clients = queue(&house, &origin, 0, 10);
+        assert_eq!(origin.connections(), 10, "{driver:?}");
+        clients.extend(queue(&house, &origin, 10, 5));
+        for _ in 0..3 {
+            refused(&house.client().ask(GET));
+        }
+        assert_eq!(origin.connections(), 10, "{driver:?}");
+        assert_eq!(overflows(&house), [0, 3, 0, 0]);
+        assert_eq!(house.commons.count(CLUSTER, What::Connections), 10);
+        drop(clients);
+        for what in [What::Connections, What::Pending, What::Requests] {
+            until("all is given back", || {
+                house.commons.count(CLUSTER, what) == 0
+            });
+        }
+    });
+}
+
+#[test]
+fn two_workers_share_the_limit_but_for_one() {
+    on_each_driver(|driver| {
+        let origin = silent();
+        let snapshot = limited(&origin, |traffic| {
+            traffic.breakers.max_connections = Some(16);
+            traffic.breakers.max_pending = Some(4);
+        });
+        let house = House::open_with(driver, snapshot, 2);
+        // sixteen are served and four wait; one more if a worker came late
+        let mut clients = queue(&house, &origin, 0, 20);
+        if origin.connections() > 16 {
+            clients.extend(queue(&house, &origin, 20, 1));
+        }
+        assert_eq!(house.commons.count(CLUSTER, What::Pending), 4, "{driver:?}");
+        for _ in 0..10 {
+            refused(&house.client().ask(GET));
+        }
+        assert!((16..=17).contains(&origin.connections()), "{driver:?}");
+        drop(clients);
+        until("all is given back", || {
+            house.commons.count(CLUSTER, What::Connections) == 0
+        });
+    });
+}
+
+#[test]
+fn requests_in_flight_have_a_limit_of_their_own() {
+    on_each_driver(|driver| {
+        let origin = silent();
+        let snapshot = limited(&origin, |traffic| traffic.breakers.max_requests = Some(3));
+        let house = House::open_with(driver, snapshot, 2);
+        let clients = crowd(&house, 3);
+        let flying = || house.commons.count(CLUSTER, What::Requests) == 3;
+        until("three are in flight", flying);
+        for _ in 0..4 {
+            refused(&house.client().ask(GET));
+        }
+        drop(clients);
+        until("none is", || {
+            house.commons.count(CLUSTER, What::Requests) == 0
+        });
+    });
+}
+
+#[test]
+fn who_waits_in_line_gets_the_connection_that_others_give_back() {
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let house = House::open(
+            driver,
+            limited(&origin, |traffic| {
+                traffic.breakers.max_connections = Some(1);
+            }),
+        );
+        for _ in 0..5 {
+            for mut client in crowd(&house, 20) {
+                let seen = client.answer(true);
+                assert_eq!((seen.status, seen.body.as_str()), (200, "ok"), "{driver:?}");
+            }
+        }
+        assert_eq!(origin.connections(), 1, "{driver:?}");
+        assert_eq!(overflows(&house), [0; 4]);
+    });
+}
+
+#[test]
+fn a_connection_to_another_endpoint_makes_room_and_who_leaves_the_line_blocks_nobody() {
+    on_each_driver(|driver| {
+        let ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let (a, b) = (Origin::answers(ok), Origin::answers(ok));
+        let mut snapshot = limited(&a, |traffic| {
+            traffic.breakers.max_connections = Some(1);
+        });
+        let other = ir::Endpoint {
+            address: b.address,
+            ..snapshot.clusters[0].endpoints[0].clone()
+        };
+        snapshot.clusters[0].endpoints.push(other);
+        let house = House::open(driver, snapshot);
+        for _ in 0..10 {
+            assert_eq!(house.client().ask(GET).status, 200, "{driver:?}");
+            let mut crowd = crowd(&house, 10);
+            crowd.truncate(5);
+            for mut client in crowd {
+                assert_eq!(client.answer(true).status, 200, "{driver:?}");
+            }
+        }
+        assert!(house.commons.count(CLUSTER, What::Connections) <= 1);
+    });
+}
+
+#[test]
+fn a_retry_beyond_the_budget_is_not_made() {
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n");
+        let mut snapshot = limited(&origin, |traffic| {
+            traffic.retry_budget = Some(ir::RetryBudget {
+                share: ir::Ppm(0),
+                min_concurrency: 1,
+                interval: ir::Millis(0),
+            });
+        });
+        let routes = &mut snapshot.route_tables[0].hosts[0].routes;
+        let mut route = routes[0].clone();
+        if let ir::Action::Forward(forward) = &mut route.action {
+            forward.retry.on.five_xx = true;
+            // a back-off that lasts as long as the test
+            forward.retry.backoff_base = ir::Millis(86_400_000);
+        }
+        *routes = vec![route].into();
+        let house = House::open(driver, snapshot);
+        let waiting = crowd(&house, 1);
+        until("one is to be tried again", || {
+            house.commons.count(CLUSTER, What::Retries) == 1
+        });
+        for _ in 0..5 {
+            let seen = house.client().ask(GET);
+            assert_eq!((seen.status, seen.body.as_str()), (503, ""), "{driver:?}");
+        }
+        assert_eq!(overflows(&house), [0, 0, 0, 5]);
+        let flags = house
+            .report()
+            .series
+            .into_keys()
+            .map(|l| l.flags().to_string());
+        assert_eq!(flags.collect::<Vec<_>>(), ["UO"]);
+        drop(waiting);
+        until("it is given up", || {
+            house.commons.count(CLUSTER, What::Retries) == 0
+        });
+        let heads: usize = origin.heads.lock().unwrap().iter().map(Vec::len).sum();
+        assert_eq!(heads, 6, "one try each");
+    });
+}
+
+#[test]
+fn a_connection_ends_at_its_age() {
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let house = House::open(
+            driver,
+            limited(&origin, |traffic| {
+                traffic.max_connection_duration = Some(ir::Millis(20));
+            }),
+        );
+        until("a second connection", || {
+            assert_eq!(house.client().ask(GET).status, 200);
+            origin.connections() > 1
+        });
+    });
+}
