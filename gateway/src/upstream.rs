@@ -27,7 +27,7 @@ use crate::worker::Worker;
 
 pub(crate) use breaker::Permit;
 pub(crate) use commons::{ClusterFacts, Commons, Shared};
-pub(crate) use connect::{ConnectError, Errand, connect_failure};
+pub(crate) use connect::{ConnectError, Errand, connect_failure, read_failure};
 pub(crate) use lease::Lease;
 pub(crate) use pool::{EndpointPool, Pools};
 

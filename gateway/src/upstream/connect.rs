@@ -91,6 +91,20 @@ pub(crate) fn connect_failure(error: &ConnectError) -> Failure {
     }
 }
 
+/// The failure that an error of reading is. Before anything came on a connection that was not used
+/// before, an alert is the peer's word on our handshake: in TLS 1.3 it looks at our certificate
+/// after our side is done. No request has been processed then.
+pub(crate) fn read_failure(error: &io::Error, is_new: bool) -> Failure {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref());
+    match tls {
+        Some(error @ rustls::Error::AlertReceived(_)) if is_new => Failure {
+            transport: TlsFailure::of(error).0,
+            ..Failure::from(FailureKind::ConnectTls)
+        },
+        _ => FailureKind::UpstreamClosed.into(),
+    }
+}
+
 fn io_failure(error: &io::Error) -> Failure {
     let (kind, transport) = match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EADDRNOTAVAIL) => {

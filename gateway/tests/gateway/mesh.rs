@@ -144,7 +144,7 @@ fn sidecars_are_spoken_to_if_they_are_who_they_should_be() {
         );
         assert_eq!(ask("closed").0, 403, "the sidecar knows who asks");
         for (name, why) in [
-            ("other", "verify_SAN_list"),
+            ("other", "SAN_matcher"),
             ("stranger", "issuer_certificate"),
             ("expired", "certificate_has_expired"),
             ("plain", "WRONG_VERSION_NUMBER"),

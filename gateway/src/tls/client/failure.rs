@@ -20,6 +20,24 @@ macro_rules! words {
     };
 }
 
+/// As [`words`], about a certificate that is not believed.
+macro_rules! unverified {
+    (X509 $why:literal) => {
+        unverified!(
+            "X509_verify_cert:_certificate_verification_error_at_depth_0:_",
+            $why
+        )
+    };
+    ($($why:literal),*) => {
+        TlsFailure(concat!(
+            "TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:",
+            "verify_cert_failed:_",
+            $($why,)*
+            ":TLS_error_end"
+        ))
+    };
+}
+
 impl TlsFailure {
     /// The request's host cannot be a server name.
     pub(crate) const NO_NAME: Self = Self("TLS_error:_the_host_is_no_server_name");
@@ -48,24 +66,18 @@ impl TlsFailure {
     fn of_certificate(error: &CertificateError) -> Self {
         match error {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                words!(268435581 "CERTIFICATE_VERIFY_FAILED:verify_SAN_list")
+                unverified!("SAN_matcher")
             }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => words!(
-                268435581
-                "CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_certificate_has_expired"
-            ),
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => words!(
-                268435581
-                "CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_certificate_is_not_yet_valid"
-            ),
-            CertificateError::Revoked => words!(
-                268435581
-                "CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_certificate_revoked"
-            ),
-            CertificateError::UnknownIssuer => words!(
-                268435581
-                "CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_unable_to_get_issuer_certificate"
-            ),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                unverified!(X509 "certificate_has_expired")
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                unverified!(X509 "certificate_is_not_yet_valid")
+            }
+            CertificateError::Revoked => unverified!(X509 "certificate_revoked"),
+            CertificateError::UnknownIssuer => {
+                unverified!(X509 "unable_to_get_local_issuer_certificate")
+            }
             _ => words!(268435581 "CERTIFICATE_VERIFY_FAILED"),
         }
     }

@@ -272,6 +272,18 @@ fn who_is_not_who_was_meant_gets_nothing() {
 }
 
 #[test]
+fn an_upstream_that_does_not_believe_us_is_not_asked() {
+    let (ca, stranger) = (Authority::new(), Authority::new());
+    on_each_driver(|choice| {
+        let upstream = Upstream::start(&ca.identity(SHOP), &ca);
+        let tls = always(mesh(&ca, &[SHOP]));
+        let snapshot = secured(upstream.address, &stranger.identity(ME), tls);
+        assert_eq!(ask(choice, snapshot).0, 503);
+        assert_eq!(upstream.sights(), [], "it read no request");
+    });
+}
+
+#[test]
 fn a_revoked_upstream_gets_nothing() {
     let ca = Authority::new();
     on_each_driver(|choice| {

@@ -15,7 +15,7 @@ use sallyport_core::time::Now;
 use super::News;
 use crate::buffer::Buffers;
 use crate::conn::exchange::transit::{Framing, Moved, Transit, write_end};
-use crate::upstream::Lease;
+use crate::upstream::{Lease, read_failure};
 
 /// How much a buffer grows by when a head does not fit.
 const GROWTH: usize = 16 * 1024;
@@ -141,9 +141,14 @@ impl Origin {
                     self.closed = true;
                     News::Came
                 }
-                _ => {
+                Ok(_) => {
                     self.failed = true;
                     News::Failed(FailureKind::UpstreamClosed.into())
+                }
+                Err(error) => {
+                    self.failed = true;
+                    let is_new = !self.begun && !self.lease.is_reused();
+                    News::Failed(read_failure(&error, is_new))
                 }
             });
         }
