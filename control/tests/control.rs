@@ -107,4 +107,9 @@ fn views_show_what_the_files_became() {
     );
     let endpoints = view("endpoints");
     assert!(endpoints.contains("10.0.0.2:8080"), "{endpoints}");
+    let named = explain::SHOP.replace("STATIC\n  endpoints: [{address: 10.0.0.2}]", "DNS");
+    let dir = files(&[("gateway.yaml", &named)]);
+    let endpoints = sallyctl(&["endpoints", "--config", dir.path()]).stdout;
+    let name = "shop-v2.default.svc.cluster.local:8080";
+    assert!(endpoints.contains(name), "{endpoints}");
 }

@@ -228,7 +228,7 @@ fn clusters(snapshot: &Snapshot) -> Vec<Vec<String>> {
             c.port.to_string(),
             subset,
             format!("{:?}", c.protocol).to_lowercase(),
-            c.endpoints.len().to_string(),
+            (c.endpoints.len() + c.discovery.names().len()).to_string(),
         ]
     };
     snapshot.clusters.iter().map(row).collect()
@@ -237,16 +237,22 @@ fn clusters(snapshot: &Snapshot) -> Vec<Vec<String>> {
 fn endpoints(snapshot: &Snapshot) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for cluster in &snapshot.clusters {
-        for endpoint in &cluster.endpoints {
-            let locality = if endpoint.locality.is_empty() {
-                "-".to_owned()
-            } else {
-                endpoint.locality.clone()
+        let written = cluster.endpoints.iter();
+        let written = written.map(|endpoint| (endpoint.address.to_string(), endpoint));
+        // What a gateway asks DNS for, as it asks.
+        let named = cluster.discovery.names().iter().map(|named| {
+            let port = named.like.address.port();
+            (format!("{}:{port}", named.name), &named.like)
+        });
+        for (place, endpoint) in written.chain(named) {
+            let locality = match endpoint.locality.as_str() {
+                "" => "-",
+                locality => locality,
             };
             rows.push(vec![
-                endpoint.address.to_string(),
+                place,
                 endpoint.weight.to_string(),
-                locality,
+                locality.to_owned(),
                 cluster.name.clone(),
             ]);
         }
