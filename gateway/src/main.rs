@@ -4,6 +4,7 @@ mod admin;
 mod args;
 mod buffer;
 mod certificate;
+mod codec;
 mod conn;
 mod dns;
 mod generation;

@@ -5,6 +5,7 @@
 mod breaker;
 mod commons;
 mod connect;
+pub(crate) mod h2;
 mod lease;
 mod pool;
 

@@ -165,8 +165,8 @@ message! {
         max_requests_per_connection: i32 => Honoured,
         max_retries: i32,
         idle_timeout: Option<Duration> => Honoured,
-        h2_upgrade_policy: H2UpgradePolicy => Later("HTTP/2 upstream"),
-        use_client_protocol: bool => Later("HTTP/2 upstream"),
+        h2_upgrade_policy: H2UpgradePolicy => Honoured,
+        use_client_protocol: bool => Honoured,
         max_concurrent_streams: i32 => Later("HTTP/2 upstream"),
         http2_keep_alive: Option<Http2KeepAlive> => Later("HTTP/2 upstream"),
     }

@@ -50,7 +50,7 @@ message! {
         locality_lb_setting: Option<LocalityLoadBalancerSetting> => Honoured,
         zone_aware_lb_setting: Option<ZoneAwareLoadBalancerSetting> => NoEffect("of sidecars only"),
         dns_refresh_rate: Option<Duration>,
-        h2_upgrade_policy: H2UpgradePolicy => Later("HTTP/2 upstream"),
+        h2_upgrade_policy: H2UpgradePolicy,
         inbound_cluster_stat_name: String => NoEffect("of sidecars only"),
         outbound_cluster_stat_name: String => NoEffect("cluster names are not configurable"),
         enable_prometheus_merge: Option<bool> => NoEffect("of sidecars only"),

@@ -30,7 +30,7 @@ pub use encode::{CONTINUE, RequestLine, ResponseLine, encode_request, encode_res
 pub use error::{H1Error, ResponseError};
 pub use field::{Field, FieldSet, HeaderIndex, Span};
 pub use known::KnownHeader;
-pub use pseudo::{Refusal, RequestParts, write_request, write_trailers};
+pub use pseudo::{Refusal, RequestParts, write_request, write_response, write_trailers};
 pub use request::{RequestHead, TargetForm, Upgrade, is_http2_preface, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
 pub use trailers::TrailerLines;
@@ -63,6 +63,12 @@ pub enum Version {
 }
 
 impl Version {
+    /// Whether a connection carries several exchanges at once.
+    #[must_use]
+    pub const fn is_multiplexed(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http3)
+    }
+
     /// As logs name it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

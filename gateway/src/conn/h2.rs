@@ -5,11 +5,9 @@
 //! is for every wire. A stream lives no longer than its connection: the end of one is news of the
 //! client's leaving for the other.
 
-mod chunk;
 mod client;
 mod fields;
 mod stream;
-mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -25,8 +23,7 @@ use sallyport_core::flags::Flags;
 use sallyport_core::oddities::{Oddities, Verdict};
 use sallyport_core::time::{Now, earliest};
 
-use self::chunk::Chunk;
-use self::wire::Wire;
+use crate::codec::{Chunk, Sight, Watcher, Wire};
 use crate::conn::Link;
 use crate::conn::exchange::log_closed;
 use crate::generation::Http2;
@@ -58,7 +55,16 @@ struct Shared {
     oddities: RefCell<Oddities>,
 }
 
+/// The byte stream under the codec.
+type Line = Wire<Rc<Shared>>;
+
 impl Shared {
+    /// Counts what came.
+    fn scan(&self, bytes: &[u8]) {
+        let now = self.worker.timers.now();
+        self.oddities.borrow_mut().scan(bytes, now);
+    }
+
     /// Why the client has to go, if it has.
     fn objection(&self) -> Option<Reason> {
         match self.oddities.borrow().verdict() {
@@ -66,6 +72,21 @@ impl Shared {
             Verdict::Misshapen => Some(Reason::FRAME_SIZE_ERROR),
             Verdict::Calm | Verdict::Close => Some(Reason::ENHANCE_YOUR_CALM),
         }
+    }
+}
+
+impl Watcher for Rc<Shared> {
+    fn came(&self, bytes: &[u8]) -> Sight {
+        self.scan(bytes);
+        match self.oddities.borrow().verdict() {
+            Verdict::Fine | Verdict::Calm => Sight::Fine,
+            Verdict::Misshapen => Sight::Ignored,
+            Verdict::Close => Sight::Intolerable,
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.live.get() > 0
     }
 }
 
@@ -99,7 +120,9 @@ pub(crate) async fn serve(
     });
     let alarm = shared.worker.timers.alarm();
     alarm.set(Some(now + BEGIN_TIME));
-    let wire = Wire::new(stream, Rc::clone(&shared), early);
+    let watch = Rc::clone(&shared);
+    watch.scan(&early);
+    let wire = Wire::new(stream, Rc::clone(&shared.worker.buffers), watch, early);
     if let Some(connection) = begin(&shared, &alarm, wire).await {
         let hall = Hall {
             shared: Rc::clone(&shared),
@@ -116,9 +139,9 @@ pub(crate) async fn serve(
 }
 
 /// Exchanges prefaces.
-async fn begin(shared: &Shared, alarm: &Alarm, wire: Wire) -> Option<Connection<Wire, Chunk>> {
+async fn begin(shared: &Shared, alarm: &Alarm, wire: Line) -> Option<Connection<Line, Chunk>> {
     let settings = shared.worker.active().generation.serving.http2;
-    let mut handshake = pin!(builder(settings).handshake::<Wire, Chunk>(wire));
+    let mut handshake = pin!(builder(settings).handshake::<Line, Chunk>(wire));
     poll_fn(|context| match handshake.as_mut().poll(context) {
         Poll::Ready(connection) => Poll::Ready(connection.ok()),
         Poll::Pending => alarm.poll(context).map(|()| None),
@@ -150,7 +173,7 @@ struct Hall {
 }
 
 impl Hall {
-    async fn drive(mut self, mut connection: Connection<Wire, Chunk>) {
+    async fn drive(mut self, mut connection: Connection<Line, Chunk>) {
         loop {
             match poll_fn(|context| self.poll(context, &mut connection)).await {
                 Step::Request(request) => {
@@ -179,7 +202,7 @@ impl Hall {
     fn poll(
         &mut self,
         context: &mut Context<'_>,
-        connection: &mut Connection<Wire, Chunk>,
+        connection: &mut Connection<Line, Chunk>,
     ) -> Poll<Step> {
         match connection.poll_accept(context) {
             Poll::Ready(Some(Ok(request))) => {

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::buffer::Buffers;
 use crate::io::socket::{ReadDone, Socket};
@@ -15,18 +15,6 @@ pub(crate) struct Stream {
     socket: Socket,
     tls: Option<Box<Tls>>,
     buffers: Rc<Buffers>,
-}
-
-/// How much of a goodbye has been said.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Goodbye {
-    /// Nothing yet.
-    #[default]
-    Nothing,
-    /// The end of the TLS session.
-    Alert,
-    /// All.
-    All,
 }
 
 /// What TLS adds to a stream.
@@ -79,6 +67,11 @@ impl Stream {
             tls: Some(Box::new(tls)),
             buffers,
         }
+    }
+
+    /// Whether it is encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Starts to read. What comes is appended to `partial`, or to a buffer of the pool.
@@ -183,33 +176,6 @@ impl Stream {
                 tls.ending = true;
                 self.socket.start_write(sealed);
             }
-        }
-    }
-
-    /// Tells the peer that no more will come, as [`Stream::finish`] does, for who cannot await.
-    /// `goodbye` remembers how far that has come. Nothing else may be written meanwhile.
-    pub(crate) fn poll_goodbye(
-        &mut self,
-        goodbye: &mut Goodbye,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            if self.is_writing() {
-                ready!(self.poll_write(context))?;
-            }
-            *goodbye = match (*goodbye, &mut self.tls) {
-                (Goodbye::Nothing, Some(tls)) => {
-                    let mut sealed = self.buffers.take();
-                    tls.session.seal_end(&mut sealed);
-                    self.socket.start_write(sealed);
-                    Goodbye::Alert
-                }
-                (Goodbye::Nothing | Goodbye::Alert, _) => {
-                    self.socket.start_finish();
-                    Goodbye::All
-                }
-                (Goodbye::All, _) => return Poll::Ready(Ok(())),
-            };
         }
     }
 

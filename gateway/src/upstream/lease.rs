@@ -222,6 +222,16 @@ impl Lease {
         max > 0 && self.served + 1 >= max
     }
 
+    /// Its place among the connections of the cluster, for who takes the connection out.
+    pub(super) fn take_slot(&mut self) -> Slot {
+        std::mem::take(&mut self.slot)
+    }
+
+    /// Takes the connection out, for streams to share. Who takes it counts its end.
+    pub(super) fn into_stream(mut self) -> Option<Stream> {
+        self.stream.take()
+    }
+
     /// Gives the connection back after a whole response with nothing behind it.
     pub(crate) fn give_back(mut self, cluster: &Cluster, now: Now) {
         if self.is_last(cluster) {

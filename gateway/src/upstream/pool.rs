@@ -13,6 +13,7 @@ use sallyport_core::time::Now;
 
 use super::breaker::{Line, Slot};
 use super::connect::{ConnectError, Errand, dial};
+use super::h2::Shelf;
 use crate::buffer::Buffers;
 use crate::io::stream::Stream;
 use crate::tls::client::{Dialer, Refused, Security};
@@ -58,6 +59,8 @@ pub(crate) struct EndpointPool {
     /// How it is spoken to.
     access: Access,
     idle: RefCell<Vec<Idle>>,
+    /// Connections of HTTP/2, which are shared.
+    pub(super) h2: Shelf,
     /// Idle connections of the worker.
     total: Rc<Cell<usize>>,
 }
@@ -121,6 +124,7 @@ impl Pools {
                     access,
                     born: now,
                     idle: RefCell::default(),
+                    h2: Shelf::default(),
                     total: Rc::clone(&self.idle),
                 })
             });
@@ -234,6 +238,7 @@ impl EndpointPool {
     }
 
     fn sweep(&self, now: Now, all: bool) -> usize {
+        self.h2.sweep(now, all);
         // Nobody waits for these reads: what they found is asked here and at the next take.
         let mut context = Context::from_waker(Waker::noop());
         let mut kept = self.idle.borrow_mut();

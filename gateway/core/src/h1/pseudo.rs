@@ -4,6 +4,8 @@
 //! for HTTP/1 as well, and from then on nobody asks what wire it came by. What RFC 9113 §8.1.1
 //! calls malformed ends the stream; what is well-formed and not wanted is answered.
 
+mod response;
+
 use crate::authority;
 use crate::h1::error::H1Error;
 use crate::h1::field::{HeaderIndex, Span};
@@ -13,6 +15,8 @@ use crate::h1::trailers::is_allowed;
 use crate::h1::{BodyKind, Version, framing, scan};
 use crate::limits::{Http1Profile, MAX_FIELDS, MAX_HEAD_BYTES, MAX_TRAILER_BYTES, Underscores};
 use crate::method::Method;
+
+pub use response::write_response;
 
 /// What a request says in its pseudo-fields, and what its wire knows besides.
 #[derive(Clone, Copy, Debug)]

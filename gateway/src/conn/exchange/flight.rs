@@ -11,7 +11,7 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
 
-use sallyport_config::ir::{Cluster, ClusterRef, Millis, Wire};
+use sallyport_config::ir::{Cluster, ClusterRef, Millis, UpstreamProtocol, Wire};
 use sallyport_core::balance::{Key, Wanted};
 use sallyport_core::call::HeaderLines;
 use sallyport_core::exchange::{
@@ -19,7 +19,7 @@ use sallyport_core::exchange::{
 };
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::flags::Flags;
-use sallyport_core::h1::{BodyKind, HeaderView, KnownHeader};
+use sallyport_core::h1::{BodyKind, HeaderView, KnownHeader, Version};
 use sallyport_core::outlier::Verdict;
 use sallyport_core::plan::{EditSink, Plan};
 use sallyport_core::reply;
@@ -31,11 +31,11 @@ use super::client::{Client, Fate, News, Visit};
 use super::download::Download;
 use super::event::{self, Happening, poll_client};
 use super::on_demand;
-use super::origin::Origin;
+use super::origin::{Origin, WayUp};
 use super::record::{Ledger, is_grpc};
 use super::request::Request;
 use super::upload::Upload;
-use crate::upstream::{ConnectError, Errand, Lease, Upstream, connect_failure};
+use crate::upstream::{ConnectError, Errand, Upstream, connect_failure};
 use crate::worker::{Scratch, Worker};
 
 /// A request on its way.
@@ -227,7 +227,7 @@ pub(super) async fn delay<C: Client>(client: &mut C, wait: Millis) -> bool {
     answer::idle_until(client, until).await
 }
 
-impl<'t, C: Client> Flight<'_, 't, C> {
+impl<'a, C: Client> Flight<'a, '_, C> {
     async fn run(mut self) -> Fate {
         loop {
             match self.exchange.next() {
@@ -254,14 +254,6 @@ impl<'t, C: Client> Flight<'_, 't, C> {
                 Step::Abort(failure) => return self.abort(failure),
                 Step::Done => return self.finish(),
             }
-        }
-    }
-
-    /// What a connection is needed for.
-    fn errand(&self) -> Errand<'t> {
-        Errand {
-            wire: Wire::Http1,
-            authority: self.plan.authority.unwrap_or(self.request.authority),
         }
     }
 
@@ -305,25 +297,35 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         };
         self.exchange.on(Event::Picked(endpoint), now);
         self.ledger.endpoint = Some(endpoint);
-        let (worker, upstream) = (&self.client.visit().worker, self.upstream);
-        if !fresh && !upstream.is_queued() {
-            let errand = self.errand();
-            let pooled = poll_fn(|context| {
-                Poll::Ready(Lease::pooled(worker, upstream, endpoint, errand, context))
-            })
-            .await;
-            if let Some(lease) = pooled {
-                return self.leased(lease, now);
+        let route = self.route(endpoint, fresh);
+        if !fresh && !self.upstream.is_queued() {
+            let pooled = poll_fn(|context| Poll::Ready(Origin::pooled(&route, now, context))).await;
+            match pooled {
+                Some(Ok(origin)) => return self.connected(origin, now),
+                Some(Err(error)) => return self.connect_failed(&error, now),
+                None => {}
             }
         }
-        self.open(endpoint).await;
+        self.open(&route).await;
     }
 
-    /// A connection is there; the request goes on it if it may be in flight.
-    fn leased(&mut self, lease: Lease, now: Now) {
-        match lease.admit(self.cluster, now) {
-            Ok(lease) => self.connected(Origin::h1(lease), now),
-            Err(error) => self.connect_failed(&error, now),
+    /// The way to an endpoint. An upgrade is something of HTTP/1.
+    fn route(&self, endpoint: u32, fresh: bool) -> WayUp<'a> {
+        let head = &self.request.head;
+        let wire = match head.upgrade {
+            None => wire(self.cluster, head.version),
+            Some(_) => Wire::Http1,
+        };
+        WayUp {
+            worker: Rc::clone(self.worker()),
+            upstream: self.upstream,
+            cluster: self.cluster,
+            endpoint,
+            errand: Errand {
+                wire,
+                authority: self.plan.authority.unwrap_or(self.request.authority),
+            },
+            fresh,
         }
     }
 
@@ -336,13 +338,9 @@ impl<'t, C: Client> Flight<'_, 't, C> {
     }
 
     /// Makes a connection, within the cluster's limit and the exchange's.
-    async fn open(&mut self, endpoint: u32) {
-        let limit = self.cluster.connect_timeout;
-        let worker = Rc::clone(self.worker());
-        let upstream = self.upstream;
+    async fn open(&mut self, route: &WayUp<'_>) {
         // Rare enough to be worth a box, large enough to be worth one.
-        let errand = self.errand();
-        let mut connecting = Box::pin(Lease::obtain(&worker, upstream, endpoint, errand, limit));
+        let mut connecting = Box::pin(Origin::connect(route));
         loop {
             let due = self.exchange.deadline();
             self.client.visit().alarm.set(due);
@@ -355,7 +353,7 @@ impl<'t, C: Client> Flight<'_, 't, C> {
             .await;
             let now = self.tick();
             match what {
-                Ok(Ok(lease)) => return self.leased(lease, now),
+                Ok(Ok(origin)) => return self.connected(origin, now),
                 Ok(Err(error)) => return self.connect_failed(&error, now),
                 Err(Happening::Deadline) => self.exchange.on(Event::Deadline, now),
                 Err(other) => self.happened(other, now),
@@ -504,6 +502,15 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         let now = self.now();
         let visit = self.client.visit();
         self.ledger.close(visit, self.scratch, self.request, now);
+    }
+}
+
+/// What is spoken to an upstream when the client speaks this.
+pub(super) fn wire(cluster: &Cluster, client: Version) -> Wire {
+    match cluster.protocol {
+        UpstreamProtocol::Http2 => Wire::Http2,
+        UpstreamProtocol::Client if client.is_multiplexed() => Wire::Http2,
+        UpstreamProtocol::Client | UpstreamProtocol::Http1 => Wire::Http1,
     }
 }
 

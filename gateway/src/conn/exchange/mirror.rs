@@ -16,9 +16,11 @@ use sallyport_core::h1::{
 };
 
 use super::client::Client;
-use super::flight::Flight;
+use super::flight::{Flight, wire};
+use super::origin::WayUp;
+use crate::codec::{Chunk, fields};
 use crate::rt;
-use crate::upstream::{Errand, Lease};
+use crate::upstream::{Errand, Lease, h2 as shared};
 use crate::worker::{Active, Worker};
 
 /// A copy that takes longer is given up.
@@ -58,26 +60,33 @@ pub(super) fn start<C: Client>(flight: &Flight<'_, '_, C>) {
         if worker.mirrors.get() >= COPIES_MAX {
             return;
         }
-        let mut bytes = worker.buffers.take();
-        encode_request(
-            &mut bytes,
-            &line,
-            request.buf,
-            &flight.scratch.request,
-            &flight.scratch.request_edits,
-        );
-        bytes.extend_from_slice(body);
-        let asked = Asked {
-            method: request.head.method,
-            upgrade: false,
+        let Some((cluster, _)) = request.active.upstream(worker, *id) else {
+            continue;
         };
+        let mut bytes = worker.buffers.take();
+        let (index, edits) = (&flight.scratch.request, &flight.scratch.request_edits);
+        let head = match wire(cluster, request.head.version) {
+            Wire::Http2 => fields::request(&line, request.buf, index, edits)
+                .map(|head| Head::Http2(Box::new(head))),
+            Wire::Http1 | Wire::Tcp => {
+                encode_request(&mut bytes, &line, request.buf, index, edits);
+                Some(Head::Http1(Asked {
+                    method: request.head.method,
+                    upgrade: false,
+                }))
+            }
+        };
+        let Some(head) = head else {
+            continue;
+        };
+        bytes.extend_from_slice(body);
         worker.mirrors.set(worker.mirrors.get() + 1);
         let (worker, active) = (Rc::clone(worker), Rc::clone(request.active));
         let id = *id;
         let letter = Letter {
+            head,
             bytes,
             authority: authority.into(),
-            asked,
         };
         rt::spawn(async move {
             copy(&worker, &active, id, letter).await;
@@ -88,10 +97,18 @@ pub(super) fn start<C: Client>(flight: &Flight<'_, '_, C>) {
 
 /// A copy on its way.
 struct Letter {
-    /// The whole request.
+    head: Head,
+    /// The whole request, or its body behind a head of HTTP/2.
     bytes: Vec<u8>,
     authority: Box<str>,
-    asked: Asked,
+}
+
+/// How a copy begins.
+enum Head {
+    /// It is part of the bytes; its answer is read as one to this.
+    Http1(Asked),
+    /// A head of HTTP/2.
+    Http2(Box<http::Request<()>>),
 }
 
 async fn copy(worker: &Rc<Worker>, active: &Active, id: ClusterId, letter: Letter) {
@@ -110,11 +127,7 @@ async fn exchange(
     worker: &Rc<Worker>,
     active: &Active,
     id: ClusterId,
-    Letter {
-        bytes,
-        authority,
-        asked,
-    }: Letter,
+    letter: Letter,
 ) -> Option<()> {
     let (cluster, upstream) = active.upstream(worker, id)?;
     let endpoint = {
@@ -124,18 +137,36 @@ async fn exchange(
         };
         upstream.pick(wanted, &mut worker.rng.borrow_mut())?
     };
-    let errand = Errand {
-        wire: Wire::Http1,
-        authority: &authority,
+    let way = WayUp {
+        worker: Rc::clone(worker),
+        upstream,
+        cluster,
+        endpoint,
+        errand: Errand {
+            wire: match letter.head {
+                Head::Http1(_) => Wire::Http1,
+                Head::Http2(_) => Wire::Http2,
+            },
+            authority: &letter.authority,
+        },
+        fresh: false,
     };
+    match letter.head {
+        Head::Http1(asked) => over_http1(&way, letter.bytes, asked).await,
+        Head::Http2(head) => over_http2(&way, *head, letter.bytes).await,
+    }
+}
+
+async fn over_http1(way: &WayUp<'_>, bytes: Vec<u8>, asked: Asked) -> Option<()> {
+    let (worker, upstream, endpoint) = (&way.worker, way.upstream, way.endpoint);
     let pooled = poll_fn(|context| {
-        let found = Lease::pooled(worker, upstream, endpoint, errand, context);
+        let found = Lease::pooled(worker, upstream, endpoint, way.errand, context);
         Poll::Ready(found)
     })
     .await;
     let mut lease = match pooled {
         Some(lease) => lease,
-        None => Lease::connect(worker, upstream, endpoint, errand)
+        None => Lease::connect(worker, upstream, endpoint, way.errand)
             .await
             .ok()?,
     };
@@ -145,7 +176,28 @@ async fn exchange(
         None => Poll::Ready(None),
     })
     .await?;
-    drop_answer(worker, lease, cluster, asked).await
+    drop_answer(worker, lease, way.cluster, asked).await
+}
+
+async fn over_http2(way: &WayUp<'_>, head: http::Request<()>, body: Vec<u8>) -> Option<()> {
+    let (worker, upstream, to) = (&way.worker, way.upstream, way.endpoint);
+    let lease = shared::Lease::obtain(worker, upstream, way.cluster, to, way.errand, false);
+    let mut lease = lease.await.ok()?;
+    let head = fields::with_scheme(head, lease.is_tls())?;
+    let ended = body.is_empty();
+    let (response, mut send) = lease.sender().send_request(head, ended).ok()?;
+    let buffers = Rc::clone(&worker.buffers);
+    let body = Chunk::new(body, buffers);
+    if !ended {
+        // As much as is kept for another try at most: the codec may hold all of it.
+        send.send_data(body, true).ok()?;
+    }
+    let mut answer = response.await.ok()?.into_body();
+    while let Some(bytes) = answer.data().await {
+        let count = bytes.ok()?.len();
+        answer.flow_control().release_capacity(count).ok()?;
+    }
+    Some(())
 }
 
 /// Reads an answer to its end, so that its connection can be used again.

@@ -1,18 +1,21 @@
 //! The upstream side of one try, whatever wire it speaks: the counterpart of [`super::client`].
 
 mod h1;
+mod h2;
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use sallyport_config::ir::Cluster;
+use sallyport_config::ir::{Cluster, Wire};
 use sallyport_core::failure::Failure;
 use sallyport_core::h1::{Asked, HeaderEdits, HeaderIndex, RequestLine, ResponseHead};
 use sallyport_core::time::Now;
 
 use super::transit::{Framing, Moved};
-use crate::upstream::Lease;
+use crate::upstream::{ConnectError, Errand, Lease, Upstream, h2 as shared};
+use crate::worker::Worker;
 
 /// What happened on the upstream's side.
 #[derive(Debug)]
@@ -27,22 +30,78 @@ pub(super) enum News {
 
 /// The upstream side of one try, with the connection that was borrowed for it. Dropping it ends the
 /// try: a connection of its own is closed, a stream is reset.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a try over HTTP/1 shall cost no allocation"
+)]
 #[derive(Debug)]
 pub(super) enum Origin {
     /// A connection of HTTP/1.
     H1(h1::Origin),
+    /// A stream of HTTP/2.
+    H2(Box<h2::Origin>),
+}
+
+/// The way to an endpoint.
+#[derive(Debug)]
+pub(super) struct WayUp<'a> {
+    pub(super) worker: Rc<Worker>,
+    pub(super) upstream: &'a Rc<Upstream>,
+    pub(super) cluster: &'a Cluster,
+    pub(super) endpoint: u32,
+    pub(super) errand: Errand<'a>,
+    /// A connection that served before will not do.
+    pub(super) fresh: bool,
 }
 
 impl Origin {
-    /// Over a connection of HTTP/1.
-    pub(super) fn h1(lease: Lease) -> Self {
+    fn h1(lease: Lease) -> Self {
         Self::H1(h1::Origin::new(lease))
+    }
+
+    fn h2(lease: shared::Lease) -> Self {
+        Self::H2(Box::new(h2::Origin::new(lease)))
+    }
+
+    /// Over a connection that is there, if the request may be in flight.
+    pub(super) fn pooled(
+        way: &WayUp<'_>,
+        now: Now,
+        context: &mut Context<'_>,
+    ) -> Option<Result<Self, ConnectError>> {
+        let (worker, upstream, to) = (&way.worker, way.upstream, way.endpoint);
+        if way.errand.wire == Wire::Http2 {
+            let cluster = way.cluster;
+            let shared = shared::Lease::shared(worker, upstream, cluster, to, way.errand, context);
+            shared.map(|lease| lease.admit().map(Self::h2))
+        } else {
+            let lease = Lease::pooled(worker, upstream, to, way.errand, context);
+            lease.map(|lease| lease.admit(way.cluster, now).map(Self::h1))
+        }
+    }
+
+    /// Over a new connection, or one that somebody else opens or gives back.
+    ///
+    /// # Errors
+    /// What connecting said, or a breaker.
+    pub(super) async fn connect(way: &WayUp<'_>) -> Result<Self, ConnectError> {
+        let (worker, upstream, to) = (&way.worker, way.upstream, way.endpoint);
+        if way.errand.wire == Wire::Http2 {
+            let cluster = way.cluster;
+            let lease = shared::Lease::obtain(worker, upstream, cluster, to, way.errand, way.fresh);
+            lease.await?.admit().map(Self::h2)
+        } else {
+            let limit = way.cluster.connect_timeout;
+            let lease = Lease::obtain(worker, upstream, to, way.errand, limit).await?;
+            lease.admit(way.cluster, worker.timers.now()).map(Self::h1)
+        }
     }
 
     /// As logs name its protocol.
     pub(super) fn protocol(&self) -> &'static str {
         match self {
             Self::H1(_) => "HTTP/1.1",
+            Self::H2(_) => "HTTP/2",
         }
     }
 
@@ -50,6 +109,7 @@ impl Origin {
     pub(super) fn is_reused(&self) -> bool {
         match self {
             Self::H1(origin) => origin.lease.is_reused(),
+            Self::H2(origin) => origin.lease.is_reused(),
         }
     }
 
@@ -57,6 +117,7 @@ impl Origin {
     pub(super) fn address(&self) -> SocketAddr {
         match self {
             Self::H1(origin) => origin.lease.address(),
+            Self::H2(origin) => origin.lease.address(),
         }
     }
 
@@ -64,6 +125,7 @@ impl Origin {
     pub(super) fn is_last(&self, cluster: &Cluster) -> bool {
         match self {
             Self::H1(origin) => origin.lease.is_last(cluster),
+            Self::H2(_) => false,
         }
     }
 
@@ -78,6 +140,7 @@ impl Origin {
     ) {
         match self {
             Self::H1(origin) => origin.head(out, line, buf, index, edits),
+            Self::H2(origin) => origin.head(line, buf, index, edits),
         }
     }
 
@@ -85,6 +148,7 @@ impl Origin {
     pub(super) fn framing(&self) -> Framing {
         match self {
             Self::H1(origin) => origin.framing(),
+            Self::H2(_) => Framing::Bare,
         }
     }
 
@@ -93,6 +157,7 @@ impl Origin {
     pub(super) fn start_write(&mut self, out: Vec<u8>, end: Option<&[u8]>) {
         match self {
             Self::H1(origin) => origin.start_write(out, end),
+            Self::H2(origin) => origin.start_write(out, end),
         }
     }
 
@@ -100,6 +165,7 @@ impl Origin {
     pub(super) fn is_writing(&mut self) -> bool {
         match self {
             Self::H1(origin) => origin.is_writing(),
+            Self::H2(origin) => origin.is_writing(),
         }
     }
 
@@ -107,6 +173,7 @@ impl Origin {
     pub(super) fn listen(&mut self) {
         match self {
             Self::H1(origin) => origin.listen(),
+            Self::H2(_) => {}
         }
     }
 
@@ -114,6 +181,7 @@ impl Origin {
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<News> {
         match self {
             Self::H1(origin) => origin.poll(context),
+            Self::H2(origin) => origin.poll(context),
         }
     }
 
@@ -129,6 +197,7 @@ impl Origin {
     ) -> Result<Option<ResponseHead>, Failure> {
         match self {
             Self::H1(origin) => origin.take_head(index, asked),
+            Self::H2(origin) => origin.take_head(index, asked),
         }
     }
 
@@ -136,6 +205,7 @@ impl Origin {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::H1(origin) => origin.bytes(),
+            Self::H2(origin) => origin.bytes(),
         }
     }
 
@@ -143,6 +213,7 @@ impl Origin {
     pub(super) fn begin_body(&mut self) {
         match self {
             Self::H1(origin) => origin.begin_body(),
+            Self::H2(origin) => origin.begin_body(),
         }
     }
 
@@ -150,6 +221,7 @@ impl Origin {
     pub(super) fn waiting(&self) -> usize {
         match self {
             Self::H1(origin) => origin.waiting(),
+            Self::H2(origin) => origin.waiting(),
         }
     }
 
@@ -157,6 +229,7 @@ impl Origin {
     pub(super) fn has_body(&self) -> bool {
         match self {
             Self::H1(origin) => origin.has_body(),
+            Self::H2(origin) => origin.has_body(),
         }
     }
 
@@ -167,6 +240,7 @@ impl Origin {
     pub(super) fn take(&mut self, out: &mut Vec<u8>, framing: Framing) -> Result<Moved, Failure> {
         match self {
             Self::H1(origin) => origin.take(out, framing),
+            Self::H2(origin) => Ok(origin.take(out, framing)),
         }
     }
 
@@ -174,6 +248,7 @@ impl Origin {
     pub(super) fn trailers(&self, out: &mut Vec<u8>) {
         match self {
             Self::H1(origin) => origin.trailers(out),
+            Self::H2(origin) => origin.trailers(out),
         }
     }
 
@@ -181,6 +256,7 @@ impl Origin {
     pub(super) fn has_begun(&self) -> bool {
         match self {
             Self::H1(origin) => origin.has_begun(),
+            Self::H2(origin) => origin.has_begun(),
         }
     }
 
@@ -188,6 +264,7 @@ impl Origin {
     pub(super) fn is_listening(&mut self) -> bool {
         match self {
             Self::H1(origin) => origin.is_listening(),
+            Self::H2(origin) => origin.is_listening(),
         }
     }
 
@@ -195,6 +272,7 @@ impl Origin {
     pub(super) fn is_clean(&self) -> bool {
         match self {
             Self::H1(origin) => origin.is_clean(),
+            Self::H2(origin) => origin.is_clean(),
         }
     }
 
@@ -202,6 +280,7 @@ impl Origin {
     pub(super) fn give_back(self, cluster: &Cluster, now: Now) {
         match self {
             Self::H1(origin) => origin.give_back(cluster, now),
+            Self::H2(_) => {}
         }
     }
 }

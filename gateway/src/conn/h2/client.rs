@@ -16,9 +16,10 @@ use sallyport_core::h1::{
 use sallyport_core::method::Method;
 
 use super::Shared;
-use super::chunk::Chunk;
 use super::fields;
 use crate::buffer::BUFFER_BYTES;
+use crate::codec::Chunk;
+use crate::codec::fields::trailers;
 use crate::conn::exchange::{Client, Framed, Framing, Moved, News, Visit};
 
 /// What a chunk needs around its payload, at most.
@@ -358,7 +359,7 @@ impl Client for Caller {
         let end = match end {
             None => End::More,
             Some([]) => End::Data,
-            Some(lines) => End::Trailers(fields::trailers(lines)),
+            Some(lines) => End::Trailers(trailers(lines)),
         };
         let nothing = out.is_empty() && matches!(end, End::More);
         match &mut self.send {

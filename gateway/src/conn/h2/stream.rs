@@ -10,8 +10,8 @@ use sallyport_core::flags::Flags;
 use sallyport_core::h1::{HeaderIndex, Refusal, RequestHead, RequestParts, Version, write_request};
 
 use super::Shared;
-use super::chunk::Chunk;
 use super::client::Caller;
+use crate::codec::Chunk;
 use crate::conn::exchange::{self, Fate, Visit};
 use crate::rt;
 use crate::worker::Scratch;

@@ -16,7 +16,10 @@ use crate::rt::DriverChoice;
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
 /// Runs a client on a connection of its own.
-fn client<F: Future>(house: &House, test: impl FnOnce(SendRequest<Bytes>) -> F) -> F::Output {
+pub(super) fn client<F: Future>(
+    house: &House,
+    test: impl FnOnce(SendRequest<Bytes>) -> F,
+) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().unwrap();
     let work = async {
@@ -32,7 +35,7 @@ fn client<F: Future>(house: &House, test: impl FnOnce(SendRequest<Bytes>) -> F) 
     runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.unwrap() })
 }
 
-fn request(method: Method) -> Request<()> {
+pub(super) fn request(method: Method) -> Request<()> {
     let request = Request::builder().method(method);
     request.uri("http://a.example/x").body(()).unwrap()
 }
@@ -45,14 +48,16 @@ async fn settled(send: &SendRequest<Bytes>) {
 }
 
 /// A request without a body; its answer.
-async fn get(send: &SendRequest<Bytes>) -> Response<RecvStream> {
+pub(super) async fn get(send: &SendRequest<Bytes>) -> Response<RecvStream> {
     let mut send = send.clone().ready().await.unwrap();
     let (response, _) = send.send_request(request(Method::GET), true).unwrap();
     response.await.unwrap()
 }
 
 /// All of a body, and its trailers.
-async fn whole(body: &mut RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
+pub(super) async fn whole(
+    body: &mut RecvStream,
+) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
     let mut bytes = Vec::new();
     while let Some(data) = body.data().await {
         let data = data?;

@@ -261,6 +261,7 @@ impl Drop for Lines {
 pub(super) struct Client<S> {
     pub(super) stream: S,
     seen: Vec<u8>,
+    trailers: String,
 }
 
 /// What a client saw.
@@ -279,6 +280,7 @@ impl<S: Read + Write> Client<S> {
         Self {
             stream,
             seen: Vec::new(),
+            trailers: String::new(),
         }
     }
 
@@ -357,12 +359,31 @@ impl<S: Read + Write> Client<S> {
                 return (body, false);
             };
             let size = usize::from_str_radix(line.trim(), 16).unwrap();
+            if size == 0 {
+                return (body, self.read_trailers());
+            }
             let (data, whole) = self.exactly(size + 2);
             body.push_str(data.get(..size).unwrap_or(&data));
-            if !whole || size == 0 {
+            if !whole {
                 return (body, whole);
             }
         }
+    }
+
+    fn read_trailers(&mut self) -> bool {
+        self.trailers.clear();
+        while let Some(line) = self.until(b"\r\n") {
+            if line == "\r\n" {
+                return true;
+            }
+            self.trailers.push_str(&line);
+        }
+        false
+    }
+
+    /// The trailer lines of the last response in chunks.
+    pub(super) fn trailers(&self) -> &str {
+        &self.trailers
     }
 
     /// A head, its empty line included.

@@ -69,11 +69,15 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Arrival>>) {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let at = stream.local_addr().unwrap();
-    let mut first = [0];
-    if !matches!(stream.peek(&mut first), Ok(1)) {
-        return;
+    let mut first = [0; 3];
+    while first[0] == 0 || first.starts_with(b"P") && first[2] == 0 {
+        if !matches!(stream.peek(&mut first), Ok(1..)) {
+            return;
+        }
     }
-    if first == [22] {
+    if first == *b"PRI" {
+        http2(at, stream, seen);
+    } else if first[0] == 22 {
         let connection = ServerConnection::new(tls()).unwrap();
         let mut stream = BufReader::new(StreamOwned::new(connection, stream));
         answer_all(at, &mut stream, seen);
@@ -83,6 +87,53 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Arrival>>) {
         drop(stream.flush());
     } else {
         answer_all(at, &mut BufReader::new(stream), seen);
+    }
+}
+
+/// HTTP/2, by prior knowledge.
+fn http2(at: SocketAddr, stream: TcpStream, seen: &Mutex<Vec<Arrival>>) {
+    stream.set_nonblocking(true).unwrap();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    // A peer that goes away in the middle is no news.
+    let _: Result<(), h2::Error> = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let mut connection = h2::server::handshake(stream).await?;
+        while let Some(request) = connection.accept().await {
+            let (request, mut respond) = request?;
+            seen.lock().unwrap().push(arrival(at, &request));
+            let mut answer = http::Response::builder();
+            for (name, value) in FIELDS {
+                answer = answer.header(name, value);
+            }
+            let body = at.to_string();
+            let answer = answer
+                .header("content-length", body.len())
+                .body(())
+                .unwrap();
+            let head = request.method() == http::Method::HEAD;
+            let mut send = respond.send_response(answer, head)?;
+            if !head {
+                send.send_data(body.into(), true)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+fn arrival<B>(at: SocketAddr, request: &http::Request<B>) -> Arrival {
+    let uri = request.uri();
+    let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        (name.to_string(), value.to_str().unwrap().to_owned())
+    };
+    let mut lines: Vec<_> = request.headers().iter().map(field).collect();
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    lines.push(("host".to_owned(), authority.to_owned()));
+    Arrival {
+        at,
+        method: request.method().to_string(),
+        target: uri.path_and_query().unwrap().to_string(),
+        lines,
     }
 }
 

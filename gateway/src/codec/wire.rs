@@ -8,81 +8,92 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use sallyport_core::oddities::Verdict;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Shared;
-use crate::buffer::BUFFER_BYTES;
-use crate::io::stream::{Goodbye, Stream};
+use crate::buffer::{BUFFER_BYTES, Buffers};
+use crate::io::stream::Stream;
+
+/// What a watcher makes of what came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// It goes to the codec.
+    Fine,
+    /// Neither it nor what follows does: the connection's task ends it when the codec has nothing
+    /// more to do.
+    Ignored,
+    /// The connection breaks at once.
+    Intolerable,
+}
+
+/// Who watches what comes over a wire.
+pub(crate) trait Watcher {
+    /// Looks at what came.
+    fn came(&self, bytes: &[u8]) -> Sight;
+
+    /// Whether more is expected soon: a buffer waits for it then.
+    fn is_busy(&self) -> bool;
+}
 
 /// A stream under the codec.
-pub(super) struct Wire {
+pub(crate) struct Wire<W> {
     stream: Stream,
-    shared: Rc<Shared>,
+    buffers: Rc<Buffers>,
+    watcher: W,
     /// Received; read up to `at`.
     input: Vec<u8>,
     at: usize,
     /// Waits to be sent.
     output: Vec<u8>,
-    goodbye: Goodbye,
+    /// The end is being written.
+    ending: bool,
 }
 
-impl Wire {
-    /// Over this stream, of which `early` was read already.
-    pub(super) fn new(stream: Stream, shared: Rc<Shared>, early: Vec<u8>) -> Self {
-        let wire = Self {
+impl<W: Watcher> Wire<W> {
+    /// Over this stream, of which `early` was read already, and shown to the watcher.
+    pub(crate) fn new(stream: Stream, buffers: Rc<Buffers>, watcher: W, early: Vec<u8>) -> Self {
+        Self {
             stream,
-            shared,
+            buffers,
+            watcher,
             input: early,
             at: 0,
             output: Vec::new(),
-            goodbye: Goodbye::default(),
-        };
-        wire.scan();
-        wire
-    }
-
-    /// Counts what came.
-    fn scan(&self) {
-        let now = self.shared.worker.timers.now();
-        self.shared.oddities.borrow_mut().scan(&self.input, now);
+            ending: false,
+        }
     }
 
     /// Receives more; `false` at the end.
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if !self.stream.is_reading() {
-            if self.shared.live.get() == 0 {
-                // Nobody knows when the next request comes: no buffer until then.
-                self.stream.start_watch();
-            } else {
+            if self.watcher.is_busy() {
                 self.stream.start_read(None);
+            } else {
+                // Nobody knows when something comes: no buffer until then.
+                self.stream.start_watch();
             }
         }
         let (result, buffer) = ready!(self.stream.poll_read(context));
         let old = std::mem::replace(&mut self.input, buffer);
-        self.shared.worker.buffers.give(old);
+        self.buffers.give(old);
         self.at = 0;
         if result? == 0 {
             return Poll::Ready(Ok(false));
         }
-        self.scan();
-        match self.shared.oddities.borrow().verdict() {
-            Verdict::Fine | Verdict::Calm => {}
-            // The connection's task sees it when the codec has nothing more to do.
-            Verdict::Misshapen => {
+        match self.watcher.came(&self.input) {
+            Sight::Fine => Poll::Ready(Ok(true)),
+            Sight::Ignored => {
                 self.input.clear();
                 self.stream.start_read(None);
-                return self.stream.poll_read(context).map(|_| Ok(false));
+                self.stream.poll_read(context).map(|_| Ok(false))
             }
-            Verdict::Close => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            Sight::Intolerable => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
         }
-        Poll::Ready(Ok(true))
     }
 
     /// Writes until less than a buffer waits.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.output.capacity() == 0 {
-            self.output = self.shared.worker.buffers.take();
+            self.output = self.buffers.take();
         }
         while self.output.len() >= BUFFER_BYTES {
             ready!(self.poll_send(context))?;
@@ -96,7 +107,7 @@ impl Wire {
             ready!(self.stream.poll_write(context))?;
         }
         if !self.output.is_empty() {
-            let next = self.shared.worker.buffers.take();
+            let next = self.buffers.take();
             let output = std::mem::replace(&mut self.output, next);
             self.stream.start_write(output);
         }
@@ -104,7 +115,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl<W: Watcher + Unpin> AsyncRead for Wire<W> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -120,14 +131,14 @@ impl AsyncRead for Wire {
         wire.at += taken;
         if wire.at >= wire.input.len() {
             let empty = std::mem::take(&mut wire.input);
-            wire.shared.worker.buffers.give(empty);
+            wire.buffers.give(empty);
             wire.at = 0;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Wire {
+impl<W: Watcher + Unpin> AsyncWrite for Wire<W> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -148,13 +159,19 @@ impl AsyncWrite for Wire {
             ready!(wire.poll_send(context))?;
         }
         let idle = std::mem::take(&mut wire.output);
-        wire.shared.worker.buffers.give(idle);
+        wire.buffers.give(idle);
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(context))?;
-        let wire = self.get_mut();
-        wire.stream.poll_goodbye(&mut wire.goodbye, context)
+        if !self.ending {
+            ready!(self.as_mut().poll_flush(context))?;
+            self.ending = true;
+            self.stream.start_finish();
+        }
+        if self.stream.is_writing() {
+            return self.stream.poll_write(context);
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -7,7 +7,7 @@ use bytes::Buf;
 use crate::buffer::Buffers;
 
 /// A buffer that is being sent.
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     bytes: Vec<u8>,
     at: usize,
     buffers: Rc<Buffers>,
@@ -15,7 +15,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// All of these bytes.
-    pub(super) fn new(bytes: Vec<u8>, buffers: Rc<Buffers>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>, buffers: Rc<Buffers>) -> Self {
         Self {
             bytes,
             at: 0,

@@ -1,0 +1,212 @@
+//! Upstream connections of HTTP/2: each is shared by streams of its worker, up to a bound, and one
+//! more is opened when all are full. Whoever finds one being opened waits for that one.
+
+mod open;
+mod shelf;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use h2::client::SendRequest;
+use sallyport_config::ir::{Cluster, Millis};
+use sallyport_core::quota::What;
+use sallyport_core::time::Now;
+
+use super::{ConnectError, EndpointPool, Errand, Permit, Upstream};
+use crate::buffer::Buffers;
+use crate::codec::Chunk;
+use crate::worker::Worker;
+
+pub(super) use shelf::Shelf;
+
+/// Streams of one connection at a time, if the upstream takes as many.
+const STREAMS_MAX: usize = 100;
+/// Idle connections without a limit of their own are closed after this.
+const IDLE_DEFAULT: Millis = Millis(3_600_000);
+
+/// A connection that streams share.
+pub(crate) struct Connection {
+    send: RefCell<SendRequest<Chunk>>,
+    tls: bool,
+    /// The server name that was sent, if that was a request's own: only such requests share it.
+    name: Option<Rc<str>>,
+    state: Rc<State>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+struct State {
+    /// Streams under way, and all that there were.
+    live: Cell<usize>,
+    served: Cell<u32>,
+    /// When it is closed for being idle.
+    until: Cell<Now>,
+    /// It is over.
+    closed: Cell<bool>,
+}
+
+/// A stream to be, on a shared connection. While it lives, its endpoint has one request more.
+pub(crate) struct Lease {
+    connection: Rc<Connection>,
+    send: SendRequest<Chunk>,
+    reused: bool,
+    idle: Millis,
+    upstream: Rc<Upstream>,
+    endpoint: u32,
+    pool: Rc<EndpointPool>,
+    worker: Rc<Worker>,
+    /// Its place among the requests that may be in flight.
+    request: Permit,
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease")
+            .field("connection", &self.connection)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lease {
+    /// A stream on a connection that has room for it.
+    pub(crate) fn shared(
+        worker: &Rc<Worker>,
+        upstream: &Rc<Upstream>,
+        cluster: &Cluster,
+        endpoint: u32,
+        errand: Errand<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<Self> {
+        let pool = upstream.endpoint(endpoint)?;
+        let max = cluster.max_requests_per_connection;
+        let name = pool.own_name(errand.host());
+        let (connection, send) = pool.h2.take(max, name, context)?;
+        let reused = connection.state.served.get() > 0;
+        connection.state.begin();
+        upstream.balancer.borrow_mut().begin(endpoint);
+        Some(Self {
+            connection,
+            send,
+            reused,
+            idle: cluster.idle_timeout.unwrap_or(IDLE_DEFAULT),
+            upstream: Rc::clone(upstream),
+            endpoint,
+            pool: Rc::clone(pool),
+            worker: Rc::clone(worker),
+            request: Permit::default(),
+        })
+    }
+
+    /// A stream on a connection that has room for it, or on a new one. `fresh`: only on a new one.
+    ///
+    /// # Errors
+    /// What connecting said; no such endpoint, or too many connections to it.
+    pub(crate) async fn obtain(
+        worker: &Rc<Worker>,
+        upstream: &Rc<Upstream>,
+        cluster: &Cluster,
+        endpoint: u32,
+        errand: Errand<'_>,
+        mut fresh: bool,
+    ) -> Result<Self, ConnectError> {
+        let missing = || ConnectError::Io(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
+        let pool = upstream.endpoint(endpoint).ok_or_else(missing)?;
+        loop {
+            if !fresh {
+                let shared = std::future::poll_fn(|context| {
+                    Poll::Ready(Self::shared(
+                        worker, upstream, cluster, endpoint, errand, context,
+                    ))
+                });
+                if let Some(lease) = shared.await {
+                    return Ok(lease);
+                }
+            }
+            match pool.h2.begin_opening().map_err(ConnectError::Io)? {
+                None => pool.h2.opened().await,
+                Some(opening) => {
+                    let connection =
+                        open::open(worker, upstream, cluster, endpoint, errand).await?;
+                    opening.done(connection);
+                }
+            }
+            fresh = false;
+        }
+    }
+
+    /// Counts the request among those in flight.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(crate) fn admit(mut self) -> Result<Self, ConnectError> {
+        let permit = self.upstream.take(What::Requests);
+        self.request = permit.ok_or(ConnectError::Overflow(What::Requests))?;
+        Ok(self)
+    }
+
+    /// The worker's buffers.
+    pub(crate) fn buffers(&self) -> Rc<Buffers> {
+        Rc::clone(&self.worker.buffers)
+    }
+
+    /// Where streams are opened.
+    pub(crate) fn sender(&mut self) -> &mut SendRequest<Chunk> {
+        &mut self.send
+    }
+
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.connection.tls
+    }
+
+    /// Whether it served a request before.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Where it leads.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.pool.address
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let until = self.worker.timers.now() + self.idle;
+        self.connection.state.end(until);
+        self.upstream.balancer.borrow_mut().end(self.endpoint);
+    }
+}
+
+impl State {
+    fn new(until: Now) -> Self {
+        Self {
+            live: Cell::new(0),
+            served: Cell::new(0),
+            until: Cell::new(until),
+            closed: Cell::new(false),
+        }
+    }
+
+    fn begin(&self) {
+        self.live.set(self.live.get() + 1);
+        self.served.set(self.served.get().saturating_add(1));
+    }
+
+    fn end(&self, until: Now) {
+        self.live.set(self.live.get().saturating_sub(1));
+        self.until.set(until);
+    }
+}

@@ -1,0 +1,105 @@
+//! Opening a connection, and the task that drives it.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use h2::client::Builder;
+use sallyport_config::ir::Cluster;
+
+use super::{Connection, IDLE_DEFAULT, State};
+use crate::codec::{Chunk, Sight, Watcher, Wire};
+use crate::rt;
+use crate::upstream::{ConnectError, Errand, Lease, Slot, Upstream};
+use crate::worker::Worker;
+
+/// What an upstream may send ahead on one stream, and on all together.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of header fields in a response, by RFC 9113 §6.5.2. As in HTTP/1.
+const HEADER_LIST_BYTES: u32 = 60 * 1024;
+/// Bytes of a stream's request that the codec holds.
+const SEND_BYTES: usize = 64 * 1024;
+
+/// Connects and says hello. The upstream's own hello is not waited for: requests may follow at once
+/// (RFC 9113 §3.4).
+pub(super) async fn open(
+    worker: &Rc<Worker>,
+    upstream: &Rc<Upstream>,
+    cluster_of: &Cluster,
+    endpoint: u32,
+    errand: Errand<'_>,
+) -> Result<Connection, ConnectError> {
+    let pool = upstream.endpoint(endpoint);
+    let cluster = pool.map(|pool| Arc::clone(&pool.cluster));
+    let limit = cluster_of.connect_timeout;
+    let mut lease = Lease::obtain(worker, upstream, endpoint, errand, limit).await?;
+    let ended = Ended {
+        worker: Rc::clone(worker),
+        cluster: cluster.unwrap_or_else(|| "".into()),
+        state: Rc::new(State::new(worker.timers.now() + IDLE_DEFAULT)),
+        _slot: lease.take_slot(),
+    };
+    let name = pool.and_then(|pool| pool.own_name(errand.host()));
+    let name = name.map(Rc::from);
+    let closed = || ConnectError::Io(io::ErrorKind::NotConnected.into());
+    let stream = lease.into_stream().ok_or_else(closed)?;
+    let tls = stream.is_tls();
+    let state = Rc::clone(&ended.state);
+    let watcher = Quiet(Rc::clone(&state));
+    let wire = Wire::new(stream, Rc::clone(&worker.buffers), watcher, Vec::new());
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .max_send_buffer_size(SEND_BYTES);
+    let handshake = builder.handshake::<_, Chunk>(wire).await;
+    let (send, connection) = handshake.map_err(|error| match error.into_io() {
+        Some(error) => ConnectError::Io(error),
+        None => ConnectError::Left,
+    })?;
+    rt::spawn(async move {
+        // How it ended, its streams have been told.
+        drop(connection.await);
+        drop(ended);
+    });
+    Ok(Connection {
+        send: RefCell::new(send),
+        tls,
+        name,
+        state,
+    })
+}
+
+/// Counts a connection's end, whatever ends it.
+struct Ended {
+    worker: Rc<Worker>,
+    cluster: Arc<str>,
+    state: Rc<State>,
+    /// Its place among the connections that the cluster may have.
+    _slot: Slot,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.state.closed.set(true);
+        let mut stats = self.worker.stats.borrow_mut();
+        stats.upstream_closed(&self.cluster);
+    }
+}
+
+/// An upstream is trusted not to be odd.
+struct Quiet(Rc<State>);
+
+impl Watcher for Quiet {
+    fn came(&self, _: &[u8]) -> Sight {
+        Sight::Fine
+    }
+
+    fn is_busy(&self) -> bool {
+        self.0.live.get() > 0
+    }
+}
