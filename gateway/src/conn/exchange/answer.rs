@@ -244,11 +244,17 @@ fn write<C: Client>(
             index: &index,
         });
     }
+    // RFC 9110 §8.6: these have neither a body nor a length.
+    let bare = matches!(reply.status, 204 | 304);
     let length = u64::try_from(reply.body.len()).unwrap_or(u64::MAX);
     let line = ResponseLine {
         status: reply.status,
         reason: reason(reply.status).as_bytes(),
-        body: BodyKind::Length(length),
+        body: if bare {
+            BodyKind::None
+        } else {
+            BodyKind::Length(length)
+        },
         declared_length: None,
         client: request.head.version,
         keep_alive: keep,
@@ -257,7 +263,7 @@ fn write<C: Client>(
     let mut out = worker.buffers.take();
     client.frame(line.body, false);
     ledger.head_sent = client.head(&mut out, &line, &[], &index, &head);
-    if request.head.method != Method::Head {
+    if request.head.method != Method::Head && !bare {
         out.extend_from_slice(&reply.body);
         ledger.sent = length;
     }

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
+use sallyport_config::ir;
+
 use super::support::{Act, GET, House, Origin, field, on_each_driver, snapshot};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
@@ -203,6 +205,29 @@ fn what_no_rule_wants_is_answered_here() {
         for (request, status, body) in cases {
             let seen = house.client().ask(request);
             assert_eq!((seen.status, seen.body.as_str()), (status, body));
+        }
+    });
+}
+
+/// RFC 9110 §8.6: a `content-length` in a 204 is one that a client may wait for.
+#[test]
+fn an_answer_without_content_says_no_length_and_the_connection_stays() {
+    on_each_driver(|driver| {
+        let origin = Origin::answers(HELLO);
+        let mut snapshot = snapshot(origin.address);
+        let host = &mut snapshot.route_tables[0].hosts[0];
+        let mut route = host.routes[0].clone();
+        route.action = ir::Action::Direct(ir::DirectResponse {
+            status: 204,
+            body: b"lost".as_slice().into(),
+        });
+        host.routes = vec![route].into();
+        let house = House::open(driver, snapshot);
+        let mut client = house.client();
+        for _ in 0..2 {
+            let seen = client.ask(GET);
+            assert_eq!(seen.status, 204);
+            assert_eq!(field(&seen.head, "content-length"), None);
         }
     });
 }
