@@ -34,7 +34,7 @@ try "/v2/ is rewritten and reaches api-v2" ':[0-9]+/v2/x' '"service": "api-v2"' 
 try "/v1/ reaches api-v1 as it is" '/v1/x' '"service": "api-v1"' '"path": "/v1/x"'
 try "anything else reaches api-v2" '/other' '"service": "api-v2"' '"path": "/other"'
 try "HTTP is redirected to HTTPS" '127.0.0.1:[0-9]+/v2/x' 'HTTP/1.1 301' 'location: https://api.example.com'
-try "an unknown host is 404" 'app.example.com:[0-9]+/' 'HTTP/1.1 404'
+try "an unknown host is 404" 'app.example.com:[0-9]+/' 'HTTP/2 404'
 try "explain names the rule" 'api.example.com/v2/x' 'spec.http[0].match[0]'
 
 directory="$(sed -nE 's/^Configuration: (.*)\/config .*/\1/p' "$log")"
