@@ -36,9 +36,17 @@ fn queue(house: &House, origin: &Origin, there: usize, size: usize) -> Vec<Clien
     let count = |what| usize::try_from(house.commons.count(CLUSTER, what)).unwrap();
     let clients = (there + 1..=there + size).map(|there| {
         let client = crowd(house, 1).remove(0);
-        until("it is served, or waits", || {
+        let settled = || {
             let (served, waiting) = (origin.connections(), count(What::Pending));
             served == count(What::Connections) && served + waiting == there
+        };
+        until("it is served, or waits", || {
+            // A request waits before it asks for a connection: a report comes between two polls of
+            // the worker, so that what is so before and after it is not half of a step.
+            settled() && {
+                house.report();
+                settled()
+            }
         });
         client
     });
