@@ -2,7 +2,9 @@
 
 mod chunk;
 pub(crate) mod fields;
+mod outgoing;
 mod wire;
 
 pub(crate) use chunk::Chunk;
+pub(crate) use outgoing::Outgoing;
 pub(crate) use wire::{Sight, Watcher, Wire};

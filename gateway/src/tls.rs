@@ -27,6 +27,7 @@ use material::Material;
 pub(crate) use peer::Peer;
 pub(crate) use quic::serves_quic;
 use session::Session;
+pub(crate) use trust::system_bundle;
 
 /// Handshake configurations of all filter chains and clusters of one generation.
 #[derive(Debug, Default)]

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::dns::Resolver;
+use crate::tls::system_bundle;
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 3;
@@ -37,15 +38,6 @@ const ADDRESSES_MAX: usize = 4;
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of an answer's head.
 const HEAD_MAX: usize = 32 * 1024;
-/// Where systems keep the authorities that they trust.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-/// By which the user names another bundle, as for OpenSSL.
-const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
 
 /// Fetches documents.
 pub(crate) struct Fetcher {
@@ -259,10 +251,7 @@ impl Place {
 
 fn tls(ca: Option<&Path>) -> Result<TlsConnector, String> {
     let mut roots = RootCertStore::empty();
-    let bundles = BUNDLES.iter().map(PathBuf::from);
-    let named = std::env::var_os(BUNDLE_VARIABLE).map(PathBuf::from);
-    let system = named.into_iter().chain(bundles);
-    if let Some(text) = system.into_iter().find_map(|path| std::fs::read(path).ok()) {
+    if let Some(text) = system_bundle() {
         // Nobody here chose these: what cannot be read is left out.
         roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&text).flatten());
     }

@@ -2,6 +2,7 @@
 //! clients and for upstreams.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::{CertificateError, DistinguishedName, Error};
@@ -24,6 +25,14 @@ const SYSTEM_BUNDLES: [&str; 5] = [
 ];
 /// By which the user names another one, as for OpenSSL.
 const SYSTEM_BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
+
+/// The authorities that the operating system trusts, as PEM; `None` if it has none.
+pub(crate) fn system_bundle() -> Option<Vec<u8>> {
+    let named = std::env::var_os(SYSTEM_BUNDLE_VARIABLE).map(PathBuf::from);
+    let known = SYSTEM_BUNDLES.iter().map(PathBuf::from);
+    let mut bundles = named.into_iter().chain(known);
+    bundles.find_map(|path| std::fs::read(path).ok())
+}
 
 /// What a certificate is shown for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,13 +89,7 @@ impl Trust {
     /// # Errors
     /// There are none.
     pub(super) fn system(crl: Option<&[u8]>) -> Result<Self, String> {
-        let named = std::env::var(SYSTEM_BUNDLE_VARIABLE);
-        let known = SYSTEM_BUNDLES.iter().map(|path| (*path).to_owned());
-        let text = named
-            .into_iter()
-            .chain(known)
-            .find_map(|path| std::fs::read(path).ok());
-        let text = text.ok_or("the system has no bundle of authorities")?;
+        let text = system_bundle().ok_or("the system has no bundle of authorities")?;
         let anchors = CertificateDer::pem_slice_iter(&text).filter_map(|certificate| {
             let certificate = certificate.ok()?;
             let anchor = webpki::anchor_from_trusted_cert(&certificate).ok()?;

@@ -1,12 +1,11 @@
 //! The client's side of one exchange over HTTP/2.
 
-use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use http::Response;
 use sallyport_core::failure::Failure;
 use sallyport_core::h1::{
@@ -18,8 +17,7 @@ use sallyport_core::method::Method;
 use super::Shared;
 use super::fields;
 use crate::buffer::BUFFER_BYTES;
-use crate::codec::Chunk;
-use crate::codec::fields::trailers;
+use crate::codec::{Chunk, Outgoing};
 use crate::conn::exchange::{Client, Framed, Framing, Moved, News, Visit};
 
 /// What a chunk needs around its payload, at most.
@@ -43,31 +41,13 @@ struct Upload {
     unreleased: usize,
 }
 
-/// A piece of the answer that waits for the client's window.
-struct Waiting {
-    bytes: Vec<u8>,
-    end: End,
-}
-
-/// What follows a piece.
-#[derive(Debug)]
-enum End {
-    More,
-    Data,
-    Trailers(http::HeaderMap),
-}
-
 /// The client of one stream.
 pub(super) struct Caller {
     shared: Rc<Shared>,
     visit: Visit,
     upload: Upload,
     respond: SendResponse<Chunk>,
-    /// Once the head was sent, while more may follow.
-    send: Option<SendStream<Chunk>>,
-    waiting: Option<Waiting>,
-    /// Nothing can be written any more, and nobody was told yet.
-    broken: bool,
+    answer: Outgoing,
     method: Method,
 }
 
@@ -93,9 +73,7 @@ impl Caller {
                 unreleased: 0,
             },
             respond,
-            send: None,
-            waiting: None,
-            broken: false,
+            answer: Outgoing::default(),
             method: Method::Other,
         }
     }
@@ -108,76 +86,25 @@ impl Caller {
 
     /// Ends the stream so that both halves look cut off.
     pub(super) fn reset(&mut self, reason: Reason) {
-        match &mut self.send {
-            Some(send) => send.send_reset(reason),
-            None => self.respond.send_reset(reason),
+        if !self.answer.reset(reason) {
+            self.respond.send_reset(reason);
         }
     }
 
-    /// Hands what waits to the codec, as far as the client's window allows.
-    fn send_on(&mut self) {
-        let (Some(send), Some(waiting)) = (&mut self.send, &mut self.waiting) else {
-            return;
-        };
-        let room = send.capacity();
-        if room == 0 {
-            return;
-        }
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<News> {
+        let oddities = &self.shared.oddities;
+        let moved = || oddities.borrow_mut().worked();
         let buffers = &self.visit.worker.buffers;
-        let sent = if room < waiting.bytes.len() {
-            let mut part = buffers.take();
-            part.extend(waiting.bytes.drain(..room));
-            let sent = send.send_data(Chunk::new(part, Rc::clone(buffers)), false);
-            send.reserve_capacity(waiting.bytes.len());
-            sent
-        } else {
-            let bytes = std::mem::take(&mut waiting.bytes);
-            let chunk = Chunk::new(bytes, Rc::clone(buffers));
-            let end = std::mem::replace(&mut waiting.end, End::More);
-            self.waiting = None;
-            match end {
-                End::More => send.send_data(chunk, false),
-                End::Data => send.send_data(chunk, true),
-                End::Trailers(map) => send
-                    .send_data(chunk, false)
-                    .and_then(|()| send.send_trailers(map)),
-            }
-        };
-        self.shared.oddities.borrow_mut().worked();
-        if sent.is_err() {
-            self.waiting = None;
-            self.broken = true;
-        }
-    }
-
-    fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<News> {
-        while self.waiting.is_some() {
-            let Some(send) = &mut self.send else {
-                break;
-            };
-            match send.poll_capacity(context) {
-                Poll::Ready(Some(Ok(_))) => self.send_on(),
-                Poll::Ready(_) => {
-                    self.waiting = None;
-                    self.broken = true;
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        if std::mem::take(&mut self.broken) {
-            let gone = io::ErrorKind::BrokenPipe.into();
-            return Poll::Ready(News::Written(Err(gone)));
-        }
-        Poll::Ready(News::Written(Ok(())))
+        self.answer.poll(buffers, context, moved).map(News::Written)
     }
 
     /// Whether the client has given up, or is gone.
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<News> {
-        let poll = match &mut self.send {
-            Some(send) => send.poll_reset(context),
-            None => self.respond.poll_reset(context),
+        let gone = match self.answer.poll_reset(context) {
+            Some(gone) => gone,
+            None => self.respond.poll_reset(context).map(|_| ()),
         };
-        poll.map(|_| News::Gone)
+        gone.map(|()| News::Gone)
     }
 }
 
@@ -349,47 +276,26 @@ impl Client for Caller {
         let bodiless = matches!(line.body, BodyKind::None | BodyKind::Length(0));
         let ended = line.upgrade.is_none() && (bodiless || self.method == Method::Head);
         match self.respond.send_response(response, ended) {
-            Ok(send) => self.send = (!ended).then_some(send),
-            Err(_) => self.broken = true,
+            Ok(send) => self.answer.open((!ended).then_some(send)),
+            Err(_) => self.answer.fail(),
         }
         size
     }
 
     fn start_write(&mut self, out: Vec<u8>, end: Option<&[u8]>) {
-        let end = match end {
-            None => End::More,
-            Some([]) => End::Data,
-            Some(lines) => End::Trailers(trailers(lines)),
-        };
-        let nothing = out.is_empty() && matches!(end, End::More);
-        match &mut self.send {
-            Some(send) if !nothing => {
-                if out.is_empty() {
-                    let sent = match end {
-                        End::Trailers(map) => send.send_trailers(map),
-                        End::More | End::Data => {
-                            let buffers = Rc::clone(&self.visit.worker.buffers);
-                            send.send_data(Chunk::new(out, buffers), true)
-                        }
-                    };
-                    self.broken |= sent.is_err();
-                    return;
-                }
-                send.reserve_capacity(out.len());
-                self.waiting = Some(Waiting { bytes: out, end });
-                self.send_on();
-            }
-            _ => self.visit.worker.buffers.give(out),
+        let whole = self.answer.start(out, end, &self.visit.worker.buffers);
+        if whole {
+            self.shared.oddities.borrow_mut().worked();
         }
     }
 
     fn is_writing(&self) -> bool {
-        self.waiting.is_some() || self.broken
+        self.answer.is_writing()
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<News> {
         if self.is_writing()
-            && let Poll::Ready(news) = self.poll_waiting(context)
+            && let Poll::Ready(news) = self.poll_answer(context)
         {
             return Poll::Ready(news);
         }
@@ -404,9 +310,7 @@ impl Drop for Caller {
     fn drop(&mut self) {
         let buffers = &self.visit.worker.buffers;
         buffers.give(std::mem::take(&mut self.upload.input));
-        if let Some(waiting) = self.waiting.take() {
-            buffers.give(waiting.bytes);
-        }
+        self.answer.clear(buffers);
         // What was received and is not wanted must not keep the connection's window.
         self.upload.release();
     }

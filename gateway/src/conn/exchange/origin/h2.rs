@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use http::HeaderMap;
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::h1::{
@@ -19,7 +19,7 @@ use sallyport_core::limits::MAX_INTERIM_RESPONSES;
 
 use super::News;
 use crate::buffer::{BUFFER_BYTES, Buffers};
-use crate::codec::{Chunk, fields};
+use crate::codec::{Outgoing, fields};
 use crate::conn::exchange::transit::{Framing, Moved};
 use crate::upstream::h2::Lease;
 
@@ -49,25 +49,9 @@ pub(in crate::conn::exchange) struct Origin {
 /// The request on its way.
 #[derive(Default)]
 struct Upload {
-    /// Once the head was sent, while more may follow.
-    send: Option<SendStream<Chunk>>,
-    waiting: Option<Waiting>,
+    body: Outgoing,
     /// Something was handed to the codec, and nobody was told yet.
     handed: bool,
-    broken: bool,
-}
-
-/// A piece of the request that waits for the upstream's window.
-struct Waiting {
-    bytes: Vec<u8>,
-    end: End,
-}
-
-/// What follows a piece.
-enum End {
-    More,
-    Data,
-    Trailers(HeaderMap),
 }
 
 /// The response's body as far as it has come.
@@ -145,7 +129,7 @@ impl Origin {
         match self.lease.sender().send_request(request, ended) {
             Ok((response, send)) => {
                 self.response = Some(response);
-                self.upload.send = (!ended).then_some(send);
+                self.upload.body.open((!ended).then_some(send));
                 self.upload.handed = true;
             }
             Err(error) => self.failure = Some(failure(&error)),
@@ -153,16 +137,11 @@ impl Origin {
     }
 
     pub(super) fn start_write(&mut self, out: Vec<u8>, end: Option<&[u8]>) {
-        let end = match end {
-            None => End::More,
-            Some([]) => End::Data,
-            Some(lines) => End::Trailers(fields::trailers(lines)),
-        };
-        self.upload.start(out, end, &self.buffers);
+        self.upload.handed |= self.upload.body.start(out, end, &self.buffers);
     }
 
     pub(super) fn is_writing(&self) -> bool {
-        self.upload.handed || self.upload.broken || self.upload.waiting.is_some()
+        self.upload.handed || self.upload.body.is_writing()
     }
 
     pub(super) fn is_listening(&self) -> bool {
@@ -291,76 +270,10 @@ impl Origin {
 }
 
 impl Upload {
-    fn start(&mut self, out: Vec<u8>, end: End, buffers: &Rc<Buffers>) {
-        let nothing = out.is_empty() && matches!(end, End::More);
-        let Some(send) = self.send.as_mut().filter(|_| !nothing) else {
-            return buffers.give(out);
-        };
-        if out.is_empty() {
-            let sent = match end {
-                End::Trailers(map) => send.send_trailers(map),
-                End::More | End::Data => send.send_data(Chunk::new(out, Rc::clone(buffers)), true),
-            };
-            self.broken |= sent.is_err();
-            return;
-        }
-        send.reserve_capacity(out.len());
-        self.waiting = Some(Waiting { bytes: out, end });
-        self.send_on(buffers);
-        self.handed |= self.waiting.is_none();
-    }
-
-    /// Hands what waits to the codec, as far as the upstream's window allows.
-    fn send_on(&mut self, buffers: &Rc<Buffers>) {
-        let (Some(send), Some(waiting)) = (&mut self.send, &mut self.waiting) else {
-            return;
-        };
-        let room = send.capacity();
-        if room == 0 {
-            return;
-        }
-        let sent = if room < waiting.bytes.len() {
-            let mut part = buffers.take();
-            part.extend(waiting.bytes.drain(..room));
-            let sent = send.send_data(Chunk::new(part, Rc::clone(buffers)), false);
-            send.reserve_capacity(waiting.bytes.len());
-            sent
-        } else {
-            let bytes = std::mem::take(&mut waiting.bytes);
-            let chunk = Chunk::new(bytes, Rc::clone(buffers));
-            let end = std::mem::replace(&mut waiting.end, End::More);
-            self.waiting = None;
-            match end {
-                End::More => send.send_data(chunk, false),
-                End::Data => send.send_data(chunk, true),
-                End::Trailers(map) => send
-                    .send_data(chunk, false)
-                    .and_then(|()| send.send_trailers(map)),
-            }
-        };
-        if sent.is_err() {
-            self.waiting = None;
-            self.broken = true;
-        }
-    }
-
     fn poll(&mut self, buffers: &Rc<Buffers>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.waiting.is_some() {
-            let Some(send) = &mut self.send else { break };
-            match send.poll_capacity(context) {
-                Poll::Ready(Some(Ok(_))) => self.send_on(buffers),
-                Poll::Ready(_) => {
-                    self.waiting = None;
-                    self.broken = true;
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        self.handed = false;
-        if std::mem::take(&mut self.broken) {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        Poll::Ready(Ok(()))
+        let written = self.body.poll(buffers, context, || ());
+        self.handed &= written.is_pending();
+        written
     }
 }
 
@@ -454,9 +367,7 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.buffers.give(std::mem::take(&mut self.download.input));
         self.buffers.give(std::mem::take(&mut self.head));
-        if let Some(waiting) = self.upload.waiting.take() {
-            self.buffers.give(waiting.bytes);
-        }
+        self.upload.body.clear(&self.buffers);
         // What was received and is not wanted must not keep the connection's window.
         self.download.release();
     }
