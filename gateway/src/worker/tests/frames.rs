@@ -120,8 +120,15 @@ impl Frames {
     /// are `reset CODE`, `goaway CODE`, `pong`, `closed`; each once. Answers may come at any time, and
     /// with them the end of an upload that was not needed, so they do not count.
     pub(super) fn outcome(&mut self) -> String {
+        self.outcome_like("pong")
+    }
+
+    /// The same where this is expected: a stream is reset by a task of its own, which may come after
+    /// three answered pings, so a reset that is to come is waited for.
+    pub(super) fn outcome_like(&mut self, expected: &str) -> String {
         self.send(PING, 0, 0, &PINGS[0]);
         let mut words: Vec<String> = Vec::new();
+        let mut pongs = 0;
         loop {
             let word = match self.next() {
                 None => "closed".to_owned(),
@@ -129,25 +136,27 @@ impl Frames {
                     RST_STREAM if frame.payload[3] == 0 => continue,
                     RST_STREAM => format!("reset {}", frame.payload[3]),
                     GOAWAY => format!("goaway {}", frame.payload[7]),
-                    PING if frame.payload == PINGS[0] => {
-                        self.send(PING, 0, 0, &PINGS[1]);
-                        continue;
+                    PING if PINGS.contains(&frame.payload.as_slice().try_into().unwrap()) => {
+                        pongs += 1;
+                        if let Some(ping) = PINGS.get(pongs) {
+                            self.send(PING, 0, 0, ping);
+                        }
+                        String::new()
                     }
-                    PING if frame.payload == PINGS[1] => {
-                        self.send(PING, 0, 0, &PINGS[2]);
-                        continue;
-                    }
-                    PING if frame.payload == PINGS[2] => "pong".to_owned(),
                     _ => continue,
                 },
             };
-            let over = word == "closed" || word == "pong";
-            if !words.contains(&word) {
+            let closed = word == "closed";
+            if !word.is_empty() && !words.contains(&word) {
                 words.push(word);
             }
-            if over {
-                return words.join(", ");
+            let waits = expected.starts_with("reset") && words.is_empty();
+            if !closed && !waits && pongs >= PINGS.len() {
+                words.push("pong".to_owned());
+            } else if !closed {
+                continue;
             }
+            return words.join(", ");
         }
     }
 }

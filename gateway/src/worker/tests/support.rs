@@ -417,6 +417,31 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
+    /// Reads the body that a head announces, trailers included; `false` if the end comes first.
+    fn skip_body(&mut self, head: &str) -> bool {
+        if field(head, "transfer-encoding").is_none() {
+            let length = field(head, "content-length").map_or(0, |text| text.parse().unwrap());
+            return self.exactly(length).1;
+        }
+        loop {
+            let Some(size) = self.until(b"\r\n") else {
+                return false;
+            };
+            match usize::from_str_radix(size.trim_end(), 16).unwrap() {
+                0 => break,
+                size if !self.exactly(size + 2).1 => return false,
+                _ => {}
+            }
+        }
+        loop {
+            match self.until(b"\r\n").as_deref() {
+                Some("\r\n") => return true,
+                Some(_) => {}
+                None => return false,
+            }
+        }
+    }
+
     /// So many bytes, whatever they are.
     pub(super) fn take(&mut self, count: usize) -> String {
         self.exactly(count).0
@@ -446,6 +471,8 @@ pub(super) enum Act {
     Reset,
     /// Reads a body of this many bytes.
     Read(usize),
+    /// Reads the body that the head announces, trailers included.
+    Whole,
     /// Reads until the end, and answers with what was read.
     Echo,
 }
@@ -486,7 +513,7 @@ impl Origin {
 fn follow(stream: TcpStream, acts: &[Act], connection: usize, seen: &Mutex<Vec<Vec<String>>>) {
     let mut client = Client::new(stream);
     while let Some(head) = client.until(b"\r\n\r\n") {
-        seen.lock().unwrap()[connection].push(head);
+        seen.lock().unwrap()[connection].push(head.clone());
         for act in acts {
             match act {
                 Act::Send(bytes) => {
@@ -503,6 +530,8 @@ fn follow(stream: TcpStream, acts: &[Act], connection: usize, seen: &Mutex<Vec<V
                 Act::Read(count) => {
                     client.exactly(*count);
                 }
+                Act::Whole if !client.skip_body(&head) => return,
+                Act::Whole => {}
                 Act::Echo => loop {
                     let bytes = std::mem::take(&mut client.seen);
                     if client.stream.write_all(&bytes).is_err() || !client.more() {
