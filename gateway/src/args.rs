@@ -164,6 +164,9 @@ struct Flags {
     /// Internal addresses that fetches of keys and DYNAMIC_DNS may reach, e.g. 10.0.0.0/8, or all [default: none]
     #[arg(long, env = "SALLYPORT_ALLOW_PRIVATE", value_name = "CIDR", value_delimiter = ',', value_parser = block)]
     allow_private: Vec<Blocks>,
+    /// Memory that may be used, e.g. 512Mi, or none: near it connections are not kept and requests refused [default: the limit of the cgroup]
+    #[arg(long, env = "SALLYPORT_MEMORY_LIMIT", value_name = "BYTES", value_parser = bytes)]
+    memory_limit: Option<u64>,
     /// Read the configuration, say what is wrong with it, and end
     #[arg(long, env = "SALLYPORT_CHECK", value_parser = BoolishValueParser::new())]
     check: bool,
@@ -240,6 +243,8 @@ pub(crate) struct Options {
     pub(crate) jwks_ca: Option<PathBuf>,
     /// Internal addresses that may be reached where strangers choose the name.
     pub(crate) allow_private: Vec<IpBlock>,
+    /// Bytes of memory that may be used; 0 for no limit, `None` for that of the cgroup.
+    pub(crate) memory_limit: Option<u64>,
     /// Only validate.
     pub(crate) check: bool,
     /// Least level that is logged.
@@ -340,6 +345,7 @@ impl Options {
             dns_family: flags.dns_family,
             jwks_ca: flags.jwks_ca,
             allow_private: flags.allow_private.into_iter().flat_map(|b| b.0).collect(),
+            memory_limit: flags.memory_limit,
             check: flags.check,
             log_level: flags.log_level,
             log_format: flags.log_format,
@@ -368,6 +374,23 @@ fn workers(text: &str) -> Result<usize, String> {
         Ok(n @ 1..=WORKERS_MAX) => Ok(n),
         _ => Err(format!("expected 1..={WORKERS_MAX}")),
     }
+}
+
+/// A number of bytes, with the suffixes that Kubernetes has for memory; `none` is 0.
+fn bytes(text: &str) -> Result<u64, String> {
+    if text == "none" {
+        return Ok(0);
+    }
+    let units = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30)];
+    let unit = units
+        .iter()
+        .find_map(|(suffix, size)| Some((text.strip_suffix(suffix)?, *size)));
+    let (number, size) = unit.unwrap_or((text, 1));
+    let number: Option<u64> = number.parse().ok();
+    let bytes = number.and_then(|number| number.checked_mul(size));
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "expected bytes like 268435456, 256Mi or 1Gi, or none".to_owned())
 }
 
 fn name_server(text: &str) -> Result<SocketAddr, String> {
@@ -450,6 +473,11 @@ mod tests {
         }
         let options = parse("--config a --admin none --status [::1]:0").unwrap();
         assert_eq!(options.admin.0, None);
+        assert_eq!(options.memory_limit, None);
+        for (text, bytes) in [("256Mi", 256 << 20), ("7", 7), ("none", 0)] {
+            let options = parse(&format!("--config a --memory-limit {text}")).unwrap();
+            assert_eq!(options.memory_limit, Some(bytes));
+        }
         assert_eq!(options.status.0, Some("[::1]:0".parse().unwrap()));
     }
 
@@ -466,6 +494,8 @@ mod tests {
             ("--config a --log-level loud", "debug"),
             ("--config a --dns localhost", "expected IP"),
             ("--config a --allow-private 10", "expected a block"),
+            ("--config a --memory-limit 0", "expected bytes"),
+            ("--config a --memory-limit 1GB", "expected bytes"),
             ("--config a --dns-family v5", "auto, v4, v6 or all"),
             ("--control http://c:15010", "not served by this release"),
             ("--config a --sulphur", "--sulphur"),

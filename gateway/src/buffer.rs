@@ -24,6 +24,11 @@ impl Buffers {
         kept.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
+    /// Gives all that nobody uses to the allocator.
+    pub(crate) fn release(&self) {
+        self.kept.borrow_mut().clear();
+    }
+
     /// Takes a buffer back. One that was grown or replaced goes to the allocator.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         let mut kept = self.kept.borrow_mut();
@@ -51,6 +56,9 @@ mod tests {
             (again.as_ptr(), again.len(), again.capacity()),
             (place, 0, BUFFER_BYTES)
         );
+        assert!(buffers.kept.borrow().is_empty());
+        buffers.give(again);
+        buffers.release();
         assert!(buffers.kept.borrow().is_empty());
     }
 }

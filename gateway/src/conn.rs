@@ -19,9 +19,10 @@ use sallyport_config::ir::{ListenerKind, Service};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::listen::{Arrival, BoundAddress};
+use crate::load::{Entrance, Ticket};
 use crate::rt;
 use crate::stats::ListenerSlot;
-use crate::worker::{Guest, Worker};
+use crate::worker::{Guest, Handed, Worker};
 
 pub(crate) use h3::listen as listen_quic;
 pub(crate) use link::Link;
@@ -30,19 +31,48 @@ pub(crate) use link::Link;
 const NO_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
-/// Takes a connection in, or closes it at once when there are too many.
+/// Takes a connection in, here or on a worker that has less to do, or closes it at once when there
+/// are too many; nothing is one that was closed already.
 pub(crate) fn welcome(
+    worker: &Rc<Worker>,
+    listener: &Arc<str>,
+    slot: ListenerSlot,
+    entrance: &Entrance,
+    door: &BoundAddress,
+    arrival: Option<Arrival>,
+) {
+    let at = worker.choose();
+    let active = worker.active();
+    let limits = &active.generation.snapshot.settings.connection;
+    let taken = arrival.and_then(|arrival| Some((arrival, entrance.take(at, limits)?)));
+    let Some((arrival, ticket)) = taken else {
+        worker.stats.borrow_mut().connection_refused(slot);
+        return;
+    };
+    if at == worker.index {
+        return seat(worker, listener, slot, door, arrival, ticket);
+    }
+    worker.hand_over(
+        at,
+        Handed {
+            listener: Arc::clone(listener),
+            door: door.clone(),
+            arrival,
+            ticket,
+        },
+    );
+}
+
+/// Serves a connection on this worker.
+pub(crate) fn seat(
     worker: &Rc<Worker>,
     listener: &Arc<str>,
     slot: ListenerSlot,
     door: &BoundAddress,
     arrival: Arrival,
+    ticket: Ticket,
 ) {
-    if is_full(worker, listener) {
-        worker.stats.borrow_mut().connection_refused(slot);
-        return;
-    }
-    let guest = Guest::arrive(worker, listener, slot);
+    let guest = Guest::arrive(worker, listener, slot, ticket);
     let local = local_address(door, &arrival);
     let link = Link::new(Arc::clone(listener), arrival.peer, local, guest.serial);
     let Ok(socket) = Socket::adopt(arrival.stream, Rc::clone(&worker.buffers)) else {
@@ -96,20 +126,6 @@ fn kind(worker: &Worker, link: &Link) -> Option<Kind> {
         // Without a route there is only something to log.
         ListenerKind::Plain(Service::Tcp(_) | Service::Close) => Some(Kind::Tcp),
     }
-}
-
-/// Whether a limit on connections is reached. A limit of the whole proxy is this worker's share.
-fn is_full(worker: &Worker, listener: &str) -> bool {
-    let active = worker.active();
-    let limits = &active.generation.snapshot.settings.connection;
-    let share = |limit: Option<u32>| {
-        let limit = usize::try_from(limit?).ok()?;
-        Some(limit.div_ceil(worker.workers))
-    };
-    let global = share(limits.global_connection_limit);
-    let local = share(limits.listener_connection_limit);
-    global.is_some_and(|limit| worker.guests.count() >= limit)
-        || local.is_some_and(|limit| worker.guests.count_of(listener) >= limit)
 }
 
 /// On a wildcard socket only the connection knows its own address.

@@ -11,6 +11,7 @@ mod generation;
 mod io;
 mod keys;
 mod listen;
+mod load;
 mod log;
 mod process;
 mod quic;

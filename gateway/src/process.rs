@@ -20,6 +20,7 @@ use tokio::task::LocalSet;
 use crate::admin::Servers;
 use crate::args::Options;
 use crate::generation::Generation;
+use crate::load::{Load, descriptors, memory};
 use crate::log::{self, LogWriter};
 use crate::rt::{self, Driver, DriverChoice};
 use crate::signals::{Signals, Wish};
@@ -265,11 +266,13 @@ fn start_gateway(
     let (empty, _) = Generation::build(0, Arc::new(Snapshot::default()));
     let empty = Arc::new(empty);
     let commons = Commons::new();
+    let budget = memory::Budget::find(options.memory_limit);
+    let load = Load::new(count, descriptors::room(count), budget);
     let mut workers: Vec<WorkerHandle> = Vec::with_capacity(count);
     for index in 0..count {
         let worker = spawn_worker(WorkerOptions {
+            load: Arc::clone(&load),
             index,
-            workers: count,
             cpu: cpus.get(index % cpus.len().max(1)).copied(),
             driver: driver.clone(),
             seed: seed(),
@@ -280,8 +283,10 @@ fn start_gateway(
         });
         workers.push(worker.map_err(|error| StartError::new("start a worker", error))?);
     }
+    WorkerHandle::introduce(&workers);
+    tokio::task::spawn_local(memory::watch(Arc::clone(&load)));
     Ok(Gateway::new(
-        options, driver, log_writer, workers, commons, empty,
+        options, driver, log_writer, workers, commons, load, empty,
     ))
 }
 

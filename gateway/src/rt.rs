@@ -5,6 +5,7 @@
 //! wait for readiness and accept ourselves), so none can be lost; a pending read is cancelled and
 //! then awaited, never dropped, unless its connection closes with it.
 
+mod effort;
 mod ring;
 mod timers;
 
@@ -17,6 +18,7 @@ use std::os::fd::OwnedFd;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
+pub(crate) use effort::Effort;
 pub(crate) use timers::{Alarm, Timers};
 
 thread_local! {

@@ -9,7 +9,7 @@ mod mailbox;
 mod scratch;
 mod stop;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
@@ -25,7 +25,8 @@ use sallyport_core::rng::Rng;
 
 use crate::buffer::Buffers;
 use crate::generation::Generation;
-use crate::listen::WorkerSockets;
+use crate::listen::{Arrival, BoundAddress, WorkerSockets};
+use crate::load::{Load, Pressure, Ticket};
 use crate::log::AccessLog;
 use crate::rt::{self, Driver, Runtime, Timers};
 use crate::stats::{Report, WorkerStats};
@@ -35,6 +36,7 @@ pub(crate) use active::{Active, Target};
 pub(crate) use clock::Clock;
 pub(crate) use guests::{Guest, Guests};
 pub(crate) use hosts::{Hosts, LookedUp};
+pub(crate) use mailbox::Sender;
 pub(crate) use scratch::{Scratch, ScratchPool};
 pub(crate) use stop::Stop;
 
@@ -64,8 +66,28 @@ pub(crate) enum Command {
     Drain(Duration, Reply<usize>),
     /// The addresses of a host that was asked for.
     LookedUp(Box<str>, LookedUp),
+    /// The mailboxes of all workers, by number: connections may be handed over.
+    Meet(Others),
+    /// Serve a connection that another worker accepted.
+    Seat(Box<Handed>),
     /// Answered with a copy of the worker's counters.
     Collect(Reply<Report>),
+}
+
+/// The mailboxes of all workers, by number.
+pub(crate) type Others = Arc<[Sender]>;
+
+/// A connection that one worker accepted and another one serves.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    /// The listener that it came in by.
+    pub(crate) listener: Arc<str>,
+    /// The address of it.
+    pub(crate) door: BoundAddress,
+    /// The connection.
+    pub(crate) arrival: Arrival,
+    /// Its place, which counts for the worker that serves it.
+    pub(crate) ticket: Ticket,
 }
 
 /// What a worker tells the side thread of its own accord.
@@ -82,10 +104,10 @@ pub(crate) enum News {
 pub(crate) struct WorkerOptions {
     /// What all workers share of the clusters.
     pub(crate) commons: Arc<Commons>,
+    /// What all workers see of each other.
+    pub(crate) load: Arc<Load>,
     /// Number of the worker, from 0.
     pub(crate) index: usize,
-    /// How many workers there are: limits of the whole proxy are divided by it.
-    pub(crate) workers: usize,
     /// CPU to stay on, `None` for any.
     pub(crate) cpu: Option<usize>,
     /// What to run on.
@@ -105,7 +127,7 @@ pub(crate) struct WorkerOptions {
 pub(crate) struct WorkerHandle {
     /// Number of the worker.
     pub(crate) index: usize,
-    mailbox: mailbox::Sender,
+    mailbox: Sender,
     thread: JoinHandle<()>,
 }
 
@@ -114,6 +136,14 @@ impl WorkerHandle {
     /// that who waits for its answer sees the channel closed.
     pub(crate) fn send(&self, command: Command) {
         self.mailbox.send(command);
+    }
+
+    /// Lets workers hand connections over to each other.
+    pub(crate) fn introduce(workers: &[Self]) {
+        let others: Others = workers.iter().map(|w| w.mailbox.clone()).collect();
+        for worker in workers {
+            worker.send(Command::Meet(Arc::clone(&others)));
+        }
     }
 
     /// Waits for the thread to end.
@@ -162,8 +192,8 @@ pub(crate) fn spawn_worker(options: WorkerOptions) -> io::Result<WorkerHandle> {
 pub(crate) struct Worker {
     /// Number of the worker, from 0.
     pub(crate) index: usize,
-    /// How many workers there are.
-    pub(crate) workers: usize,
+    /// What all workers see of each other.
+    pub(crate) load: Arc<Load>,
     /// Hosts that requests named.
     pub(crate) hosts: Hosts,
     /// Clock and alarms.
@@ -197,6 +227,7 @@ pub(crate) struct Worker {
     /// Copies of requests under way.
     pub(crate) mirrors: Cell<usize>,
     news: tokio::sync::mpsc::Sender<News>,
+    others: OnceCell<Others>,
     active: RefCell<Rc<Active>>,
 }
 
@@ -205,7 +236,7 @@ impl Worker {
         let timers = Timers::new();
         let worker = Self {
             index: options.index,
-            workers: options.workers.max(1),
+            load: options.load,
             hosts: Hosts::default(),
             clock: Clock::new(timers.now()),
             timers,
@@ -215,6 +246,7 @@ impl Worker {
             tokens: TokenCache::default(),
             misses: Misses::default(),
             news: options.news,
+            others: OnceCell::new(),
             stats: RefCell::default(),
             log: RefCell::new(options.access_log),
             pools: Pools::default(),
@@ -232,6 +264,27 @@ impl Worker {
     /// What the next request is served by.
     pub(crate) fn active(&self) -> Rc<Active> {
         Rc::clone(&self.active.borrow())
+    }
+
+    /// The other workers are there.
+    fn meet(&self, others: Others) {
+        // They are all started before any of them is told.
+        drop(self.others.set(others));
+    }
+
+    /// The worker that shall serve a connection which has come to this one.
+    pub(crate) fn choose(&self) -> usize {
+        match self.others.get() {
+            Some(_) => self.load.choose(self.index),
+            None => self.index,
+        }
+    }
+
+    /// Gives a connection to the worker of this number.
+    pub(crate) fn hand_over(&self, to: usize, connection: Handed) {
+        if let Some(other) = self.others.get().and_then(|others| others.get(to)) {
+            other.send(Command::Seat(Box::new(connection)));
+        }
     }
 
     fn activate(&self, generation: Arc<Generation>) {
@@ -276,9 +329,14 @@ async fn run(options: WorkerOptions, receiver: mailbox::Receiver) {
 
 async fn housekeeping(worker: Rc<Worker>) {
     let mut turn = 0;
+    let mut effort = rt::Effort::begin();
     loop {
         rt::sleep(HOUSEKEEPING).await;
         turn = (turn + 1) % SWEEP_EVERY;
+        worker.load.set_busy(worker.index, effort.busy());
+        if worker.load.pressure() == Pressure::Full {
+            worker.buffers.release();
+        }
         let now = worker.timers.now();
         worker.clock.adjust(now);
         worker.active().sweep(&worker);

@@ -19,6 +19,8 @@ mod mesh;
 mod names;
 #[path = "gateway/nameserver.rs"]
 mod nameserver;
+#[path = "gateway/overload.rs"]
+mod overload;
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "gateway/reload.rs"]

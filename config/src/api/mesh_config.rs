@@ -35,7 +35,7 @@ message! {
         access_log_encoding: AccessLogEncoding => Honoured,
         enable_envoy_access_log_service: bool => NoEffect("there is no Envoy"),
         disable_envoy_listener_log: bool,
-        default_config: Option<MeshProxyConfig>,
+        default_config: Option<MeshProxyConfig> => Honoured,
         outbound_traffic_policy: Option<MeshOutboundTrafficPolicy> => Partly("of sidecars; ALLOW_ANY_DYNAMIC_DNS is ALLOW_ANY"),
         inbound_traffic_policy: Option<MeshInboundTrafficPolicy> => Later("sidecar configuration"),
         config_sources: Vec<ConfigSource> => NoEffect("sources are given on the command line"),

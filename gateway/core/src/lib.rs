@@ -40,6 +40,7 @@ mod redirect;
 pub mod reply;
 pub mod rewrite;
 pub mod rng;
+pub mod spread;
 pub mod tables;
 pub mod tcp;
 pub mod template;

@@ -37,6 +37,8 @@ pub(super) async fn scrape(gateway: &Gateway) -> (Report, Facts) {
         silent,
         uptime: gateway.started.elapsed().as_secs(),
         draining: gateway.draining.get(),
+        memory: gateway.load.memory(),
+        pressure: gateway.load.pressure() as u8,
         lookups: gateway.names.counts(),
         names: gateway.names.status().len(),
         names_failing: failing(gateway),

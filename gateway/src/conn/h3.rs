@@ -22,7 +22,8 @@ use sallyport_core::oddities::{Oddities, Verdict};
 use sallyport_core::time::{Now, earliest};
 
 use super::link::TlsFacts;
-use super::{Link, exchange, is_full};
+use super::{Link, exchange};
+use crate::load::Entrance;
 use crate::quic::{self, Connection, Door, Host};
 use crate::rt::{self, Alarm};
 use crate::stats::ListenerSlot;
@@ -42,6 +43,7 @@ pub(crate) async fn listen(
     stop: Rc<Stop>,
 ) {
     let hall = Hall {
+        entrance: worker.load.entrance(&listener),
         worker: Rc::clone(&worker),
         listener: Arc::clone(&listener),
         slot,
@@ -55,11 +57,14 @@ struct Hall {
     worker: Rc<Worker>,
     listener: Arc<str>,
     slot: ListenerSlot,
+    entrance: Entrance,
 }
 
 impl Host for Hall {
     fn has_room(&self) -> bool {
-        let full = is_full(&self.worker, &self.listener);
+        let active = self.worker.active();
+        let limits = &active.generation.snapshot.settings.connection;
+        let full = self.entrance.is_full(limits);
         if full {
             self.worker.stats.borrow_mut().connection_refused(self.slot);
         }
@@ -67,7 +72,8 @@ impl Host for Hall {
     }
 
     fn welcome(&self, connection: Rc<Connection>) {
-        let guest = Guest::arrive(&self.worker, &self.listener, self.slot);
+        let ticket = self.entrance.force(self.worker.index);
+        let guest = Guest::arrive(&self.worker, &self.listener, self.slot, ticket);
         let worker = Rc::clone(&self.worker);
         rt::spawn(shake(worker, Arc::clone(&self.listener), guest, connection));
     }

@@ -20,6 +20,7 @@ use crate::dns::{Names, Resolver};
 use crate::generation::Generation;
 use crate::keys::{Fetcher, Keys, Store};
 use crate::listen::{self, BindOptions, Bound, BoundAddress};
+use crate::load::Load;
 use crate::log::{self, LogWriter};
 use crate::rt::Driver;
 use crate::source::{Findings, Loaded, Problem};
@@ -56,6 +57,8 @@ pub(crate) struct Gateway {
     pub(crate) health_failed: Cell<bool>,
     /// What the workers share of the clusters.
     pub(crate) commons: Arc<Commons>,
+    /// What the workers see of each other, and memory.
+    pub(crate) load: Arc<Load>,
     /// Names of endpoints.
     pub(crate) names: Rc<Names>,
     /// Keys of token issuers.
@@ -109,6 +112,7 @@ impl Gateway {
         log_writer: LogWriter,
         workers: Vec<WorkerHandle>,
         commons: Arc<Commons>,
+        load: Arc<Load>,
         generation: Arc<Generation>,
     ) -> Self {
         let resolver = Rc::new(Resolver::new(&options.dns, options.dns_family));
@@ -123,6 +127,7 @@ impl Gateway {
             health_failed: Cell::new(false),
             workers: RefCell::new(workers),
             commons,
+            load,
             current: RefCell::new(Current {
                 hash: hash(&generation.snapshot),
                 generation,

@@ -48,6 +48,7 @@ fn options(config: &Path, credentials: &Path) -> Options {
         credentials: Some(credentials.to_owned()),
         identity: None,
         state_dir: None,
+        memory_limit: None,
         check: false,
         log_level: LogLevel::Info,
         log_format: Format::Text,

@@ -90,6 +90,9 @@ names! {
     JWKS_FETCHES = Counter "sallyport_jwks_fetches_total", "Fetches of token issuers' keys, by outcome.";
     JWKS_AGE = Gauge "sallyport_jwks_age_seconds", "Seconds since the keys in use were fetched, by URL; absent while there are none.";
     JWKS_FAILURES = Gauge "sallyport_jwks_failures", "Fetches in a row that failed, by URL.";
+    MEMORY_LIMIT = Gauge "sallyport_memory_limit_bytes", "Bytes of memory that may be used; absent without a limit.";
+    MEMORY_USED = Gauge "sallyport_memory_used_bytes", "Bytes of memory that are used, as far as they count against the limit; absent without one.";
+    PRESSURE = Gauge "sallyport_overload", "1 while connections end after their request because memory is tight, 2 while connections and requests are refused.";
     DRAINING = Gauge "sallyport_draining", "1 while the process drains.";
 }
 

@@ -49,6 +49,10 @@ pub(crate) struct Facts {
     pub(crate) uptime: u64,
     /// Whether the process drains.
     pub(crate) draining: bool,
+    /// Limit of memory and what of it is used, if there is one.
+    pub(crate) memory: Option<(u64, u64)>,
+    /// How much load is shed.
+    pub(crate) pressure: u8,
     /// Questions to name servers as (outcome, count).
     pub(crate) lookups: [(&'static str, u64); 3],
     /// Names that are followed.
@@ -313,6 +317,11 @@ fn process(page: &mut Page, report: &Report, facts: &Facts) {
     page.one(names::WORKERS_SILENT, facts.silent);
     page.one(names::UPTIME, facts.uptime);
     page.one(names::DRAINING, u8::from(facts.draining));
+    if let Some((limit, used)) = facts.memory {
+        page.one(names::MEMORY_LIMIT, limit);
+        page.one(names::MEMORY_USED, used);
+    }
+    page.one(names::PRESSURE, facts.pressure);
     learned(page, facts);
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
+use crate::load::{Pressure, Ticket};
 use crate::stats::ListenerSlot;
 use crate::worker::Worker;
 
@@ -37,13 +38,19 @@ pub(crate) struct Guest {
     worker: Rc<Worker>,
     key: usize,
     slot: ListenerSlot,
+    _ticket: Ticket,
     /// Number of the connection on this worker, from 1.
     pub(crate) serial: u64,
 }
 
 impl Guest {
     /// A connection was accepted.
-    pub(crate) fn arrive(worker: &Rc<Worker>, listener: &Arc<str>, slot: ListenerSlot) -> Self {
+    pub(crate) fn arrive(
+        worker: &Rc<Worker>,
+        listener: &Arc<str>,
+        slot: ListenerSlot,
+        ticket: Ticket,
+    ) -> Self {
         worker.stats.borrow_mut().connection_opened(slot);
         let guests = &worker.guests;
         let key = guests.entries.borrow_mut().insert(Entry {
@@ -57,14 +64,16 @@ impl Guest {
             worker: Rc::clone(worker),
             key,
             slot,
+            _ticket: ticket,
             serial: guests.serial.get(),
         }
     }
 
-    /// Whether it shall leave after its current request.
+    /// Whether it shall leave after its current request: it was told to, or memory is tight.
     pub(crate) fn shall_leave(&self) -> bool {
         let entries = self.worker.guests.entries.borrow();
         entries.get(self.key).is_some_and(|entry| entry.leave)
+            || self.worker.load.pressure() != Pressure::None
     }
 
     /// Whether it shall leave; wakes the task when that changes.
@@ -109,13 +118,6 @@ impl Guests {
     /// Connections open.
     pub(crate) fn count(&self) -> usize {
         self.entries.borrow().len()
-    }
-
-    /// Connections open that came in by a listener.
-    pub(crate) fn count_of(&self, listener: &str) -> usize {
-        let entries = self.entries.borrow();
-        let of = entries.iter().filter(|(_, e)| *e.listener == *listener);
-        of.count()
     }
 
     /// Tells the connections of one listener, or all, to leave after their current request.

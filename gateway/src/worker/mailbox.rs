@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::stop::Stop;
-use super::{Command, Reply, Worker};
+use super::{Command, Handed, Reply, Worker};
 use crate::conn;
 use crate::listen::{WorkerSockets, accept_loop};
 use crate::rt;
@@ -17,11 +17,11 @@ use crate::rt;
 /// Wake-ups read at once.
 const WAKES: usize = 64;
 
-/// The side thread's end.
-#[derive(Debug)]
-pub(super) struct Sender {
+/// The end of the side thread, and of other workers.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
     queue: mpsc::Sender<Command>,
-    bell: UnixStream,
+    bell: Arc<UnixStream>,
 }
 
 /// The worker's end.
@@ -31,7 +31,8 @@ pub(super) struct Receiver {
     bell: UnixStream,
 }
 
-/// A mailbox. The queue is not bounded: the side thread alone writes to it, a few times a second.
+/// A mailbox. The queue is bounded by what is written: the side thread writes a few times a second,
+/// and other workers hand over connections, of which each has its place among those that may be open.
 pub(super) fn channel() -> io::Result<(Sender, Receiver)> {
     let (sender, receiver) = mpsc::channel();
     let (near, far) = UnixStream::pair()?;
@@ -39,7 +40,7 @@ pub(super) fn channel() -> io::Result<(Sender, Receiver)> {
     far.set_nonblocking(true)?;
     let sender = Sender {
         queue: sender,
-        bell: near,
+        bell: near.into(),
     };
     let receiver = Receiver {
         queue: receiver,
@@ -52,7 +53,7 @@ impl Sender {
     pub(super) fn send(&self, command: Command) {
         // A worker that has ended has no ears; a bell that is full has been rung.
         drop(self.queue.send(command));
-        drop((&self.bell).write(&[1]));
+        drop((&*self.bell).write(&[1]));
     }
 }
 
@@ -113,6 +114,8 @@ impl Listeners {
             Command::LookedUp(host, found) => {
                 worker.hosts.learn(&host, found, worker.timers.now());
             }
+            Command::Meet(others) => worker.meet(others),
+            Command::Seat(handed) => self.seat(worker, *handed),
             Command::Collect(reply) => answer(reply, worker.stats.borrow().report()),
             Command::Drain(..) => {}
         }
@@ -125,14 +128,16 @@ impl Listeners {
             doors,
         } = sockets;
         let slot = worker.stats.borrow_mut().listener(&name);
+        let entrance = worker.load.entrance(&name);
         for (address, socket) in sockets {
             let stop = Rc::new(Stop::default());
             let stops = self.open.entry(Arc::clone(&name)).or_default();
             stops.push(Rc::clone(&stop));
             let (worker, name) = (Rc::clone(worker), Arc::clone(&name));
-            let door = address.clone();
+            let (door, entrance) = (address.clone(), entrance.clone());
             rt::spawn(async move {
-                let arrived = |arrival| conn::welcome(&worker, &name, slot, &door, arrival);
+                let arrived =
+                    |arrival| conn::welcome(&worker, &name, slot, &entrance, &door, arrival);
                 // A listener whose socket fails has nothing left to do; others go on.
                 drop(stop.or(accept_loop(address, socket, arrived)).await);
             });
@@ -146,6 +151,20 @@ impl Listeners {
             stops.push(Rc::clone(&stop));
             let (worker, name) = (Rc::clone(worker), Arc::clone(&name));
             rt::spawn(conn::listen_quic(worker, name, slot, door, stop));
+        }
+    }
+
+    /// Serves a connection that another worker accepted, unless its listener has gone meanwhile.
+    fn seat(&self, worker: &Rc<Worker>, handed: Handed) {
+        let Handed {
+            listener,
+            door,
+            arrival,
+            ticket,
+        } = handed;
+        if self.open.contains_key(&listener) {
+            let slot = worker.stats.borrow_mut().listener(&listener);
+            conn::seat(worker, &listener, slot, &door, arrival, ticket);
         }
     }
 

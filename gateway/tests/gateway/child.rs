@@ -77,7 +77,23 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts one on `config`, with ephemeral ports for operators, and waits for its ready line.
     pub(crate) fn start(config: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport-gateway"))
+        let command = Command::new(env!("CARGO_BIN_EXE_sallyport-gateway"));
+        Self::start_by(command, config, arguments)
+    }
+
+    /// As [`Self::start`], with no more descriptors than this.
+    pub(crate) fn start_within(descriptors: u32, config: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""),
+        ]);
+        command.arg(env!("CARGO_BIN_EXE_sallyport-gateway"));
+        Self::start_by(command, config, arguments)
+    }
+
+    fn start_by(mut command: Command, config: &Path, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(["--config", config.to_str().unwrap()])
             .args(["--admin", "127.0.0.1:0", "--status", "127.0.0.1:0"])
             .args(["--metrics", "127.0.0.1:0", "--bind-address", "127.0.0.1"])

@@ -14,7 +14,7 @@ message! {
         binary_path: String,
         service_cluster: Option<String>,
         tracing_service_name: Option<String> => Later("tracing"),
-        drain_duration: Option<Duration> => Later("draining by configuration"),
+        drain_duration: Option<Duration> => Honoured,
         discovery_address: String => Later("the control process"),
         statsd_udp_address: String,
         proxy_admin_port: i32,
@@ -40,11 +40,11 @@ message! {
         image: Option<Node>,
         private_key_provider: Option<Node>,
         proxy_headers: Option<ProxyHeaders> => Later("header settings"),
-        gateway_topology: Option<Topology> => Later("trusted proxies"),
+        gateway_topology: Option<Topology> => Honoured,
         file_flush_interval: Option<Duration>,
         file_flush_min_size_kb: Option<u32>,
         stats_compression: Option<bool>,
-        connection_settings: Option<ConnectionSettings> => Later("limits by configuration"),
+        connection_settings: Option<ConnectionSettings> => Honoured,
     }
 
     /// Where spans go and how many.
@@ -76,7 +76,7 @@ message! {
     /// What stands in front of a gateway.
     pub struct Topology [Later("trusted proxies")] {
         num_trusted_proxies: u32 => Honoured,
-        forward_client_cert_details: ForwardClientCertDetails,
+        forward_client_cert_details: ForwardClientCertDetails => Honoured,
         proxy_protocol: Option<ProxyProtocolConfiguration> => Honoured,
     }
 
@@ -129,13 +129,13 @@ message! {
     }
 
     /// Limits and timeouts of connections.
-    pub struct ConnectionSettings [Later("limits by configuration")] {
+    pub struct ConnectionSettings [Honoured] {
         profile: Option<ConnectionProfile>,
-        listener_per_connection_buffer_limit_bytes: Option<u32>,
-        cluster_per_connection_buffer_limit_bytes: Option<u32>,
+        listener_per_connection_buffer_limit_bytes: Option<u32> => NoEffect("a connection holds at most 16 KiB of a body in each direction, whatever is said"),
+        cluster_per_connection_buffer_limit_bytes: Option<u32> => NoEffect("a connection holds at most 16 KiB of a body in each direction, whatever is said"),
         http_idle_timeout: Option<Duration>,
         http_max_connection_duration: Option<Duration>,
-        http_drain_timeout: Option<Duration>,
+        http_drain_timeout: Option<Duration> => Later("draining by configuration"),
         http_request_timeout: Option<Duration>,
         http_request_headers_timeout: Option<Duration>,
         http_stream_idle_timeout: Option<Duration>,
@@ -143,7 +143,7 @@ message! {
         http_max_concurrent_streams: Option<u32>,
         http2_initial_stream_window_size: Option<u32>,
         http2_initial_connection_window_size: Option<u32>,
-        http_headers_with_underscores_action: HeadersWithUnderscoresAction,
+        http_headers_with_underscores_action: HeadersWithUnderscoresAction => Partly("DROP_HEADER refuses the request"),
         http_merge_slashes: Option<bool>,
         http_path_with_escaped_slashes_action: PathWithEscapedSlashesAction,
         listener_connection_limit: Option<u32>,

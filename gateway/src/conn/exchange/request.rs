@@ -20,7 +20,8 @@ use super::client::{Client, Fate, Visit};
 use super::record::Ledger;
 use super::{answer, flight};
 use crate::conn::Link;
-use crate::worker::{Active, Scratch};
+use crate::load::Pressure;
+use crate::worker::{Active, Scratch, Worker};
 
 /// A request whose head is whole.
 pub(super) struct Request<'a> {
@@ -100,7 +101,7 @@ pub(in crate::conn) async fn serve<C: Client>(
         active: &active,
     };
     request.client = clean(client.visit(), scratch, &request);
-    let fate = match early_answer(&request, action) {
+    let fate = match early_answer(&client.visit().worker, &request, action) {
         Some(reply) => {
             let ledger = Ledger::default();
             answer::send(client, scratch, &request, reply, Rules::default(), ledger).await
@@ -131,7 +132,15 @@ fn clean(visit: &Visit, scratch: &mut Scratch, request: &Request<'_>) -> IpAddr 
 }
 
 /// Answers that no rule has a say in.
-fn early_answer(request: &Request<'_>, action: PathAction) -> Option<Reply<'static>> {
+fn early_answer(
+    worker: &Worker,
+    request: &Request<'_>,
+    action: PathAction,
+) -> Option<Reply<'static>> {
+    if worker.load.pressure() == Pressure::Full {
+        let failure = FailureKind::Overload.into();
+        return Some(reply::reply(&failure, &Default::default()));
+    }
     match action {
         PathAction::Redirect => {
             let mut reply = Reply::empty(307, Flags::NONE, "path_normalization_redirect");

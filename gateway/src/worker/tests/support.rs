@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::super::*;
 use crate::listen::{self, BindOptions, BoundAddress};
+use crate::load::Load;
 use crate::log::LogWriter;
 use crate::rt::DriverChoice;
 use crate::upstream::Commons;
@@ -98,6 +99,7 @@ pub(super) struct House {
     /// Further workers behind the same door.
     others: Vec<WorkerHandle>,
     pub(super) commons: Arc<Commons>,
+    pub(super) load: Arc<Load>,
     pub(super) door: SocketAddr,
     /// Why HTTP/3 is not served there.
     pub(super) without_quic: Option<String>,
@@ -124,10 +126,11 @@ impl House {
         let (writer, _) = LogWriter::start().unwrap();
         let generation = Arc::new(generation);
         let commons = Commons::new();
+        let load = Load::new(workers, usize::MAX, None);
         let start = |(index, sockets)| {
             let worker = spawn_worker(WorkerOptions {
+                load: Arc::clone(&load),
                 index,
-                workers,
                 cpu: None,
                 driver: driver.clone(),
                 seed: 1,
@@ -141,11 +144,13 @@ impl House {
             worker
         };
         let mut all: Vec<_> = bound.workers.drain(..).enumerate().map(start).collect();
+        WorkerHandle::introduce(&all);
         Self {
             worker: all.remove(0),
             others: all,
             without_quic: bound.without_quic.map(|error| error.to_string()),
             commons,
+            load,
             door,
         }
     }
@@ -173,6 +178,18 @@ impl House {
             sum.merge(report.blocking_recv().unwrap());
         }
         sum
+    }
+
+    /// Client connections open on each worker.
+    pub(super) fn seats(&self) -> Vec<u64> {
+        let workers = std::iter::once(&self.worker).chain(&self.others);
+        let count = |worker: &WorkerHandle| {
+            let (reply, report) = oneshot::channel();
+            worker.send(Command::Collect(reply));
+            let listeners = report.blocking_recv().unwrap().listeners;
+            listeners.values().map(|listener| listener.active()).sum()
+        };
+        workers.map(count).collect()
     }
 
     /// The counters, once they are as they should be.
