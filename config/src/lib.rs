@@ -10,6 +10,7 @@ pub mod compile;
 pub mod coverage;
 pub mod delta;
 pub mod diag;
+pub mod document;
 #[doc(hidden)]
 pub mod fuzzing;
 #[doc(hidden)]

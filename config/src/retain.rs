@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diag::Diagnostics;
+use crate::document::{Document, Published};
 use crate::parse::{ORDER_BITS, Parsed, parse_as};
 use crate::resource::{Key, Resource, ResourceSet};
 use crate::source::{FileId, SourceMap};
@@ -96,6 +97,28 @@ impl LastGood {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
+    }
+
+    /// All documents, each with the objects that come from it.
+    #[must_use]
+    pub fn documents(&self) -> Vec<Published> {
+        let mut documents: BTreeMap<(&Arc<str>, u32, usize), Published> = BTreeMap::new();
+        for (key, good) in &self.objects {
+            let place = (&good.file, good.line, good.start);
+            let published = documents.entry(place).or_insert_with(|| Published {
+                objects: Vec::new(),
+                document: Document {
+                    file: Arc::clone(&good.file),
+                    ordinal: good.ordinal,
+                    line: good.line,
+                    text: good.document().into(),
+                },
+            });
+            let ordinal = &mut published.document.ordinal;
+            *ordinal = good.ordinal.min(*ordinal);
+            published.objects.push(key.clone());
+        }
+        documents.into_values().collect()
     }
 
     /// Takes new texts in. `also_rejected` are objects that parsed but failed a later check; they

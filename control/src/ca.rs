@@ -25,7 +25,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use crate::identity::Identity;
 
 pub use request::{CSR_BYTES_MAX, public_key};
-pub(crate) use request::{identity_of, life_of};
+pub(crate) use sallyport_identity::{BACKDATE, identity_of, life_of};
 
 /// How long a certificate is good when the caller does not say: Istio's default.
 pub const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
@@ -33,8 +33,6 @@ pub const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
 pub const TTL_MAX: Duration = Duration::from_secs(90 * 24 * 3_600);
 /// How short a certificate may be: below, renewals would do nothing but renew.
 pub const TTL_MIN: Duration = Duration::from_secs(60);
-/// How long before now a certificate begins: clocks differ. Istio's value.
-pub(crate) const BACKDATE: Duration = Duration::from_secs(120);
 /// Bytes of a serial number; RFC 5280 §4.1.2.2 allows 20.
 const SERIAL_BYTES: usize = 16;
 

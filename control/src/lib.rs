@@ -10,10 +10,8 @@ pub mod ca;
 pub mod ctl;
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod identity;
 mod log;
 pub mod lower;
-mod private;
 pub mod proxy;
 mod push;
 pub mod resources;
@@ -21,6 +19,10 @@ mod server;
 pub mod session;
 mod store;
 pub mod token;
+
+/// Who is on the other side of a connection.
+pub use sallyport_identity as identity;
+pub(crate) use sallyport_identity::private;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

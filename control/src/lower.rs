@@ -97,7 +97,7 @@ fn sidecar_view(proxy: &Proxy) -> SidecarView {
 }
 
 /// The proxy as the compiler sees it.
-fn view(proxy: &Proxy) -> View {
+pub(crate) fn view(proxy: &Proxy) -> View {
     View {
         namespace: proxy.namespace.clone(),
         labels: proxy.labels.clone(),

@@ -75,6 +75,8 @@ pub struct Proxy {
     pub extensions: BTreeSet<String>,
     /// HTTP/1.0 requests are accepted (`HTTP10`).
     pub http10: bool,
+    /// It is a gateway of ours, which compiles documents itself (`GENERATOR`).
+    pub documents: bool,
 }
 
 impl Default for Proxy {
@@ -97,6 +99,7 @@ impl Default for Proxy {
             outbound_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             extensions: BTreeSet::new(),
             http10: false,
+            documents: false,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use sallyport_config::document;
+
 use crate::lower;
 use crate::proxy::Proxy;
 use crate::resources::Resources;
@@ -49,7 +51,7 @@ impl Generation {
         if let Some(known) = cache().get(&key) {
             return Some(Arc::clone(known));
         }
-        let generate = || lower::generate(&self.configuration.world, &key);
+        let generate = || self.generate(&key);
         let made = catch_unwind(AssertUnwindSafe(generate)).ok()?;
         let made = match before {
             Some(before) => made.sharing(before),
@@ -60,6 +62,16 @@ impl Generation {
             cache.insert(key, Arc::clone(&made));
         }
         Some(made)
+    }
+
+    fn generate(&self, proxy: &Proxy) -> Resources {
+        let configuration = &self.configuration;
+        if proxy.documents {
+            let (set, world) = (&configuration.set, &configuration.world);
+            let visible = document::visible(set, world, &lower::view(proxy));
+            return configuration.documents.of(&visible);
+        }
+        lower::generate(&configuration.world, proxy)
     }
 
     /// How many results are kept.

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use prost::{Message, Name};
+use sallyport_wire::document;
 use sha2::{Digest as _, Sha256};
 
 use canonical::canonical;
@@ -31,17 +32,23 @@ pub enum TypeUrl {
     Secret,
     /// `envoy.config.core.v3.TypedExtensionConfig`
     Extension,
+    /// `sallyport.config.v1.SecretDocument`: Secrets for our gateways
+    SecretDocument,
+    /// `sallyport.config.v1.Document`: all else for our gateways
+    Document,
 }
 
 impl TypeUrl {
     /// All types in push order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Cluster,
         Self::Endpoints,
         Self::Listener,
         Self::Route,
         Self::Secret,
         Self::Extension,
+        Self::SecretDocument,
+        Self::Document,
     ];
 
     /// The URL, as it stands in requests and in `Any`.
@@ -54,6 +61,8 @@ impl TypeUrl {
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
             Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
             Self::Extension => "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+            Self::SecretDocument => document::SECRET_DOCUMENT,
+            Self::Document => document::DOCUMENT,
         }
     }
 
@@ -73,6 +82,8 @@ impl TypeUrl {
             Self::Route => "rds",
             Self::Secret => "sds",
             Self::Extension => "ecds",
+            Self::SecretDocument => "credentials",
+            Self::Document => "config",
         }
     }
 
@@ -80,7 +91,26 @@ impl TypeUrl {
     /// name only.
     #[must_use]
     pub fn is_root(self) -> bool {
-        matches!(self, Self::Cluster | Self::Listener)
+        self.is_documents() || matches!(self, Self::Cluster | Self::Listener)
+    }
+
+    /// Texts for our gateways. What changes at one time comes in one response, because each
+    /// response is compiled.
+    #[must_use]
+    pub fn is_documents(self) -> bool {
+        matches!(self, Self::SecretDocument | Self::Document)
+    }
+
+    /// What is gone is taken away together with what is new, because nothing refers to it.
+    #[must_use]
+    pub fn ends_references(self) -> bool {
+        matches!(self, Self::Listener | Self::Document)
+    }
+
+    /// There are keys in it.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::SecretDocument)
     }
 }
 
@@ -156,6 +186,16 @@ impl Resource {
             body: body.into(),
         }
     }
+
+    /// The same for a message without maps.
+    pub fn plain<M: Message>(name: impl Into<Arc<str>>, message: &M) -> Self {
+        let body = message.encode_to_vec();
+        Self {
+            name: name.into(),
+            version: Version::of(&body),
+            body: body.into(),
+        }
+    }
 }
 
 // bodies are long, and those of secrets hold keys
@@ -174,8 +214,13 @@ pub struct Resources {
 impl Resources {
     /// Adds a resource; one of the same type and name is replaced.
     pub fn insert(&mut self, ty: TypeUrl, resource: Resource) {
+        self.insert_shared(ty, Arc::new(resource));
+    }
+
+    /// The same with a resource that others have as well.
+    pub fn insert_shared(&mut self, ty: TypeUrl, resource: Arc<Resource>) {
         let of_type = self.types.entry(ty).or_default();
-        of_type.insert(Arc::clone(&resource.name), Arc::new(resource));
+        of_type.insert(Arc::clone(&resource.name), resource);
     }
 
     /// The same, with everything that is as it was taken from `before`: versions are compared, not
@@ -199,11 +244,17 @@ impl Resources {
         }
     }
 
-    /// The same without a type.
+    /// Whether there are keys among them.
     #[must_use]
-    pub fn without(&self, ty: TypeUrl) -> Self {
+    pub fn has_secrets(&self) -> bool {
+        self.types.keys().any(|ty| ty.is_secret())
+    }
+
+    /// The same without keys.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
         let mut rest = self.clone();
-        rest.types.remove(&ty);
+        rest.types.retain(|ty, _| !ty.is_secret());
         rest
     }
 

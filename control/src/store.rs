@@ -2,6 +2,7 @@
 //!
 //! Only the file source exists; another source (a Kubernetes API server) would feed the same store.
 
+mod documents;
 mod files;
 mod state;
 
@@ -10,11 +11,12 @@ use std::path::PathBuf;
 
 use sallyport_config::diag::Level;
 use sallyport_config::diag::render::{Format, render};
-use sallyport_config::resource::Kind;
+use sallyport_config::resource::{Kind, ResourceSet};
 use sallyport_config::retain::LastGood;
 use sallyport_config::{Diagnostics, World, analyze, pipeline};
 
 use crate::log;
+use documents::Documents;
 use files::Files;
 use state::State;
 
@@ -28,6 +30,10 @@ const FINDINGS_MAX: usize = 1_000;
 pub(crate) struct Configuration {
     /// The objects, indexed.
     pub(crate) world: World,
+    /// The objects.
+    pub(crate) set: ResourceSet,
+    /// Their texts, for our gateways.
+    pub(crate) documents: Documents,
     /// Counts the states of this process, from 1.
     pub(crate) generation: u64,
     /// How many objects there are of each kind.
@@ -121,10 +127,13 @@ impl Store {
                 format_args!("what is good cannot be kept: {error}"),
             );
         }
+        let documents = Documents::new(last_good.documents(), &accepted.set);
         self.last_good = last_good;
         let retained = accepted.retained.iter().map(|r| r.key.to_string());
         Some(Configuration {
             world,
+            set: accepted.set.clone(),
+            documents,
             generation: self.generation,
             objects: objects.filter(|(_, count)| *count > 0).collect(),
             retained: retained.collect(),

@@ -19,6 +19,8 @@ mod certify;
 mod child;
 #[path = "control/corpora.rs"]
 mod corpora;
+#[path = "control/edge.rs"]
+mod edge;
 #[path = "control/envoy.rs"]
 mod envoy;
 #[path = "control/explain.rs"]

@@ -28,6 +28,10 @@ const HELP: &[(&str, &str)] = &[
     ("/clusters", "upstreams and their endpoints (?format=json)"),
     ("/config_dump", "the active snapshot"),
     (
+        "/control",
+        "the control process: whether it is connected, what it gave",
+    ),
+    (
         "/diagnostics",
         "what is wrong with the configuration (?format=json)",
     ),
@@ -89,19 +93,10 @@ impl Servers {
         })
     }
 
-    /// Actual address of the admin server.
-    pub(crate) fn admin(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|socket| socket.address)
-    }
-
-    /// Actual address of the readiness server.
-    pub(crate) fn status(&self) -> Option<SocketAddr> {
-        self.status.as_ref().map(|socket| socket.address)
-    }
-
-    /// Actual address of the metrics server.
-    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().map(|socket| socket.address)
+    /// Actual addresses of the servers for operators, for probes and for scrapers.
+    pub(crate) fn addresses(&self) -> [Option<SocketAddr>; 3] {
+        let servers = [&self.admin, &self.status, &self.metrics];
+        servers.map(|server| server.as_ref().map(|socket| socket.address))
     }
 
     /// Serves for as long as the `LocalSet` runs. What only the main loop can do goes to `wishes`.
@@ -212,6 +207,7 @@ impl Server {
                 let (findings, problems) = gateway.findings();
                 views::diagnostics(&findings, &problems, request.wants_json())
             }
+            "/control" => views::control(gateway.control.as_deref()),
             "/dns" => views::names(&gateway.names.status()),
             "/jwks" => views::keys(&gateway.keys.status()),
             "/server_info" => views::server_info(gateway),

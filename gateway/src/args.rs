@@ -30,6 +30,9 @@ Examples:
       serve all files of a directory without the privilege to bind low ports
   sallyport-gateway --check --config /etc/sallyport/
       only say what is wrong with them
+  sallyport-gateway --control https://control:15012 --root-cert root-cert.pem --token edge.token \
+      --service-account edge --state-dir /var/lib/sallyport
+      be a member of a mesh: configuration, certificates and identity come from its control process
 
 Every flag can be given as an environment variable: --log-level is SALLYPORT_LOG_LEVEL.
 Signals: TERM and INT drain and end (twice: end at once), HUP reads the files again, USR1 opens the
@@ -43,7 +46,8 @@ struct Flags {
     /// File or directory of YAML or JSON, watched; may be repeated
     #[arg(long, env = "SALLYPORT_CONFIG", value_name = "PATH", num_args = 1.., value_delimiter = ',', required_unless_present = "control")]
     config: Vec<PathBuf>,
-    /// Take configuration from a control process, e.g. http://host:15010 (not served by this release)
+    /// Take configuration from a control process: https://HOST:15012, or http://HOST:15010 without
+    /// identity and secrets
     #[arg(
         long,
         env = "SALLYPORT_CONTROL",
@@ -51,6 +55,12 @@ struct Flags {
         conflicts_with = "config"
     )]
     control: Option<String>,
+    /// Roots that the control process is verified with, at first
+    #[arg(long, env = "SALLYPORT_ROOT_CERT", value_name = "FILE")]
+    root_cert: Option<PathBuf>,
+    /// Join token (`sallyctl token create`); not needed while a kept certificate is good
+    #[arg(long, env = "SALLYPORT_TOKEN", value_name = "FILE")]
+    token: Option<PathBuf>,
     /// Name of this gateway, in metrics
     #[arg(
         long,
@@ -213,6 +223,8 @@ impl FromStr for Endpoint {
 pub(crate) struct Options {
     /// Files and directories to read and watch.
     pub(crate) config: Vec<PathBuf>,
+    /// Where configuration comes from instead.
+    pub(crate) control: Option<ControlOptions>,
     /// Who this gateway is.
     pub(crate) node: Node,
     /// Worker threads; `None` is one for each CPU of the affinity mask.
@@ -255,6 +267,17 @@ pub(crate) struct Options {
     pub(crate) debounce: Duration,
 }
 
+/// A control process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ControlOptions {
+    /// Its URL.
+    pub(crate) url: String,
+    /// What it is verified with at first; none where it is spoken to without encryption.
+    pub(crate) root_cert: Option<PathBuf>,
+    /// Join token.
+    pub(crate) token: Option<PathBuf>,
+}
+
 /// Who this gateway is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
@@ -262,6 +285,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     /// Namespace.
     pub(crate) namespace: String,
+    /// Service account; with the namespace it is the identity.
+    pub(crate) service_account: String,
     /// Labels, which selectors of Gateways are compared with.
     pub(crate) labels: BTreeMap<String, String>,
     /// Cluster, in metrics.
@@ -302,10 +327,10 @@ impl Options {
             use clap::CommandFactory;
             Flags::command().error(clap::error::ErrorKind::ValueValidation, message)
         };
-        if flags.control.is_some() {
-            return Err(usage(
-                "--control is not served by this release: give files with --config",
-            ));
+        let control = control(flags.control, flags.root_cert, flags.token);
+        let control = control.map_err(usage)?;
+        if control.is_some() && flags.check {
+            return Err(usage("--check looks at files: give them with --config"));
         }
         let mut port_map = BTreeMap::new();
         for (from, to) in flags.port_map {
@@ -323,9 +348,11 @@ impl Options {
         };
         Ok(Self {
             config: flags.config,
+            control,
             node: Node {
                 name: flags.name,
                 namespace: flags.namespace,
+                service_account: flags.service_account,
                 labels: flags.labels.into_iter().collect(),
                 cluster: flags.cluster,
                 network: flags.network,
@@ -352,6 +379,35 @@ impl Options {
             debounce: Duration::from_millis(flags.debounce),
         })
     }
+}
+
+/// Where configuration comes from, if not from files.
+fn control(
+    url: Option<String>,
+    root_cert: Option<PathBuf>,
+    token: Option<PathBuf>,
+) -> Result<Option<ControlOptions>, &'static str> {
+    let Some(url) = url else {
+        return match root_cert.is_some() || token.is_some() {
+            true => Err("--root-cert and --token are for --control"),
+            false => Ok(None),
+        };
+    };
+    let encrypted = url.starts_with("https://");
+    if !encrypted && !url.starts_with("http://") {
+        return Err("--control is http://HOST:PORT or https://HOST:PORT");
+    }
+    if encrypted && root_cert.is_none() {
+        return Err("--control https://… needs --root-cert FILE: the mesh's root");
+    }
+    if !encrypted && (root_cert.is_some() || token.is_some()) {
+        return Err("--root-cert and --token are for --control https://…");
+    }
+    Ok(Some(ControlOptions {
+        url,
+        root_cert,
+        token,
+    }))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -497,7 +553,15 @@ mod tests {
             ("--config a --memory-limit 0", "expected bytes"),
             ("--config a --memory-limit 1GB", "expected bytes"),
             ("--config a --dns-family v5", "auto, v4, v6 or all"),
-            ("--control http://c:15010", "not served by this release"),
+            ("--control c:15010", "http://HOST:PORT"),
+            ("--control https://c:15012", "needs --root-cert"),
+            ("--control http://c:15010 --token a", "https://"),
+            ("--config a --root-cert a", "for --control"),
+            (
+                "--control http://c:15010 --check",
+                "give them with --config",
+            ),
+            ("--control http://c:15010 --config a", "cannot be used with"),
             ("--config a --sulphur", "--sulphur"),
         ] {
             let error = parse(line).unwrap_err();

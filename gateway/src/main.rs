@@ -6,6 +6,7 @@ mod buffer;
 mod certificate;
 mod codec;
 mod conn;
+mod control;
 mod dns;
 mod generation;
 mod io;

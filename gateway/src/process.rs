@@ -19,6 +19,7 @@ use tokio::task::LocalSet;
 
 use crate::admin::Servers;
 use crate::args::Options;
+use crate::control::{self, Update};
 use crate::generation::Generation;
 use crate::load::{Load, descriptors, memory};
 use crate::log::{self, LogWriter};
@@ -38,6 +39,10 @@ const WISHES_MAX: usize = 16;
 const NEWS_MAX: usize = 1_024;
 /// Listeners that could not be bound are tried again in this interval.
 const BIND_EVERY: Duration = Duration::from_secs(5);
+
+/// A gateway that has nothing to serve yet waits this long for its control process before it says
+/// that it is ready.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why the process could not start.
 #[derive(Debug)]
@@ -119,6 +124,8 @@ struct Process {
     signals: Signals,
     wishes: mpsc::Receiver<Wish>,
     news: mpsc::Receiver<News>,
+    /// What a control process says; nothing comes where there is none.
+    updates: mpsc::Receiver<Update>,
 }
 
 impl Process {
@@ -134,6 +141,8 @@ impl Process {
         let servers = Servers::bind(&options)?;
         let mut watch = Watch::new(options.debounce);
         let mut pipeline = Pipeline::new(&options);
+        let kept = control::kept(&options);
+        kept.iter().for_each(|held| pipeline.identify(held));
         watch.set(pipeline.directories());
         let loaded = pipeline.load();
         watch.set(loaded.directories.clone());
@@ -142,18 +151,55 @@ impl Process {
         gateway.apply(loaded).await;
         pipeline.save();
         let (sender, wishes) = mpsc::channel(WISHES_MAX);
-        let ready = ready_line(&gateway, &servers);
+        let updates = control::start(&gateway, pipeline.documents());
+        let addresses = servers.addresses();
         servers.serve(&gateway, &sender);
-        let _ = writeln!(io::stdout(), "{ready}");
-        systemd::notify(State::Ready);
-        Ok(Self {
+        let mut process = Self {
             gateway,
             pipeline: Some(pipeline),
             watch,
             signals,
             wishes,
             news,
-        })
+            updates,
+        };
+        process.first().await?;
+        let ready = ready_line(&process.gateway, addresses);
+        let _ = writeln!(io::stdout(), "{ready}");
+        systemd::notify(State::Ready);
+        Ok(process)
+    }
+
+    /// Waits a while for a control process, if there is nothing to serve without it.
+    async fn first(&mut self) -> Result<(), StartError> {
+        let end = tokio::time::Instant::now() + FIRST_WITHIN;
+        while self.gateway.control.is_some() && self.gateway.generation().id == 0 {
+            let update = tokio::time::timeout_at(end, self.updates.recv()).await;
+            let Ok(Some(update)) = update else { break };
+            self.take(update).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what a control process says, and answers whether it is served.
+    async fn take(&mut self, update: Update) -> Result<(), StartError> {
+        // there is none only after a defect, which was reported
+        let Some(pipeline) = &mut self.pipeline else {
+            return Ok(());
+        };
+        match update {
+            Update::Identity(held) => {
+                pipeline.identify(&held);
+                self.reload().await?;
+            }
+            Update::Documents(documents, reply) => {
+                pipeline.receive(documents);
+                let refused = self.reload().await?;
+                // who asked may have lost its stream meanwhile
+                let _ = reply.send(refused);
+            }
+        }
+        Ok(())
     }
 
     async fn run(mut self) -> Result<(), StartError> {
@@ -174,6 +220,10 @@ impl Process {
                     self.gateway.refresh().await;
                     continue;
                 }
+                Some(update) = self.updates.recv() => {
+                    self.take(update).await?;
+                    continue;
+                }
                 Some(news) = self.news.recv() => {
                     Gateway::hear(&self.gateway, news);
                     continue;
@@ -181,7 +231,7 @@ impl Process {
             };
             match wish {
                 Wish::Stop => return self.stop().await,
-                Wish::Reload => self.reload().await?,
+                Wish::Reload => drop(self.reload().await?),
                 Wish::Bind => self.gateway.bind_again().await,
                 Wish::ReopenLogs => self.gateway.log_writer.reopen(),
                 Wish::Upgrade => {
@@ -197,20 +247,21 @@ impl Process {
     }
 
     /// Reads the files and makes them the active configuration. Compiling takes as long as it takes
-    /// on a thread of its own, while the admin servers answer.
-    async fn reload(&mut self) -> Result<(), StartError> {
+    /// on a thread of its own, while the admin servers answer. Gives what was refused, and why.
+    async fn reload(&mut self) -> Result<Option<String>, StartError> {
         systemd::notify(State::Reloading);
         let Some(mut pipeline) = self.pipeline.take() else {
-            return Ok(());
+            return Ok(None);
         };
         let loading = tokio::task::spawn_blocking(move || {
             let loaded = pipeline.load();
             (pipeline, loaded)
         });
-        let (mut pipeline, loaded): (Pipeline, Loaded) = loading.await.map_err(|error| {
+        let (mut pipeline, mut loaded): (Pipeline, Loaded) = loading.await.map_err(|error| {
             StartError::new("go on after a failed reload", io::Error::other(error))
         })?;
         self.watch.set(loaded.directories.clone());
+        let refused = loaded.refused.take();
         self.gateway.apply(loaded).await;
         let saving = tokio::task::spawn_blocking(move || {
             pipeline.save();
@@ -219,7 +270,7 @@ impl Process {
         // Saving does not panic; without a pipeline, reloads would do nothing.
         self.pipeline = saving.await.ok();
         systemd::notify(State::Ready);
-        Ok(())
+        Ok(refused)
     }
 
     /// Connections end after their current request for the time of a drain, then listeners close.
@@ -315,7 +366,7 @@ fn cpu_list(text: &str) -> Vec<usize> {
 }
 
 /// The line that says where everything is, once it is there.
-fn ready_line(gateway: &Gateway, servers: &Servers) -> String {
+fn ready_line(gateway: &Gateway, [admin, status, metrics]: [Option<SocketAddr>; 3]) -> String {
     let address = |address: Option<SocketAddr>| {
         address.map_or_else(|| "none".to_owned(), |address| address.to_string())
     };
@@ -326,9 +377,9 @@ fn ready_line(gateway: &Gateway, servers: &Servers) -> String {
         .collect();
     format!(
         "ready admin={} status={} metrics={} listeners={} driver={} workers={}",
-        address(servers.admin()),
-        address(servers.status()),
-        address(servers.metrics()),
+        address(admin),
+        address(status),
+        address(metrics),
         listeners.join(","),
         gateway.driver,
         gateway.workers(),

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use sallyport_config::api::kube;
 use sallyport_config::diag::{Level, codes};
+use sallyport_config::document::{self, Document, Published};
 use sallyport_config::ir::{Origin, Snapshot};
 use sallyport_config::message::SecretText;
 use sallyport_config::resource::{Key, Kind, Meta, Resource, ResourceSet, Spec};
@@ -25,12 +26,13 @@ use sallyport_config::source::{SourceMap, Span};
 use sallyport_config::view::View;
 use sallyport_config::yaml::{Node, Value};
 use sallyport_config::{Diagnostic, Diagnostics, pipeline};
+use sallyport_identity::Held;
 
 use crate::args::Options;
 use crate::log;
 use crate::state::State;
 use certificates::{Credential, KeyPairs};
-use files::Files;
+use files::{Files, Texts};
 
 pub(crate) use findings::{Findings, Problem, problem_json};
 
@@ -40,6 +42,9 @@ const DOMAIN_SUFFIX: &str = "cluster.local";
 const UNUSABLE_HELP: &str = "give a PEM chain and the PEM key of its first certificate; until then \
     handshakes use the last good pair, or fail if there was none";
 
+/// Refused objects that a control process is told about.
+const REFUSALS_MAX: usize = 5;
+
 /// What one run over the files gave.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -47,6 +52,8 @@ pub(crate) struct Loaded {
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     /// What is wrong.
     pub(crate) findings: Arc<Findings>,
+    /// Why it cannot be used as it is: an object was refused, or there is nothing to serve.
+    pub(crate) refused: Option<String>,
     /// Directories in which a change of the input would show.
     pub(crate) directories: BTreeSet<PathBuf>,
     /// When reading began.
@@ -56,14 +63,33 @@ pub(crate) struct Loaded {
 /// The way from files to a snapshot, with the memory of what was good last. Not to be printed: it
 /// holds the texts of Secrets.
 pub(crate) struct Pipeline {
-    paths: Vec<PathBuf>,
+    origin: From,
     credentials: Option<PathBuf>,
     view: View,
-    files: Files,
     key_pairs: KeyPairs,
     last_good: LastGood,
     state: Option<State>,
     memory: Option<(Input, Arc<Built>)>,
+}
+
+/// Where texts come from.
+enum From {
+    /// The user's files.
+    Files(Vec<PathBuf>, Files),
+    /// A control process.
+    Control(Vec<Document>),
+}
+
+impl From {
+    fn read(&mut self) -> Texts {
+        match self {
+            Self::Files(paths, files) => files.read(paths),
+            Self::Control(documents) => Texts {
+                files: document::files(&*documents),
+                ..Texts::default()
+            },
+        }
+    }
 }
 
 /// What is compiled.
@@ -91,13 +117,20 @@ impl Pipeline {
             None
         });
         let (state, last_good) = opened.unzip();
+        let last_good = last_good.unwrap_or_default();
+        let origin = match &options.control {
+            Some(_) => {
+                let known = last_good.documents().into_iter();
+                From::Control(known.map(|one| one.document).collect())
+            }
+            None => From::Files(options.config.clone(), Files::default()),
+        };
         Self {
-            paths: options.config.clone(),
+            origin,
             credentials: options.credentials.clone(),
             view: view(options),
-            files: Files::default(),
             key_pairs: KeyPairs::new(options.identity.clone()),
-            last_good: last_good.unwrap_or_default(),
+            last_good,
             state,
             memory: None,
         }
@@ -106,17 +139,36 @@ impl Pipeline {
     /// Directories in which the user's changes show, known before anything is read.
     pub(crate) fn directories(&self) -> BTreeSet<PathBuf> {
         let mut directories = BTreeSet::new();
-        for path in self.paths.iter().chain(&self.credentials) {
+        let paths = match &self.origin {
+            From::Files(paths, _) => paths.as_slice(),
+            From::Control(_) => &[],
+        };
+        for path in paths.iter().chain(&self.credentials) {
             files::watch_path(&mut directories, path);
         }
         directories
+    }
+
+    /// What is good, as a control process names it.
+    pub(crate) fn documents(&self) -> Vec<Published> {
+        self.last_good.documents()
+    }
+
+    /// Takes what a control process sent in place of what it sent before.
+    pub(crate) fn receive(&mut self, documents: Vec<Document>) {
+        self.origin = From::Control(documents);
+    }
+
+    /// Takes the workload's certificate in place of the one before.
+    pub(crate) fn identify(&mut self, held: &Held) {
+        self.key_pairs.identify(held);
     }
 
     /// Reads everything and compiles it.
     pub(crate) fn load(&mut self) -> Loaded {
         let begun = Instant::now();
         let mut problems = Vec::new();
-        let texts = self.files.read(&self.paths);
+        let texts = self.origin.read();
         problems.extend(texts.problems);
         let mut directories = texts.directories;
         let credentials = match &self.credentials {
@@ -149,7 +201,10 @@ impl Pipeline {
         };
         if built.set_is_empty {
             let message = if self.last_good.is_empty() {
-                "there is nothing to serve"
+                match self.origin {
+                    From::Files(..) => "there is nothing to serve",
+                    From::Control(_) => "the control process gave nothing to serve yet",
+                }
             } else {
                 "nothing is left to serve; what was served stays"
             };
@@ -170,6 +225,7 @@ impl Pipeline {
         Loaded {
             snapshot: Some(Arc::new(snapshot)),
             findings: Arc::new(findings),
+            refused: built.refused.clone(),
             directories,
             begun,
         }
@@ -206,6 +262,7 @@ impl Pipeline {
         let mut last_good = self.last_good.clone();
         let mut accepted = pipeline::accept(files, &mut last_good);
         let set_is_empty = accepted.set.is_empty();
+        let refused = refusal(&accepted.diagnostics);
         for credential in credentials {
             let (set, sources) = (&mut accepted.set, &mut accepted.sources);
             add_secret(set, sources, &self.view.namespace, credential);
@@ -226,8 +283,20 @@ impl Pipeline {
                 .collect(),
             last_good,
             set_is_empty,
+            refused,
         }
     }
+}
+
+/// Which objects cannot be used as they are, and why, in a line.
+fn refusal(diagnostics: &Diagnostics) -> Option<String> {
+    let errors = diagnostics.iter().filter(|d| d.level == Level::Error);
+    let one = |d: &Diagnostic| match &d.resource {
+        Some(key) => format!("{key}: {}", d.message),
+        None => d.message.clone(),
+    };
+    let said: Vec<String> = errors.take(REFUSALS_MAX).map(one).collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 /// What compiling gave.
@@ -240,6 +309,7 @@ struct Built {
     retained: Vec<String>,
     last_good: LastGood,
     set_is_empty: bool,
+    refused: Option<String>,
 }
 
 impl Built {
@@ -273,6 +343,7 @@ fn asked_for(origin: &Origin, set: &ResourceSet) -> Option<(Key, Span)> {
 fn refused(findings: Findings, directories: BTreeSet<PathBuf>, begun: Instant) -> Loaded {
     Loaded {
         snapshot: None,
+        refused: findings.problems.last().map(|p| p.message.clone()),
         findings: Arc::new(findings),
         directories,
         begun,

@@ -6,7 +6,7 @@ use sallyport_config::diag::render::{Format, render};
 use sallyport_config::golden::{Vector, decode};
 use sallyport_config::pipeline::{self, Built};
 use sallyport_config::retain::LastGood;
-use sallyport_config::{View, model, print};
+use sallyport_config::{View, document, model, print};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-fn build(case: &Path) -> Built {
+fn texts(case: &Path) -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = Vec::new();
     for entry in fs::read_dir(case).unwrap() {
         let path = entry.unwrap().path();
@@ -32,7 +32,11 @@ fn build(case: &Path) -> Built {
             files.push((name(&path), fs::read_to_string(&path).unwrap()));
         }
     }
-    pipeline::build(&files, &View::default(), &mut LastGood::default())
+    files
+}
+
+fn build(case: &Path) -> Built {
+    pipeline::build(&texts(case), &View::default(), &mut LastGood::default())
 }
 
 fn calls(case: &Path) -> Vec<Vector> {
@@ -88,6 +92,31 @@ fn snapshots_and_diagnostics_are_as_written() {
         "run with UPDATE=1 to accept:\n{}",
         wrong.join("\n")
     );
+}
+
+/// What a control process gives to a gateway, as the gateway puts it together.
+fn sent(case: &Path) -> Built {
+    let view = View::default();
+    let mut last_good = LastGood::default();
+    let accepted = pipeline::accept(&texts(case), &mut last_good);
+    let world = pipeline::world(&accepted, &view.domain_suffix);
+    let keys = document::visible(&accepted.set, &world, &view);
+    let mut documents = document::apart(last_good.documents(), &accepted.set);
+    documents.retain(|one| one.objects.iter().any(|key| keys.contains(key)));
+    let files = document::files(documents.iter().map(|one| &one.document));
+    pipeline::build(&files, &view, &mut LastGood::default())
+}
+
+#[test]
+fn a_gateway_compiles_what_it_is_sent_to_the_same() {
+    for case in cases() {
+        let (whole, sent) = (build(&case).snapshot, sent(&case).snapshot);
+        let (whole, sent) = (print::snapshot(&whole), print::snapshot(&sent));
+        let mut lines = whole.lines().zip(sent.lines());
+        let first = lines.find(|(whole, sent)| whole != sent);
+        assert_eq!(first, None, "{}", case.display());
+        assert_eq!(whole, sent, "{}", case.display());
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use sallyport_identity::Member;
 
 use crate::proxy::AppPort;
 use crate::server::args::duration;
@@ -93,6 +94,19 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 impl Options {
+    /// Who joins.
+    pub(super) fn member(&self) -> Member {
+        Member {
+            control: self.control.clone(),
+            root_cert: self.root_cert.clone(),
+            token: self.token.clone(),
+            namespace: self.namespace.clone(),
+            service_account: self.service_account.clone(),
+            ttl: self.ttl,
+            state_dir: self.state_dir.clone(),
+        }
+    }
+
     /// Name of the workload.
     pub(super) fn name(&self) -> String {
         let address = || self.main_address().to_string().replace([':', '.'], "-");

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use sallyport_identity::Held;
 use sallyport_wire::envoy::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use sallyport_wire::envoy::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, Secret, TlsCertificate, secret,
@@ -21,7 +22,6 @@ use tokio::sync::{mpsc, watch};
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::certificate::Held;
 use crate::lower::{OWN, ROOTS};
 use crate::resources::{Resource, Resources, TypeUrl};
 use crate::server::ads::{Delta, Responses, StateOfTheWorld};

@@ -1,17 +1,14 @@
 //! What comes from outside: signing requests and certificates of callers.
 
-use std::time::{Duration, SystemTime};
-
 use rcgen::CertificateSigningRequestParams;
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject as _;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 use super::CaError;
-use crate::identity::Identity;
 
 /// Bytes of a request; one with an RSA key of 8,192 bits has three thousand.
 pub const CSR_BYTES_MAX: usize = 64 * 1024;
@@ -74,26 +71,6 @@ fn strong(der: &[u8]) -> Result<(), CaError> {
     }
 }
 
-/// Whose certificate this is: its one URI name, if that is a workload's identity. One with two such
-/// names is nobody's.
-pub(crate) fn identity_of(certificate: &[u8]) -> Option<Identity> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let names = certificate.subject_alternative_name().ok()??;
-    let mut uris = names
-        .value
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::URI(uri) => Some(*uri),
-            _ => None,
-        });
-    let first = uris.next()?;
-    match uris.next() {
-        None => first.parse().ok(),
-        Some(_) => None,
-    }
-}
-
 /// End of a CA's certificate in seconds since 1970; `None` if it is not a CA's.
 pub(super) fn ends(certificate: &[u8]) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
@@ -101,18 +78,4 @@ pub(super) fn ends(certificate: &[u8]) -> Option<i64> {
         matches!(extension.parsed_extension(), ParsedExtension::BasicConstraints(b) if b.ca)
     });
     is_ca.then(|| certificate.validity().not_after.timestamp())
-}
-
-/// When a certificate begins and ends.
-pub(crate) fn life_of(certificate: &[u8]) -> Option<(SystemTime, SystemTime)> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let validity = certificate.validity();
-    let time = |seconds: i64| {
-        let since = Duration::from_secs(u64::try_from(seconds).ok()?);
-        SystemTime::UNIX_EPOCH.checked_add(since)
-    };
-    Some((
-        time(validity.not_before.timestamp())?,
-        time(validity.not_after.timestamp())?,
-    ))
 }

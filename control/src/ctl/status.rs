@@ -7,7 +7,7 @@ use super::args::Output;
 use super::{Outcome, Trouble, admin, say, table};
 
 /// Columns of types, as `syncz` names them.
-const TYPES: [&str; 5] = ["cds", "lds", "eds", "rds", "ecds"];
+const TYPES: [&str; 6] = ["cds", "lds", "eds", "rds", "ecds", "config"];
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -50,7 +50,7 @@ pub(super) fn run(args: &StatusArgs, out: &mut Vec<u8>) -> Result<Outcome, Troub
         ),
         Output::Human => {
             let heading = [
-                "NAME", "TYPE", "CDS", "LDS", "EDS", "RDS", "ECDS", "IDENTITY",
+                "NAME", "TYPE", "CDS", "LDS", "EDS", "RDS", "ECDS", "CONFIG", "IDENTITY",
             ];
             say(
                 out,
@@ -97,5 +97,9 @@ fn errors(row: &Value) -> Vec<String> {
             ty.to_uppercase()
         ))
     };
-    TYPES.iter().chain(&["sds"]).filter_map(error).collect()
+    TYPES
+        .iter()
+        .chain(&["sds", "credentials"])
+        .filter_map(error)
+        .collect()
 }

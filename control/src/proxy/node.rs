@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use sallyport_wire::document::GENERATOR;
 use sallyport_wire::envoy::envoy::config::core::v3::{Locality, Node};
 use sallyport_wire::envoy::google::protobuf::{Struct, Value, value};
 
@@ -91,6 +92,7 @@ impl Proxy {
             outbound_address: meta.outbound_address()?,
             extensions: node.extensions.iter().map(|e| e.name.clone()).collect(),
             http10: meta.text("HTTP10").is_some_and(|v| v == "1" || v == "true"),
+            documents: meta.text("GENERATOR") == Some(GENERATOR),
         })
     }
 }

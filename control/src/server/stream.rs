@@ -17,7 +17,7 @@ use super::metrics;
 use crate::log;
 use crate::proxy::Proxy;
 use crate::push::Generation;
-use crate::resources::{Resources, TypeUrl};
+use crate::resources::Resources;
 use crate::session::{Protocol, Request, Response, Session};
 
 /// A client must say who it is within this.
@@ -241,8 +241,8 @@ impl Stream {
 }
 
 fn allowed(entry: &Entry, whole: &Arc<Resources>) -> Arc<Resources> {
-    if entry.client.caller.may_have_secrets() || whole.count(TypeUrl::Secret) == 0 {
+    if entry.client.caller.may_have_secrets() || !whole.has_secrets() {
         return Arc::clone(whole);
     }
-    Arc::new(whole.without(TypeUrl::Secret))
+    Arc::new(whole.without_secrets())
 }

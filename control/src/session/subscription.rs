@@ -13,7 +13,7 @@ const NAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Characters of a refusal that are kept.
 const ERROR_MAX: usize = 4_096;
 /// Bytes of resources in one delta response; a larger one is split, and each part is answered
-/// before the next.
+/// before the next. Not so documents, which are compiled together.
 const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 /// The name that stands for everything.
 const WILDCARD: &str = "*";
@@ -276,7 +276,8 @@ impl Subscription {
                 continue;
             }
             bytes += resource.body.len() + resource.name.len();
-            if bytes > RESPONSE_BYTES_MAX && !difference.resources.is_empty() {
+            let full = bytes > RESPONSE_BYTES_MAX && !ty.is_documents();
+            if full && !difference.resources.is_empty() {
                 difference.whole = false;
                 break;
             }
@@ -296,7 +297,7 @@ impl Subscription {
             .filter(|(_, known)| matches!(known, Known::Has(_)));
         let gone = had.map(|(name, _)| name).filter(|name| absent(name));
         let mut gone = gone.cloned().peekable();
-        let held = gone.peek().is_some() && !late && ty != TypeUrl::Listener;
+        let held = gone.peek().is_some() && !late && !ty.ends_references();
         if !held {
             difference.removed.extend(gone);
         }

@@ -145,7 +145,7 @@ pub(crate) fn origin(name: &'static str) -> SocketAddr {
     address
 }
 
-fn mesh(listen: SocketAddr, origin: SocketAddr) -> String {
+pub(crate) fn mesh(listen: SocketAddr, origin: SocketAddr) -> String {
     format!(
         "apiVersion: networking.istio.io/v1
 kind: Gateway

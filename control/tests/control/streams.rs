@@ -1,10 +1,13 @@
 //! xDS streams over the wire: who may open one, and what a broken one costs.
 
+use prost::Message as _;
+use sallyport_wire::document::{DOCUMENT, Document, GENERATOR, SECRET_DOCUMENT};
 use sallyport_wire::envoy::envoy::config::core::v3::Node;
 use sallyport_wire::envoy::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use sallyport_wire::envoy::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
 };
+use sallyport_wire::envoy::google::protobuf::value::Kind;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
@@ -333,6 +336,65 @@ async fn secret(channel: Channel, node: Node, token: Option<&str>) -> (usize, us
     let answer = client.next().await.unwrap().unwrap();
     assert_eq!(answer.type_url, SECRETS);
     (answer.resources.len(), answer.removed_resources.len())
+}
+
+/// A node of a gateway of ours.
+fn own_gateway(namespace: &str) -> Node {
+    let mut node = node("router", namespace, "edge");
+    let generator = sallyport_wire::envoy::google::protobuf::Value {
+        kind: Some(Kind::StringValue(GENERATOR.to_owned())),
+    };
+    let metadata = node.metadata.as_mut().unwrap();
+    metadata.fields.insert("GENERATOR".to_owned(), generator);
+    node
+}
+
+/// Texts of Secrets and of all else that a gateway of ours is given.
+async fn documents(channel: Channel, node: Node) -> (Vec<String>, Vec<String>) {
+    let mut client = Client::open(channel, Some(node), None).await.unwrap();
+    client.next().await.unwrap().unwrap();
+    let mut given = Vec::new();
+    for ty in [SECRET_DOCUMENT, DOCUMENT] {
+        let mut request = ask(None, ty);
+        // asked for by name or not makes no difference
+        request.resource_names_subscribe =
+            vec!["*".to_owned(), "Secret istio-system/shop".to_owned()];
+        client.requests.send(request).await.unwrap();
+        let answer = client.next().await.unwrap().unwrap();
+        assert_eq!(answer.type_url, ty);
+        let bodies = answer.resources.into_iter();
+        let text = |body: Vec<u8>| Document::decode(&*body).unwrap().text;
+        given.push(bodies.map(|r| text(r.resource.unwrap().value)).collect());
+    }
+    let rest = given.pop().unwrap();
+    (given.pop().unwrap(), rest)
+}
+
+#[tokio::test]
+async fn texts_of_secrets_go_to_certificates_of_their_namespace_only() {
+    let (mesh, key) = with_secret();
+    // one list of a Secret and of something that everybody needs
+    let list = "---\napiVersion: v1\nkind: List\nitems:\n\
+                - {apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80}]}}\n\
+                - {apiVersion: v1, kind: Secret, metadata: {name: b, namespace: istio-system}, stringData: {tls.key: hidden}}\n";
+    let control = Control::start(&[("mesh/a.yaml", &(mesh + list))]);
+    let edge = control.join("istio-system", "edge").await;
+    let thief = control.join("shop", "edge").await;
+    let part = key.lines().nth(1).unwrap();
+    let own = documents(
+        control.encrypted(Some(&edge)).await,
+        own_gateway("istio-system"),
+    );
+    let (secrets, rest) = own.await;
+    assert_eq!(secrets.len(), 1, "only what is named");
+    assert!(secrets[0].contains(part));
+    assert_eq!(rest.len(), 2, "the Gateway and the Service: {rest:?}");
+    let theirs = documents(control.encrypted(Some(&thief)).await, own_gateway("shop")).await;
+    let plain = documents(control.plaintext().await, own_gateway("istio-system")).await;
+    for (secrets, rest) in [theirs, plain] {
+        assert!(secrets.is_empty() && rest.len() == 2, "{rest:?}");
+        assert!(!rest.concat().contains(part) && !rest.concat().contains("hidden"));
+    }
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ pub(super) async fn scrape(gateway: &Gateway) -> (Report, Facts) {
         fetches: gateway.keys.counts(),
         key_sets: gateway.keys.status(),
         log_failed: gateway.log_writer.failed_lines(),
+        control: gateway.control.as_ref().map(|status| status.facts()),
     };
     (report, facts)
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::http::Answer;
 use super::scrape::now;
 use crate::certificate;
+use crate::control::Status as Control;
 use crate::dns::NameStatus;
 use crate::generation::Generation;
 use crate::keys::KeyStatus;
@@ -248,6 +249,25 @@ pub(super) fn keys(sets: &[KeyStatus]) -> Answer {
         })
     });
     Answer::json(&json!({ "sets": sets.collect::<Vec<_>>() }))
+}
+
+/// `/control`
+pub(super) fn control(status: Option<&Control>) -> Answer {
+    let Some(status) = status else {
+        return Answer::json(&json!({ "control": null }));
+    };
+    let facts = status.facts();
+    Answer::json(&json!({ "control": {
+        "url": facts.url,
+        "connected": facts.connected,
+        "seconds": facts.seconds,
+        "streams": facts.streams,
+        "documents": facts.documents,
+        "accepted": facts.accepted,
+        "refused": facts.refused,
+        "identity": facts.identity,
+        "error": facts.error,
+    }}))
 }
 
 /// `/diagnostics`

@@ -16,6 +16,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::seed;
 use crate::args::Options;
+use crate::control::Status as Control;
 use crate::dns::{Names, Resolver};
 use crate::generation::Generation;
 use crate::keys::{Fetcher, Keys, Store};
@@ -63,6 +64,8 @@ pub(crate) struct Gateway {
     pub(crate) names: Rc<Names>,
     /// Keys of token issuers.
     pub(crate) keys: Rc<Keys>,
+    /// How this stands with the control process, if configuration comes from one.
+    pub(crate) control: Option<Rc<Control>>,
     workers: RefCell<Vec<WorkerHandle>>,
     current: RefCell<Current>,
 }
@@ -119,6 +122,7 @@ impl Gateway {
         Self {
             keys: keys(&options, Rc::clone(&resolver)),
             names: Names::new(resolver, seed()),
+            control: options.control.as_ref().map(|c| Control::new(&c.url)),
             options,
             driver,
             log_writer,

@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use sallyport_config::ir::{Bundle, ListenerKind, Roots, Snapshot, UpstreamTls};
 
 use super::Problem;
-use super::certificates::{Found, NO_IDENTITY};
+use super::certificates::{Found, Identity, NO_IDENTITY};
 use super::files::{read_bounded, watch_path};
 
 /// Member of an identity directory, as Istio's agent writes it.
@@ -27,7 +27,7 @@ impl Bundles {
     pub(super) fn read_into(
         &mut self,
         snapshot: &mut Snapshot,
-        identity: Option<&Path>,
+        identity: &Identity,
         found: &mut Found,
     ) {
         let mut now = BTreeMap::new();
@@ -36,8 +36,14 @@ impl Bundles {
                 Bundle::Inline(_) | Bundle::Missing(_) => return,
                 Bundle::File(path) => path.clone(),
                 Bundle::Workload => match identity {
-                    Some(directory) => directory.join(IDENTITY_ROOT).display().to_string(),
-                    None => {
+                    Identity::Directory(directory) => {
+                        directory.join(IDENTITY_ROOT).display().to_string()
+                    }
+                    Identity::Held { roots, .. } => {
+                        *bundle = Bundle::Inline(Arc::clone(roots));
+                        return;
+                    }
+                    Identity::None => {
                         *bundle = Bundle::Missing(NO_IDENTITY.to_owned());
                         return;
                     }

@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sallyport_config::ir::{CertificateSource, Secret, Snapshot};
+use sallyport_identity::Held;
 
 use super::Problem;
 use super::bundles::Bundles;
@@ -25,7 +26,7 @@ const IDENTITY_CHAIN: &str = "cert-chain.pem";
 const IDENTITY_KEY: &str = "key.pem";
 /// What to say of a certificate that nobody gave.
 pub(super) const NO_IDENTITY: &str =
-    "this workload has no identity: start the gateway with --identity DIR";
+    "this workload has no identity: start the gateway with --identity DIR or --control https://…";
 /// Credentials that are read; each has a directory.
 const CREDENTIALS_MAX: usize = 10_000;
 /// Permission bits of everybody else.
@@ -71,10 +72,27 @@ pub(crate) struct Found {
     pub(crate) directories: BTreeSet<PathBuf>,
 }
 
+/// Where the workload's certificate comes from.
+#[derive(Debug, Default)]
+pub(super) enum Identity {
+    /// It has none.
+    #[default]
+    None,
+    /// Files in a directory.
+    Directory(PathBuf),
+    /// The control process; only memory holds the key.
+    Held {
+        /// Key and certificate.
+        pair: CertificateSource,
+        /// Roots of the mesh.
+        roots: Arc<[u8]>,
+    },
+}
+
 /// Reads key pairs and remembers the last good one of each place.
 #[derive(Debug, Default)]
 pub(crate) struct KeyPairs {
-    identity: Option<PathBuf>,
+    identity: Identity,
     bundles: Bundles,
     credentials: BTreeMap<PathBuf, Credential>,
     pairs: BTreeMap<(String, String), CertificateSource>,
@@ -84,9 +102,21 @@ impl KeyPairs {
     /// With the directory of the workload's identity, if it has one.
     pub(crate) fn new(identity: Option<PathBuf>) -> Self {
         Self {
-            identity,
+            identity: identity.map_or(Identity::None, Identity::Directory),
             ..Self::default()
         }
+    }
+
+    /// Takes a certificate of the workload in place of the one before.
+    pub(crate) fn identify(&mut self, held: &Held) {
+        let bytes = |text: &str| Arc::from(text.as_bytes());
+        self.identity = Identity::Held {
+            pair: CertificateSource::Inline {
+                chain: bytes(&held.chain),
+                key: Secret(bytes(&held.key)),
+            },
+            roots: bytes(&held.roots),
+        };
     }
 
     /// Reads `directory/<credentialName>/{tls.crt,tls.key,ca.crt}`. Hidden names are left out.
@@ -140,8 +170,7 @@ impl KeyPairs {
     /// goes for authorities and revocation lists.
     pub(crate) fn read_into(&mut self, snapshot: &mut Snapshot) -> Found {
         let mut found = Found::default();
-        self.bundles
-            .read_into(snapshot, self.identity.as_deref(), &mut found);
+        self.bundles.read_into(snapshot, &self.identity, &mut found);
         let mut now = BTreeMap::new();
         for (index, certificate) in snapshot.certificates.iter_mut().enumerate() {
             if certificate.source == CertificateSource::Workload {
@@ -173,8 +202,10 @@ impl KeyPairs {
 
     /// Where the workload's own certificate is.
     fn workload(&self) -> CertificateSource {
-        let Some(directory) = &self.identity else {
-            return CertificateSource::Missing;
+        let directory = match &self.identity {
+            Identity::None => return CertificateSource::Missing,
+            Identity::Held { pair, .. } => return pair.clone(),
+            Identity::Directory(directory) => directory,
         };
         let path = |name| directory.join(name).display().to_string();
         CertificateSource::Files {

@@ -25,6 +25,7 @@ spec:
 fn options(config: &Path, credentials: &Path) -> Options {
     let none = Endpoint(None);
     Options {
+        control: None,
         jwks_ca: None,
         allow_private: Vec::new(),
         dns: Vec::new(),
@@ -32,6 +33,7 @@ fn options(config: &Path, credentials: &Path) -> Options {
         config: vec![config.to_owned()],
         node: Node {
             name: "gw".to_owned(),
+            service_account: String::new(),
             namespace: "istio-system".to_owned(),
             labels: [("istio".to_owned(), "ingressgateway".to_owned())].into(),
             cluster: String::new(),

@@ -93,6 +93,10 @@ names! {
     MEMORY_LIMIT = Gauge "sallyport_memory_limit_bytes", "Bytes of memory that may be used; absent without a limit.";
     MEMORY_USED = Gauge "sallyport_memory_used_bytes", "Bytes of memory that are used, as far as they count against the limit; absent without one.";
     PRESSURE = Gauge "sallyport_overload", "1 while connections end after their request because memory is tight, 2 while connections and requests are refused.";
+    CONTROL_CONNECTED = Gauge "sallyport_control_connected", "1 while the control process is connected.";
+    CONTROL_STREAMS = Counter "sallyport_control_streams_total", "Streams to the control process that were opened.";
+    CONTROL_UPDATES = Counter "sallyport_control_updates_total", "Responses of the control process, by outcome.";
+    CONTROL_DOCUMENTS = Gauge "sallyport_control_documents", "Objects that the control process gave.";
     DRAINING = Gauge "sallyport_draining", "1 while the process drains.";
 }
 

@@ -8,6 +8,7 @@ use super::names::{self, Kind, Name};
 use super::tcp::Tcp;
 use super::{Protocol, Report};
 use crate::args::Node;
+use crate::control::Facts as ControlFacts;
 use crate::keys::KeyStatus;
 use crate::upstream::ClusterFacts;
 
@@ -65,6 +66,8 @@ pub(crate) struct Facts {
     pub(crate) key_sets: Vec<KeyStatus>,
     /// Access-log lines that could not be written.
     pub(crate) log_failed: u64,
+    /// How this stands with the control process, if configuration comes from one.
+    pub(crate) control: Option<ControlFacts>,
 }
 
 /// This gateway as the source of requests: what Istio derives from the labels of the workload.
@@ -323,6 +326,15 @@ fn process(page: &mut Page, report: &Report, facts: &Facts) {
     }
     page.one(names::PRESSURE, facts.pressure);
     learned(page, facts);
+    if let Some(control) = &facts.control {
+        page.one(names::CONTROL_CONNECTED, u8::from(control.connected));
+        page.one(names::CONTROL_STREAMS, control.streams);
+        page.head(names::CONTROL_UPDATES);
+        for (outcome, count) in [("accepted", control.accepted), ("refused", control.refused)] {
+            page.sample(names::CONTROL_UPDATES, "", &[("outcome", outcome)], count);
+        }
+        page.one(names::CONTROL_DOCUMENTS, control.documents);
+    }
 }
 
 /// What the side thread learns from name servers and token issuers.

@@ -37,6 +37,7 @@ fn sample(cluster: Option<&ir::Cluster>, code: u16, flags: Flags) -> Sample<'_> 
 fn facts() -> Facts {
     let node = Node {
         name: "gw".to_owned(),
+        service_account: String::new(),
         namespace: "istio-system".to_owned(),
         labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
         cluster: "Kubernetes".to_owned(),
