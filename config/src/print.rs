@@ -235,6 +235,9 @@ fn service(out: &mut Out, snapshot: &Snapshot, service: &Service) {
             &format!("tcp idle_timeout {}", millis(tcp.idle_timeout)),
             |out| {
                 out.line(&origin(&tcp.origin));
+                if tcp.max_duration.is_some() {
+                    out.line(&format!("max_duration {}", millis(tcp.max_duration)));
+                }
                 for (target, weight) in &tcp.targets {
                     let name = match target {
                         TcpTarget::Cluster(id) => cluster_name(snapshot, *id).to_owned(),

@@ -1,6 +1,6 @@
 //! Upstream connections of one worker: kept by cluster name and endpoint, lent to one try at a
 //! time. Generations come and go; a connection stays as long as its endpoint is called the same and
-//! wants the same TLS.
+//! wants the same TLS, the same PROXY header and the same probes.
 
 mod breaker;
 mod commons;
@@ -8,6 +8,7 @@ mod connect;
 pub(crate) mod h2;
 mod lease;
 mod pool;
+mod terms;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -30,7 +30,7 @@ message! {
         tls: Option<ClientTlsSettings>,
         port_level_settings: Vec<PortTrafficPolicy>,
         tunnel: Option<TunnelSettings> => Later("CONNECT through a proxy"),
-        proxy_protocol: Option<ProxyProtocol> => Later("upstream PROXY protocol"),
+        proxy_protocol: Option<ProxyProtocol>,
         retry_budget: Option<RetryBudget>,
     }
 
@@ -146,13 +146,13 @@ message! {
     pub struct TcpSettings [Honoured] {
         max_connections: i32,
         connect_timeout: Option<Duration> => Honoured,
-        tcp_keepalive: Option<TcpKeepalive> => Later("TCP keep-alive"),
+        tcp_keepalive: Option<TcpKeepalive>,
         max_connection_duration: Option<Duration>,
-        idle_timeout: Option<Duration> => Later("TCP proxying"),
+        idle_timeout: Option<Duration>,
     }
 
     /// The kernel's keep-alive probes.
-    pub struct TcpKeepalive [Later("TCP keep-alive")] {
+    pub struct TcpKeepalive [Honoured] {
         probes: u32,
         time: Option<Duration>,
         interval: Option<Duration>,
@@ -212,7 +212,7 @@ message! {
     }
 
     /// PROXY protocol towards the host.
-    pub struct ProxyProtocol [Later("upstream PROXY protocol")] {
+    pub struct ProxyProtocol [Honoured] {
         version: ProxyProtocolVersion,
     }
 

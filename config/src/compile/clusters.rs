@@ -7,7 +7,7 @@ use super::discovery;
 use super::draft::Draft;
 use super::locality::{self, Nearness, Preference};
 use super::millis;
-use super::traffic::Policy;
+use super::traffic::{self, Policy};
 use super::upstream_tls::{self, Target};
 use crate::api::destination_rule::H2UpgradePolicy;
 use crate::api::virtual_service::Destination;
@@ -31,6 +31,8 @@ pub(super) struct Clusters {
     all: Vec<Cluster>,
     /// Names of those that TCP connections must reach through a tunnel.
     tunnelled: HashSet<String>,
+    /// How long connections that carry bytes may be idle, by cluster.
+    idle_bytes: HashMap<String, Option<Millis>>,
 }
 
 impl Clusters {
@@ -55,6 +57,17 @@ impl Clusters {
     pub(super) fn tunnelled(&self, id: ClusterId) -> Option<&str> {
         let cluster = self.all.get(usize::try_from(id.0).ok()?)?;
         self.tunnelled.get(&cluster.name).map(String::as_str)
+    }
+
+    /// How long a connection that carries bytes to a cluster may be idle, and how old it may be.
+    pub(super) fn limits_of_bytes(&self, id: ClusterId) -> (Option<Millis>, Option<Millis>) {
+        let at = usize::try_from(id.0).ok();
+        let Some(cluster) = at.and_then(|at| self.all.get(at)) else {
+            return (Some(traffic::IDLE_BYTES), None);
+        };
+        let idle = self.idle_bytes.get(&cluster.name).copied();
+        let idle = idle.unwrap_or(Some(traffic::IDLE_BYTES));
+        (idle, cluster.traffic.max_connection_duration)
     }
 
     fn add(&mut self, cluster: Cluster) -> ClusterId {
@@ -220,6 +233,8 @@ fn cluster(
     let (endpoints, discovery, tls) =
         upstream_tls::secured(draft, target, &ranked, policy.tls.zip(rule));
     discovery::report(draft, service);
+    let idle = policy.idle_bytes();
+    draft.clusters.idle_bytes.insert(name.clone(), idle);
     if let (Some(_), Some(rule)) = (policy.tunnel, rule) {
         tunnel(draft, rule, &name);
     }

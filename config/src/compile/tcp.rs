@@ -7,15 +7,12 @@
 use super::clusters::{self, Asker};
 use super::draft::Draft;
 use super::hosts::{ServerHosts, of_service};
-use super::millis;
+use super::traffic::IDLE_BYTES;
 use crate::api::VirtualService;
 use crate::api::virtual_service::RouteDestination;
-use crate::ir::{ClusterRef, HostPattern, Millis, TcpService, TcpTarget};
+use crate::ir::{ClusterRef, HostPattern, Origin, TcpService, TcpTarget};
 use crate::resource::Resource;
 use crate::world::{Named, Typed, World, gateway_name};
-
-/// Envoy's default for idle TCP connections.
-pub(super) const IDLE_TIMEOUT: Millis = Millis(3_600_000);
 
 /// A server that carries bytes.
 #[derive(Debug, Clone, Copy)]
@@ -161,25 +158,26 @@ fn bytes(
         };
         targets.push((target, weight));
     }
-    let pool = draft
-        .world
-        .mesh
-        .default_traffic_policy
-        .as_ref()
-        .and_then(|p| p.connection_pool.as_ref());
-    let idle = pool
-        .and_then(|p| p.tcp.as_ref())
-        .and_then(|t| t.idle_timeout)
-        .map(millis);
-    let idle_timeout = match idle {
-        Some(Millis(0)) => None,
-        Some(given) => Some(given),
-        None => Some(IDLE_TIMEOUT),
-    };
     let origin = draft.world.origin(resource, path.to_owned());
-    (!targets.is_empty()).then_some(TcpService {
+    (!targets.is_empty()).then(|| service(draft, targets, origin))
+}
+
+/// Bytes to these targets. What the first one's rule says of idle and of old connections counts, as
+/// Envoy can be told only one of each.
+pub(super) fn service(
+    draft: &Draft<'_>,
+    targets: Vec<(TcpTarget, u32)>,
+    origin: Origin,
+) -> TcpService {
+    let known = targets.iter().find_map(|(target, _)| match target {
+        TcpTarget::Cluster(id) => Some(draft.clusters.limits_of_bytes(*id)),
+        TcpTarget::Missing(_) => None,
+    });
+    let (idle_timeout, max_duration) = known.unwrap_or((Some(IDLE_BYTES), None));
+    TcpService {
         targets,
         idle_timeout,
+        max_duration,
         origin,
-    })
+    }
 }

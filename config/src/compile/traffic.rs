@@ -7,12 +7,13 @@
 use super::millis;
 use crate::api::destination_rule::{
     ClientTlsSettings, ConnectionPoolSettings, ConsistentHashLb, LoadBalancerSettings,
-    OutlierDetection, RetryBudget as Budget, SimpleLb, TrafficPolicy, TunnelSettings,
+    OutlierDetection, ProxyProtocol, ProxyProtocolVersion, RetryBudget as Budget, SimpleLb,
+    TrafficPolicy, TunnelSettings,
 };
 use crate::api::mesh_config::MeshConfig;
 use crate::ir::{
     Balance, Breakers, HashCookie, HashKey, HashPolicy, HashTable, Keepalive, Millis, Outlier, Ppm,
-    RetryBudget, Traffic, Warmup,
+    ProxyVersion, RetryBudget, Traffic, Warmup,
 };
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const RING_SIZE: u32 = 1_024;
 const RING_SIZE_MAX: u64 = 8_388_608;
 /// Slots of Maglev's table where nothing says otherwise.
 const MAGLEV_SIZE: u32 = 65_537;
+/// Envoy's limit for idle TCP connections where nothing says otherwise.
+pub(super) const IDLE_BYTES: Millis = Millis(3_600_000);
 /// Errors in a row that eject where nothing says otherwise.
 const CONSECUTIVE_ERRORS: u32 = 5;
 const OUTLIER_INTERVAL: Millis = Millis(10_000);
@@ -43,6 +46,7 @@ pub(super) struct Policy<'w> {
     pub outlier: Option<&'w OutlierDetection>,
     pub tls: Option<&'w ClientTlsSettings>,
     pub tunnel: Option<&'w TunnelSettings>,
+    pub proxy: Option<&'w ProxyProtocol>,
     pub budget: Option<&'w Budget>,
 }
 
@@ -81,6 +85,7 @@ impl<'w> Policy<'w> {
                 outlier: own.outlier_detection.as_ref(),
                 tls: own.tls.as_ref(),
                 tunnel: None,
+                proxy: None,
                 budget: None,
             };
         }
@@ -90,6 +95,7 @@ impl<'w> Policy<'w> {
             outlier: policies().find_map(|p| p.outlier_detection.as_ref()),
             tls: policies().find_map(|p| p.tls.as_ref()),
             tunnel: policies().find_map(|p| p.tunnel.as_ref()),
+            proxy: policies().find_map(|p| p.proxy_protocol.as_ref()),
             budget: policies().find_map(|p| p.retry_budget.as_ref()),
         }
     }
@@ -113,6 +119,20 @@ impl<'w> Policy<'w> {
                 .and_then(|t| t.max_connection_duration)
                 .map(millis)
                 .filter(|age| age.0 > 0),
+            proxy_protocol: self.proxy.map(|proxy| match proxy.version {
+                ProxyProtocolVersion::V1 => ProxyVersion::V1,
+                ProxyProtocolVersion::V2 => ProxyVersion::V2,
+            }),
+        }
+    }
+
+    /// How long connections that carry bytes may be idle; `None` for ever.
+    pub(super) fn idle_bytes(&self) -> Option<Millis> {
+        let tcp = self.pool.and_then(|p| p.tcp.as_ref());
+        match tcp.and_then(|t| t.idle_timeout).map(millis) {
+            Some(Millis(0)) => None,
+            Some(given) => Some(given),
+            None => Some(IDLE_BYTES),
         }
     }
 

@@ -140,6 +140,8 @@ pub struct TcpService {
     pub targets: Vec<(TcpTarget, u32)>,
     /// Idle timeout, `None` for never.
     pub idle_timeout: Option<Millis>,
+    /// A connection ends at this age, `None` for never.
+    pub max_duration: Option<Millis>,
     /// The rule that routes here.
     pub origin: Origin,
 }

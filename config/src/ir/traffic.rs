@@ -23,6 +23,8 @@ pub struct Traffic {
     pub keepalive: Option<Keepalive>,
     /// A connection takes no request more after this age.
     pub max_connection_duration: Option<Millis>,
+    /// Connections begin by saying whose they are.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 impl Default for Traffic {
@@ -36,6 +38,7 @@ impl Default for Traffic {
             locality_weights: Vec::new(),
             keepalive: None,
             max_connection_duration: None,
+            proxy_protocol: None,
         }
     }
 }
@@ -105,6 +108,15 @@ pub struct LocalityWeight {
     pub locality: String,
     /// Share of the sum of weights, positive.
     pub weight: u32,
+}
+
+/// Version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// The kernel's keep-alive probes; what is `None` is the kernel's default.

@@ -80,6 +80,9 @@ pub(super) fn traffic(out: &mut Out, traffic: &Traffic) {
         let age = millis(traffic.max_connection_duration);
         out.line(&format!("max_connection_duration {age}"));
     }
+    if let Some(version) = traffic.proxy_protocol {
+        out.line(&format!("proxy_protocol {version:?}"));
+    }
 }
 
 fn outlier(out: &mut Out, o: &Outlier) {

@@ -17,7 +17,6 @@ use sallyport_wire::envoy::envoy::extensions::filters::listener::tls_inspector::
 use sallyport_wire::envoy::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy,
 };
-use sallyport_wire::envoy::envoy::r#type::v3::HashPolicy;
 use sallyport_wire::envoy::google::protobuf::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -132,7 +131,13 @@ fn network(snapshot: &Snapshot, service: &Service, stat: &str, form: Form) -> Ve
 /// Bytes to one cluster by name.
 pub(super) fn to_cluster(snapshot: &Snapshot, name: &str, stat: &str) -> Filter {
     let cluster = tcp_proxy::ClusterSpecifier::Cluster(name.to_owned());
-    proxy(stat, cluster, None, Vec::new(), snapshot)
+    filter_of(TcpProxy {
+        stat_prefix: stat.to_owned(),
+        idle_timeout: limit(None),
+        access_log: log::access_log(snapshot.settings.access_log.as_ref()),
+        cluster_specifier: Some(cluster),
+        ..TcpProxy::default()
+    })
 }
 
 /// Bytes to where a service says.
@@ -166,26 +171,20 @@ pub(super) fn bytes(snapshot: &Snapshot, service: &TcpService, stat: &str) -> Fi
         });
     let mut hashed = clusters.map(|c| super::traffic::of_connection(&c.balance));
     let hashed = hashed.find(|p| !p.is_empty()).unwrap_or_default();
-    proxy(stat, specifier, service.idle_timeout, hashed, snapshot)
+    filter_of(TcpProxy {
+        stat_prefix: stat.to_owned(),
+        idle_timeout: limit(service.idle_timeout),
+        max_downstream_connection_duration: service.max_duration.and_then(duration),
+        access_log: log::access_log(snapshot.settings.access_log.as_ref()),
+        hash_policy: hashed,
+        cluster_specifier: Some(specifier),
+        ..TcpProxy::default()
+    })
 }
 
-fn proxy(
-    stat: &str,
-    cluster: tcp_proxy::ClusterSpecifier,
-    idle_timeout: Option<Millis>,
-    hash_policy: Vec<HashPolicy>,
-    snapshot: &Snapshot,
-) -> Filter {
-    let config = TcpProxy {
-        stat_prefix: stat.to_owned(),
-        idle_timeout: limit(idle_timeout),
-        access_log: log::access_log(snapshot.settings.access_log.as_ref()),
-        hash_policy,
-        cluster_specifier: Some(cluster),
-        ..TcpProxy::default()
-    };
+fn filter_of(proxy: TcpProxy) -> Filter {
     Filter {
         name: TCP_PROXY.to_owned(),
-        config_type: Some(filter::ConfigType::TypedConfig(any(&config))),
+        config_type: Some(filter::ConfigType::TypedConfig(any(&proxy))),
     }
 }

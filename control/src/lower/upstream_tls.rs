@@ -1,21 +1,28 @@
-//! TLS towards upstreams.
+//! Transport sockets towards upstreams: TLS, and who the client is in front of it.
 
 use super::Form;
 use super::clusters::{ISTIO_TLS, TLS_MODE};
 use super::tls::{authorities, certificate, is_known, names, revocations, roots, transport_socket};
 use super::values::{any, structure, text};
 use sallyport_config::ir::{
-    Bundle, ClientTls, Cluster as Upstream, PeerNames, Roots, ServerName, Snapshot,
+    Bundle, ClientTls, Cluster as Upstream, PeerNames, ProxyVersion, Roots, ServerName, Snapshot,
     UpstreamProtocol, UpstreamTls, Wire,
 };
 use sallyport_wire::envoy::envoy::config::cluster::v3::cluster::TransportSocketMatch;
-use sallyport_wire::envoy::envoy::config::core::v3::{TransportSocket, transport_socket};
+use sallyport_wire::envoy::envoy::config::core::v3::proxy_protocol_config::Version;
+use sallyport_wire::envoy::envoy::config::core::v3::{
+    ProxyProtocolConfig, TransportSocket, transport_socket,
+};
+use sallyport_wire::envoy::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 use sallyport_wire::envoy::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
 use sallyport_wire::envoy::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, CommonTlsContext, TlsParameters, UpstreamTlsContext,
     certificate_validation_context::TrustChainVerification, subject_alt_name_matcher::SanType,
     tls_parameters::TlsProtocol,
 };
+
+/// Envoy's transport socket that speaks the PROXY protocol.
+const PROXY_PROTOCOL: &str = "envoy.transport_sockets.upstream_proxy_protocol";
 
 /// The transport sockets of a cluster: one, or one by what its endpoints speak.
 #[derive(Default)]
@@ -44,6 +51,41 @@ pub(super) fn is_served(snapshot: &Snapshot, upstream: &Upstream) -> bool {
 
 /// The transport sockets of a cluster.
 pub(super) fn sockets(snapshot: &Snapshot, upstream: &Upstream, form: Form) -> Sockets {
+    let mut sockets = secured(snapshot, upstream, form);
+    if let Some(version) = upstream.traffic.proxy_protocol {
+        if sockets.by_endpoint.is_empty() {
+            let inner = sockets.always.take().unwrap_or_else(raw);
+            sockets.always = Some(announced(version, inner));
+        }
+        for socket in &mut sockets.by_endpoint {
+            let inner = socket.transport_socket.take().unwrap_or_else(raw);
+            socket.transport_socket = Some(announced(version, inner));
+        }
+    }
+    sockets
+}
+
+/// Says whose a connection is before anything else, TLS included.
+fn announced(version: ProxyVersion, inner: TransportSocket) -> TransportSocket {
+    let version = match version {
+        ProxyVersion::V1 => Version::V1,
+        ProxyVersion::V2 => Version::V2,
+    };
+    let config = ProxyProtocolUpstreamTransport {
+        config: Some(ProxyProtocolConfig {
+            version: version.into(),
+            ..ProxyProtocolConfig::default()
+        }),
+        transport_socket: Some(inner),
+        ..ProxyProtocolUpstreamTransport::default()
+    };
+    TransportSocket {
+        name: PROXY_PROTOCOL.to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(any(&config))),
+    }
+}
+
+fn secured(snapshot: &Snapshot, upstream: &Upstream, form: Form) -> Sockets {
     let wire = match upstream.protocol {
         UpstreamProtocol::Http1 => Wire::Http1,
         UpstreamProtocol::Http2 => Wire::Http2,

@@ -3,6 +3,7 @@
 //!
 //! Read strictly: whoever puts something in front of a connection decides what policies see.
 
+use sallyport_config::ir::ProxyVersion;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Longest header of version 1, its line end included.
@@ -14,11 +15,13 @@ pub const HEADER_BYTES_MAX: usize = 4 * 1024;
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// What version 1 begins with.
 const WORD: &[u8; 6] = b"PROXY ";
+/// The header of version 1 that names nobody.
+const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
 /// Bytes of version 2 before its addresses.
 const FIXED_BYTES: usize = 16;
 
 /// The ends of the connection that the proxy took in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ends {
     /// The client's.
     pub source: SocketAddr,
@@ -185,12 +188,25 @@ fn check_extras(mut extras: &[u8]) -> Result<(), ProxyError> {
     Ok(())
 }
 
+/// Writes a header; without ends one that says that the proxy speaks for itself.
+pub fn write(version: ProxyVersion, ends: Option<&Ends>, out: &mut Vec<u8>) {
+    match (version, ends) {
+        (ProxyVersion::V1, Some(ends)) => write_v1(ends, out),
+        (ProxyVersion::V1, None) => out.extend_from_slice(UNKNOWN),
+        (ProxyVersion::V2, Some(ends)) => write_v2(ends, out),
+        (ProxyVersion::V2, None) => {
+            out.extend_from_slice(SIGNATURE);
+            out.extend_from_slice(&[0x20, 0, 0, 0]);
+        }
+    }
+}
+
 /// Writes a header of version 1. Ends of different families are not known to it.
 pub fn write_v1(ends: &Ends, out: &mut Vec<u8>) {
     let family = match (ends.source.ip(), ends.destination.ip()) {
         (IpAddr::V4(_), IpAddr::V4(_)) => "TCP4",
         (IpAddr::V6(_), IpAddr::V6(_)) => "TCP6",
-        _ => return out.extend_from_slice(b"PROXY UNKNOWN\r\n"),
+        _ => return out.extend_from_slice(UNKNOWN),
     };
     let (from, to) = (ends.source, ends.destination);
     let line = format!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sallyport_core::call::Scheme;
 use sallyport_core::decide::Where;
+use sallyport_core::proxy_protocol::Ends;
 
 use crate::generation::Generation;
 use crate::tls::Peer;
@@ -18,9 +19,9 @@ pub(crate) struct Link {
     pub(crate) listener: Arc<str>,
     /// The other end of the connection itself.
     pub(crate) peer: SocketAddr,
-    /// The client's end: the peer, or whom a proxy announced. What the request itself says of
-    /// proxies comes on top of it.
-    pub(crate) source: SocketAddr,
+    /// The client's end, and the one that it connected to: the connection's own, or those that a
+    /// proxy announced. What the request itself says of proxies comes on top of it.
+    pub(crate) ends: Ends,
     /// The client's address as text.
     pub(crate) source_text: Box<str>,
     /// Our end.
@@ -57,7 +58,10 @@ impl Link {
         Self {
             listener,
             peer,
-            source: peer,
+            ends: Ends {
+                source: peer,
+                destination: local,
+            },
             source_text: text(peer),
             local,
             serial,
@@ -67,9 +71,9 @@ impl Link {
     }
 
     /// The peer is a proxy, and this is its client.
-    pub(crate) fn announce(&mut self, source: SocketAddr) {
-        self.source = source;
-        self.source_text = text(source);
+    pub(crate) fn announce(&mut self, ends: Ends) {
+        self.ends = ends;
+        self.source_text = text(ends.source);
     }
 
     /// The transport's scheme.

@@ -60,7 +60,7 @@ async fn receive(
         match parse(&received) {
             Ok(Some(header)) => {
                 if let Some(ends) = header.ends {
-                    link.announce(ends.source);
+                    link.announce(ends);
                 }
                 received.drain(..header.len.min(received.len()));
                 if received.is_empty() {

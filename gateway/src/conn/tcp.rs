@@ -9,6 +9,7 @@ mod relay;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use sallyport_config::ir::Millis;
 use sallyport_core::failure::Failure;
 use sallyport_core::flags::Flags;
 use sallyport_core::tcp::refusal_flags;
@@ -74,6 +75,15 @@ impl Note {
     }
 }
 
+/// How long a connection may last; `None` for ever.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Without a byte in either direction.
+    idle: Option<Millis>,
+    /// Since it was accepted.
+    age: Option<Millis>,
+}
+
 /// How a connection ends before its peers agree on it.
 #[derive(Debug)]
 enum End {
@@ -105,9 +115,9 @@ pub(super) async fn serve(
         note: Note::new(),
     };
     match open::open(&mut conn).await {
-        Ok((lease, idle)) => {
+        Ok((lease, limits)) => {
             conn.note_opened();
-            relay::relay(&mut conn, lease, idle).await;
+            relay::relay(&mut conn, lease, limits).await;
         }
         Err(end) => conn.refuse(end),
     }

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use monoio::buf::{IoBufMut, Slice};
 use monoio::io::{
@@ -22,6 +23,7 @@ use monoio::io::{
     OwnedWriteHalf, Splitable,
 };
 use monoio::net::TcpStream;
+use sallyport_config::ir::Keepalive;
 
 use super::lane::{Clerk, Lane};
 use crate::buffer::Buffers;
@@ -30,6 +32,10 @@ use crate::buffer::Buffers;
 const ADDRESS_BYTES: libc::socklen_t = 16;
 /// `ECANCELED`: what a cancelled read ends with.
 const CANCELLED: i32 = libc::ECANCELED;
+
+/// What the kernel takes at most (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPCNT`); more is as good as that.
+const KEEPALIVE_SECONDS_MAX: u32 = 32_767;
+const KEEPALIVE_PROBES_MAX: u32 = 127;
 
 enum ReadOrder {
     /// Append what comes to the buffer.
@@ -96,13 +102,28 @@ impl Socket {
         TcpStream::from_std(stream).map(|stream| Self::new(stream, buffers))
     }
 
-    /// Connects.
+    /// Connects, and has the kernel probe the peer while nothing is sent, if that is wanted.
     ///
     /// # Errors
     /// Refused, unreachable, no descriptor left.
-    pub(crate) async fn connect(address: SocketAddr, buffers: Rc<Buffers>) -> io::Result<Self> {
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        keepalive: Option<Keepalive>,
+        buffers: Rc<Buffers>,
+    ) -> io::Result<Self> {
         let stream = TcpStream::connect_addr(address).await?;
         stream.set_nodelay(true)?;
+        if let Some(probes) = keepalive {
+            let seconds = |count: Option<u32>| {
+                let count = count.map(|count| count.min(KEEPALIVE_SECONDS_MAX));
+                count.map(|count| Duration::from_secs(u64::from(count)))
+            };
+            stream.set_tcp_keepalive(
+                seconds(probes.time),
+                seconds(probes.interval),
+                probes.probes.map(|count| count.min(KEEPALIVE_PROBES_MAX)),
+            )?;
+        }
         Ok(Self::new(stream, buffers))
     }
 

@@ -1,14 +1,17 @@
 //! How connections to endpoints are made, and what a failed connect means for retries, replies and
 //! logs.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use sallyport_config::ir::Wire;
+use sallyport_config::ir::{ProxyVersion, Wire};
 use sallyport_core::failure::{Failure, FailureKind};
+use sallyport_core::proxy_protocol::{self, Ends};
 use sallyport_core::quota::What;
 
+use super::terms::Manner;
 use crate::buffer::Buffers;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
@@ -39,6 +42,8 @@ pub(crate) struct Errand<'a> {
     /// Authority of the request as the upstream sees it; of bytes that are no HTTP, the host of the
     /// service.
     pub(crate) authority: &'a str,
+    /// Ends of the client's connection, for upstreams that are told; `None` if there is no client.
+    pub(crate) ends: Option<&'a Ends>,
 }
 
 impl<'a> Errand<'a> {
@@ -48,18 +53,24 @@ impl<'a> Errand<'a> {
     }
 }
 
-/// Connects, with TLS if there is a dialer. Whoever waits for it bounds the time, and cancels by dropping it.
+/// Connects, says whose connection it is if that is wanted, then TLS if there is a dialer. Whoever waits for it bounds the time, and cancels by dropping it.
 ///
 /// # Errors
 /// Why there is no connection. Nothing of a request has been sent, in cleartext least of all.
 pub(crate) async fn dial(
     address: SocketAddr,
+    manner: Manner,
     dialer: Option<&Dialer>,
     errand: Errand<'_>,
     buffers: &Rc<Buffers>,
 ) -> Result<Stream, ConnectError> {
-    let socket = Socket::connect(address, Rc::clone(buffers)).await;
+    let socket = Socket::connect(address, manner.keepalive, Rc::clone(buffers)).await;
     let mut socket = socket.map_err(ConnectError::Io)?;
+    if let Some(version) = manner.announce {
+        announce(&mut socket, version, errand.ends, buffers)
+            .await
+            .map_err(ConnectError::Io)?;
+    }
     let Some(dialer) = dialer else {
         return Ok(Stream::plain(socket, Rc::clone(buffers)));
     };
@@ -71,6 +82,27 @@ pub(crate) async fn dial(
     })?;
     let buffers = Rc::clone(buffers);
     Ok(Stream::tls_begun(socket, Box::new(session), early, buffers))
+}
+
+/// Sends the header that names the client. One without an address (a unix socket's) is not named.
+async fn announce(
+    socket: &mut Socket,
+    version: ProxyVersion,
+    ends: Option<&Ends>,
+    buffers: &Buffers,
+) -> io::Result<()> {
+    let plain = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
+    let ends = ends.filter(|ends| !ends.source.ip().is_unspecified());
+    let ends = ends.map(|ends| Ends {
+        source: plain(ends.source),
+        destination: plain(ends.destination),
+    });
+    let mut header = buffers.take();
+    proxy_protocol::write(version, ends.as_ref(), &mut header);
+    socket.start_write(header);
+    let (result, buffer) = poll_fn(|context| socket.poll_write(context)).await;
+    buffers.give(buffer);
+    result
 }
 
 /// The failure that an error of connecting is.

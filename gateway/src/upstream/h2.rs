@@ -15,6 +15,7 @@ use sallyport_config::ir::{Cluster, Millis};
 use sallyport_core::quota::What;
 use sallyport_core::time::Now;
 
+use super::terms::Agreed;
 use super::{ConnectError, EndpointPool, Errand, Permit, Upstream};
 use crate::buffer::Buffers;
 use crate::codec::Chunk;
@@ -31,8 +32,8 @@ const IDLE_DEFAULT: Millis = Millis(3_600_000);
 pub(crate) struct Connection {
     send: RefCell<SendRequest<Chunk>>,
     tls: bool,
-    /// The server name that was sent, if that was a request's own: only such requests share it.
-    name: Option<Rc<str>>,
+    /// What it was made with: only requests that ask for the same share it.
+    agreed: Agreed,
     state: Rc<State>,
 }
 
@@ -91,8 +92,7 @@ impl Lease {
     ) -> Option<Self> {
         let pool = upstream.endpoint(endpoint)?;
         let max = cluster.max_requests_per_connection;
-        let name = pool.own_name(errand.host());
-        let (connection, send) = pool.h2.take(max, name, context)?;
+        let (connection, send) = pool.h2.take(max, pool.terms(errand), context)?;
         let reused = connection.state.served.get() > 0;
         connection.state.begin();
         upstream.balancer.borrow_mut().begin(endpoint);
@@ -134,8 +134,10 @@ impl Lease {
                     return Ok(lease);
                 }
             }
-            match pool.h2.begin_opening().map_err(ConnectError::Io)? {
-                None => pool.h2.opened().await,
+            let terms = pool.terms(errand);
+            let opening = pool.h2.begin_opening(terms, pool.is_announced());
+            match opening.map_err(ConnectError::Io)? {
+                None => pool.h2.opened(terms).await,
                 Some(opening) => {
                     let connection =
                         open::open(worker, upstream, cluster, endpoint, errand).await?;

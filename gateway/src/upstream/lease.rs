@@ -12,6 +12,7 @@ use sallyport_core::quota::What;
 use sallyport_core::time::{Now, earliest};
 
 use super::pool::Idle;
+use super::terms::Agreed;
 use super::{ConnectError, EndpointPool, Errand, Permit, Slot, Upstream};
 use crate::buffer::Buffers;
 use crate::io::stream::Stream;
@@ -29,8 +30,8 @@ pub(crate) struct Lease {
     endpoint: u32,
     pool: Rc<EndpointPool>,
     worker: Rc<Worker>,
-    /// The server name that was sent, if that was the request's own.
-    name: Option<Rc<str>>,
+    /// What it was made with.
+    agreed: Agreed,
     served: u32,
     born: Now,
     /// Its place among the connections that the cluster may have.
@@ -56,8 +57,7 @@ impl Lease {
     ) -> Option<Self> {
         let pool = upstream.endpoint(endpoint)?;
         let mut dead = 0;
-        let name = pool.own_name(errand.host());
-        let idle = pool.take(name, context, &mut dead);
+        let idle = pool.take(pool.terms(errand), context, &mut dead);
         for _ in 0..dead {
             worker.stats.borrow_mut().upstream_closed(&pool.cluster);
         }
@@ -134,12 +134,12 @@ impl Lease {
         let missing = || ConnectError::Io(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
         let pool = upstream.endpoint(endpoint).ok_or_else(missing)?;
         let stream = pool.connect(errand, &worker.buffers).await?;
-        let name = pool.own_name(errand.host()).map(Rc::from);
+        let agreed = pool.terms(errand).agreed();
         worker.stats.borrow_mut().upstream_connected(&pool.cluster);
         let now = worker.timers.now();
         let made = Idle {
             stream,
-            name,
+            agreed,
             served: 0,
             since: now,
             born: now,
@@ -175,7 +175,7 @@ impl Lease {
     ) -> Self {
         let Idle {
             stream,
-            name,
+            agreed,
             served,
             born,
             slot,
@@ -188,7 +188,7 @@ impl Lease {
             endpoint,
             pool: Rc::clone(pool),
             worker: Rc::clone(worker),
-            name,
+            agreed,
             served,
             born,
             slot,
@@ -249,10 +249,14 @@ impl Lease {
             return;
         }
         if let Some(stream) = self.stream.take() {
+            // Clients come and go: those that went shall not keep others from having one.
+            if self.pool.is_announced() && self.pool.is_full() && self.pool.evict() {
+                self.count_closed();
+            }
             let idle_end = now + cluster.idle_timeout.unwrap_or(IDLE_DEFAULT);
             let idle = Idle {
                 stream,
-                name: self.name.take(),
+                agreed: std::mem::take(&mut self.agreed),
                 served: self.served,
                 since: now,
                 born: self.born,

@@ -14,6 +14,7 @@ use sallyport_core::time::Now;
 use super::breaker::{Line, Slot};
 use super::connect::{ConnectError, Errand, dial};
 use super::h2::Shelf;
+use super::terms::{Agreed, Manner, Terms};
 use crate::buffer::Buffers;
 use crate::io::stream::Stream;
 use crate::tls::client::{Dialer, Refused, Security};
@@ -31,16 +32,20 @@ const PLAIN: u64 = 0;
 /// Stands for settings that cannot be served: nothing is kept under it.
 const REFUSED: u64 = 1;
 
+/// What keeps connections apart: the cluster's name, the fingerprint of its TLS, and the manner.
+type Key = (Arc<str>, u64, Manner);
+
 /// All idle connections of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
-    clusters: RefCell<HashMap<(Arc<str>, u64), Endpoints>>,
+    clusters: RefCell<HashMap<Key, Endpoints>>,
     /// Lines of requests, by cluster whose connections are limited.
     lines: RefCell<HashMap<Box<str>, Rc<Line>>>,
     idle: Rc<Cell<usize>>,
 }
 
-/// The endpoints of one cluster that connections were made to, with the same TLS.
+/// The endpoints of one cluster that connections were made to, with the same TLS and in the same
+/// manner.
 #[derive(Debug, Default)]
 struct Endpoints {
     dialer: Option<Rc<Dialer>>,
@@ -56,6 +61,8 @@ pub(crate) struct EndpointPool {
     pub(crate) cluster: Arc<str>,
     /// When this worker first heard of it.
     pub(super) born: Now,
+    /// How connections are set up.
+    manner: Manner,
     /// How it is spoken to.
     access: Access,
     idle: RefCell<Vec<Idle>>,
@@ -77,8 +84,8 @@ enum Access {
 #[derive(Debug)]
 pub(super) struct Idle {
     pub(super) stream: Stream,
-    /// The server name that was sent, if that was the request's own.
-    pub(super) name: Option<Rc<str>>,
+    /// What it was made with.
+    pub(super) agreed: Agreed,
     /// Requests it has served.
     pub(super) served: u32,
     pub(super) since: Now,
@@ -100,13 +107,14 @@ impl Pools {
     ) -> Box<[Rc<EndpointPool>]> {
         let mut clusters = self.clusters.borrow_mut();
         let name: Arc<str> = cluster.name.as_str().into();
+        let manner = Manner::of(&cluster.traffic);
         let pool = |endpoint: &ir::Endpoint| {
             let side = security.towards(endpoint);
             let fingerprint = match side {
                 Ok(side) => side.map_or(PLAIN, |side| side.fingerprint),
                 Err(Refused) => REFUSED,
             };
-            let key = (Arc::clone(&name), fingerprint);
+            let key = (Arc::clone(&name), fingerprint, manner);
             let endpoints = clusters.entry(key).or_default();
             let access = match side {
                 Err(Refused) => Access::Refused,
@@ -121,6 +129,7 @@ impl Pools {
                 Rc::new(EndpointPool {
                     address,
                     cluster: Arc::clone(&name),
+                    manner,
                     access,
                     born: now,
                     idle: RefCell::default(),
@@ -146,7 +155,7 @@ impl Pools {
     /// connection closed. Called about once a second.
     pub(crate) fn sweep(&self, now: Now, mut closed: impl FnMut(&str)) {
         let mut clusters = self.clusters.borrow_mut();
-        clusters.retain(|(name, _), endpoints| {
+        clusters.retain(|(name, ..), endpoints| {
             endpoints.pools.retain(|_, pool| {
                 // One reference is this map's: no generation and no lease has another.
                 let forgotten = Rc::strong_count(pool) == 1;
@@ -177,29 +186,41 @@ impl EndpointPool {
             Access::Tls(dialer) => Some(&**dialer),
             Access::Refused => return Err(ConnectError::Refused),
         };
-        dial(self.address, dialer, errand, buffers).await
+        dial(self.address, self.manner, dialer, errand, buffers).await
     }
 
-    /// The server name to send for a request to this host, where it is the request's own.
-    pub(super) fn own_name<'n>(&self, host: &'n str) -> Option<&'n str> {
-        match &self.access {
-            Access::Tls(dialer) => dialer.own_name(host),
+    /// What this errand asks of a connection.
+    pub(super) fn terms<'e>(&self, errand: Errand<'e>) -> Terms<'e> {
+        let name = match &self.access {
+            Access::Tls(dialer) => dialer.own_name(errand.host()),
             Access::Plain | Access::Refused => None,
-        }
+        };
+        let ends = errand.ends.filter(|_| self.is_announced());
+        Terms { name, ends }
     }
 
-    /// The connection used last, for requests to this server name, that is still good; `closed`
-    /// counts those found dead.
+    /// Whether each client has connections of its own, because the upstream is told whose they are.
+    pub(super) fn is_announced(&self) -> bool {
+        self.manner.announce.is_some()
+    }
+
+    /// Whether one more idle connection would be too many.
+    pub(super) fn is_full(&self) -> bool {
+        self.idle.borrow().len() >= IDLE_PER_ENDPOINT_MAX || self.total.get() >= IDLE_MAX
+    }
+
+    /// The connection used last, made with these terms, that is still good; `closed` counts those
+    /// found dead.
     pub(super) fn take(
         &self,
-        name: Option<&str>,
+        terms: Terms<'_>,
         context: &mut Context<'_>,
         closed: &mut usize,
     ) -> Option<Idle> {
         loop {
             let mut idle = {
                 let mut kept = self.idle.borrow_mut();
-                let at = kept.iter().rposition(|idle| idle.name.as_deref() == name)?;
+                let at = kept.iter().rposition(|idle| idle.agreed.suits(terms))?;
                 kept.remove(at)
             };
             self.total.set(self.total.get().saturating_sub(1));
@@ -212,10 +233,10 @@ impl EndpointPool {
 
     /// Keeps a connection, unless there are too many.
     pub(super) fn give(&self, mut idle: Idle) -> bool {
-        let mut kept = self.idle.borrow_mut();
-        if kept.len() >= IDLE_PER_ENDPOINT_MAX || self.total.get() >= IDLE_MAX {
+        if self.is_full() {
             return false;
         }
+        let mut kept = self.idle.borrow_mut();
         if !idle.stream.is_reading() {
             idle.stream.start_read(None);
         }

@@ -1,5 +1,6 @@
 //! A worker on real sockets, on each driver.
 
+mod announced;
 mod balance;
 mod breakers;
 mod client_certificates;

@@ -6,7 +6,7 @@
 use super::super::clusters::{Asker, resolve};
 use super::super::draft::Draft;
 use super::super::hosts::ServerHosts;
-use super::super::tcp::{self, Bytes, IDLE_TIMEOUT};
+use super::super::tcp::{self, Bytes};
 use super::protocol::{Speaks, of_port};
 use super::scope::Scope;
 use super::tables::{self, Called};
@@ -190,13 +190,9 @@ fn to_itself(draft: &mut Draft<'_>, called: Called<'_>) -> TcpService {
         ClusterRef::Known(id) => TcpTarget::Cluster(id),
         ClusterRef::Missing(name) => TcpTarget::Missing(name),
     };
-    TcpService {
-        targets: vec![(target, 1)],
-        idle_timeout: Some(IDLE_TIMEOUT),
-        origin: draft
-            .world
-            .origin(&called.service.resource, "spec".to_owned()),
-    }
+    let resource = &called.service.resource;
+    let origin = draft.world.origin(resource, "spec".to_owned());
+    tcp::service(draft, vec![(target, 1)], origin)
 }
 
 /// Where handshakes for a service's port go by their server name: where `tls` rules say, and where

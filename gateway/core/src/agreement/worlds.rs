@@ -248,6 +248,7 @@ fn tcp() -> Service {
             (TcpTarget::Missing("none".to_owned()), 1),
         ],
         idle_timeout: None,
+        max_duration: None,
         origin: origin("spec.tcp[0]".to_owned()),
     })
 }

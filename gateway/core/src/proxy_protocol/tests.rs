@@ -41,6 +41,11 @@ fn what_we_write_is_what_we_read() {
             assert_eq!(read(&out), Ok(Some(ends)));
         }
     }
+    for version in [ProxyVersion::V1, ProxyVersion::V2] {
+        let mut out = Vec::new();
+        write(version, None, &mut out);
+        assert_eq!(read(&out), Ok(None));
+    }
     let mixed = ends("1.2.3.4:5", "[::1]:80");
     let mut out = Vec::new();
     write_v1(&mixed, &mut out);

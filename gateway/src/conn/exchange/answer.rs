@@ -104,7 +104,8 @@ fn nothing<'a>(active: &'a Rc<Active>, link: &Link, version: Version) -> Request
         path: "",
         query: None,
         authority: "",
-        client: link.source.ip(),
+        client: link.ends.source.ip(),
+        ends: link.ends,
         scheme: link.scheme(),
         active,
     }

@@ -324,6 +324,7 @@ impl<'a, C: Client> Flight<'a, '_, C> {
             errand: Errand {
                 wire,
                 authority: self.plan.authority.unwrap_or(self.request.authority),
+                ends: Some(&self.request.ends),
             },
             fresh,
         }

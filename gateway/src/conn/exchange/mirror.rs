@@ -14,6 +14,7 @@ use sallyport_core::balance::Wanted;
 use sallyport_core::h1::{
     Asked, BodyKind, BodyReader, HeaderIndex, Parse, RequestLine, encode_request, parse_response,
 };
+use sallyport_core::proxy_protocol::Ends;
 
 use super::client::Client;
 use super::flight::{Flight, wire};
@@ -87,6 +88,7 @@ pub(super) fn start<C: Client>(flight: &Flight<'_, '_, C>) {
             head,
             bytes,
             authority: authority.into(),
+            ends: request.ends,
         };
         rt::spawn(async move {
             copy(&worker, &active, id, letter).await;
@@ -101,6 +103,8 @@ struct Letter {
     /// The whole request, or its body behind a head of HTTP/2.
     bytes: Vec<u8>,
     authority: Box<str>,
+    /// Whose it is.
+    ends: Ends,
 }
 
 /// How a copy begins.
@@ -148,6 +152,7 @@ async fn exchange(
                 Head::Http2(_) => Wire::Http2,
             },
             authority: &letter.authority,
+            ends: Some(&letter.ends),
         },
         fresh: false,
     };

@@ -112,7 +112,7 @@ impl<'t> Ledger<'t> {
             upstream_cluster: cluster,
             upstream_protocol: self.upstream_protocol,
             attempts: self.attempts,
-            client: SocketAddr::new(request.client, link.source.port()),
+            client: SocketAddr::new(request.client, link.ends.source.port()),
             peer: link.peer,
             local: link.local,
             sni: link.sni().unwrap_or_default(),

@@ -13,6 +13,7 @@ use sallyport_core::h1::{HeaderView, RequestHead, TargetForm};
 use sallyport_core::hygiene::{Peer, clean_request, client_scheme};
 use sallyport_core::path::{PathAction, normalize};
 use sallyport_core::plan::Plan;
+use sallyport_core::proxy_protocol::Ends;
 use sallyport_core::reply::{self, Reply};
 
 use super::answer::{Rules, Sink};
@@ -36,6 +37,8 @@ pub(super) struct Request<'a> {
     pub(super) authority: &'a str,
     /// Address of the client, as far as it can be trusted.
     pub(super) client: IpAddr,
+    /// Ends of the connection, as the upstream is told them in front of its own.
+    pub(super) ends: Ends,
     /// The scheme that the client used, as far as it can be trusted.
     pub(super) scheme: Scheme,
     /// What it is served by.
@@ -52,7 +55,7 @@ impl<'a> Request<'a> {
             path: self.path,
             query: self.query,
             headers: view,
-            client: SocketAddr::new(self.client, link.source.port()),
+            client: SocketAddr::new(self.client, link.ends.source.port()),
             peer: link.peer,
             local: link.local,
             sni: link.sni(),
@@ -96,7 +99,8 @@ pub(in crate::conn) async fn serve<C: Client>(
         path,
         query,
         authority: head.authority.text(buf),
-        client: link.source.ip(),
+        client: link.ends.source.ip(),
+        ends: link.ends,
         scheme: client_scheme(buf, &scratch.request, hygiene, link.scheme()),
         active: &active,
     };
@@ -115,7 +119,7 @@ pub(in crate::conn) async fn serve<C: Client>(
 /// Removes and adds the fields that an edge does; the client's address.
 fn clean(visit: &Visit, scratch: &mut Scratch, request: &Request<'_>) -> IpAddr {
     let peer = Peer {
-        address: visit.link.source.ip(),
+        address: visit.link.ends.source.ip(),
         text: &visit.link.source_text,
         scheme: visit.link.scheme(),
         client_cert: visit.link.verified().map(|peer| &*peer.forwarded),

@@ -11,10 +11,11 @@ use sallyport_core::call::{Call, NoHeaders};
 use sallyport_core::discovery::host_under;
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::outlier::Verdict;
+use sallyport_core::proxy_protocol::Ends;
 use sallyport_core::quota::What;
 use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
 
-use super::{Conn, End};
+use super::{Conn, End, Limits};
 use crate::stats::tcp::labels;
 use crate::upstream::{Errand, Lease, Upstream, connect_failure};
 use crate::worker::Active;
@@ -24,8 +25,10 @@ struct Destination {
     upstream: Rc<Upstream>,
     /// Host of the service.
     host: Box<str>,
+    /// Ends of the client's connection.
+    ends: Ends,
     connect_timeout: Millis,
-    idle_timeout: Option<Millis>,
+    limits: Limits,
     /// Of the client's address, if the cluster hashes that.
     hash: Option<u64>,
     /// Workload of each endpoint, for the counters.
@@ -39,6 +42,7 @@ impl Destination {
         Errand {
             wire: Wire::Tcp,
             authority: &self.host,
+            ends: Some(&self.ends),
         }
     }
 }
@@ -53,8 +57,8 @@ struct Named {
 /// A connection waits this long for the addresses of its host.
 const LOOKUP_WITHIN: Millis = Millis(5_000);
 
-/// A connection to an upstream, and how long it may be idle.
-pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Option<Millis>), End> {
+/// A connection to an upstream, and how long it may last.
+pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Limits), End> {
     // The generation is let go of before anything is waited for.
     let mut to = destination(conn)?;
     if let Some(named) = to.named.take() {
@@ -85,7 +89,7 @@ pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Option<Millis>), End
                 let well = Verdict::Status(200);
                 to.upstream.note(endpoint, well, &conn.worker.commons);
                 conn.note.upstream = Some(lease.address());
-                return Ok((lease, to.idle_timeout));
+                return Ok((lease, to.limits));
             }
             Err(failure) if failure.kind == FailureKind::Overflow => {
                 let mut stats = conn.worker.stats.borrow_mut();
@@ -130,7 +134,7 @@ fn find(conn: &mut Conn, active: &Rc<Active>, service: &TcpService) -> Result<De
         path: "",
         query: None,
         headers: &NoHeaders,
-        client: link.source,
+        client: link.ends.source,
         peer: link.peer,
         local: link.local,
         sni: link.sni(),
@@ -158,8 +162,12 @@ fn find(conn: &mut Conn, active: &Rc<Active>, service: &TcpService) -> Result<De
         named,
         upstream: Rc::clone(upstream),
         host: cluster.host.as_str().into(),
+        ends: conn.link.ends,
         connect_timeout: cluster.connect_timeout,
-        idle_timeout: service.idle_timeout,
+        limits: Limits {
+            idle: service.idle_timeout,
+            age: service.max_duration,
+        },
         hash: Key::of_address(&cluster.balance, conn.link.peer.ip()),
         workloads: workloads.map(|e| e.workload.as_str().into()).collect(),
     })

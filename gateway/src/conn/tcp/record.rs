@@ -87,7 +87,7 @@ impl Conn {
             upstream_cluster: &note.labels.cluster,
             upstream_protocol: "",
             attempts: note.attempts,
-            client: link.source,
+            client: link.ends.source,
             peer: link.peer,
             local: link.local,
             sni: link.sni().unwrap_or_default(),

@@ -8,9 +8,10 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use sallyport_config::ir::Millis;
+use sallyport_core::flags::Flags;
 use sallyport_core::time::{Now, earliest};
 
-use super::Conn;
+use super::{Conn, Limits};
 use crate::buffer::Buffers;
 use crate::io::stream::Stream;
 use crate::upstream::Lease;
@@ -23,7 +24,7 @@ const REPORT_EVERY: Millis = Millis(5_000);
 const MOVES_MAX: u32 = 16;
 
 /// Copies until both sides have ended, one of them broke, or its time is over.
-pub(super) async fn relay(conn: &mut Conn, mut lease: Lease, idle: Option<Millis>) {
+pub(super) async fn relay(conn: &mut Conn, mut lease: Lease, limits: Limits) {
     let Some(upstream) = lease.stream() else {
         return;
     };
@@ -36,7 +37,8 @@ pub(super) async fn relay(conn: &mut Conn, mut lease: Lease, idle: Option<Millis
             ..Way::default()
         },
         down: Way::default(),
-        idle,
+        idle: limits.idle,
+        end_by: limits.age.map(|age| conn.opened + age),
         last: now,
         reported: now,
         parked: false,
@@ -51,6 +53,10 @@ pub(super) async fn relay(conn: &mut Conn, mut lease: Lease, idle: Option<Millis
             upstream.reset();
         }
         End::Local(why) => conn.note.termination = why.into(),
+        End::Old => {
+            conn.note.flags = conn.note.flags.with(Flags::DT);
+            conn.note.termination = "max_connection_duration_reached".into();
+        }
     }
     (conn.note.received, conn.note.sent) = (relay.up.moved, relay.down.moved);
 }
@@ -63,6 +69,8 @@ enum End {
     Broken,
     /// We ended it.
     Local(&'static str),
+    /// It reached the age that the rules allow.
+    Old,
 }
 
 /// Both directions, and their clock.
@@ -71,6 +79,8 @@ struct Relay {
     down: Way,
     /// Limit without a byte in either direction.
     idle: Option<Millis>,
+    /// When it is too old.
+    end_by: Option<Now>,
     /// When something moved last.
     last: Now,
     /// When bytes were counted last.
@@ -144,7 +154,7 @@ impl Relay {
 
     fn set_alarm(&self, conn: &Conn) {
         let park_by = (!self.parked).then(|| self.last + PARK_AFTER);
-        let by = earliest(self.idle_by(), self.leave_by);
+        let by = earliest(self.idle_by(), earliest(self.leave_by, self.end_by));
         conn.alarm.set(earliest(park_by, by));
     }
 
@@ -158,6 +168,9 @@ impl Relay {
             let now = conn.worker.timers.now();
             if self.leave_by.is_some_and(|by| now >= by) {
                 return Poll::Ready(End::Local("listener_removed"));
+            }
+            if self.end_by.is_some_and(|by| now >= by) {
+                return Poll::Ready(End::Old);
             }
             if self.idle_by().is_some_and(|by| now >= by) {
                 return Poll::Ready(End::Local("tcp_session_idle_timeout"));

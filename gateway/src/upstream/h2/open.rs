@@ -41,8 +41,7 @@ pub(super) async fn open(
         state: Rc::new(State::new(worker.timers.now() + IDLE_DEFAULT)),
         _slot: lease.take_slot(),
     };
-    let name = pool.and_then(|pool| pool.own_name(errand.host()));
-    let name = name.map(Rc::from);
+    let agreed = pool.map(|pool| pool.terms(errand).agreed());
     let closed = || ConnectError::Io(io::ErrorKind::NotConnected.into());
     let stream = lease.into_stream().ok_or_else(closed)?;
     let tls = stream.is_tls();
@@ -69,7 +68,7 @@ pub(super) async fn open(
     Ok(Connection {
         send: RefCell::new(send),
         tls,
-        name,
+        agreed: agreed.unwrap_or_default(),
         state,
     })
 }

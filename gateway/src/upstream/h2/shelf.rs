@@ -1,6 +1,6 @@
 //! The connections to one endpoint, and who waits for one that is being opened.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -12,16 +12,19 @@ use slab::Slab;
 
 use super::{Connection, STREAMS_MAX};
 use crate::codec::Chunk;
+use crate::upstream::terms::{Agreed, Terms};
 
 /// Connections to one endpoint per worker.
 const CONNECTIONS_MAX: usize = 64;
+/// The same where each client has connections of its own: as many as are kept of HTTP/1.
+const CONNECTIONS_ANNOUNCED_MAX: usize = 2_048;
 
 /// The connections to one endpoint.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct Shelf {
     connections: RefCell<Vec<Rc<Connection>>>,
-    /// One is being opened.
-    opening: Cell<bool>,
+    /// What those were asked for that are being opened; of each one at a time.
+    opening: RefCell<Vec<Rc<Agreed>>>,
     waiting: RefCell<Slab<Option<Waker>>>,
 }
 
@@ -31,14 +34,14 @@ impl Shelf {
     pub(super) fn take(
         &self,
         requests_max: u32,
-        name: Option<&str>,
+        terms: Terms<'_>,
         context: &mut Context<'_>,
     ) -> Option<(Rc<Connection>, SendRequest<Chunk>)> {
         let mut connections = self.connections.borrow_mut();
         let mut found = None;
         connections.retain(|connection| {
             let state = &connection.state;
-            if found.is_some() || connection.name.as_deref() != name {
+            if found.is_some() || !connection.agreed.suits(terms) {
                 return true;
             }
             let used_up = requests_max > 0 && state.served.get() >= requests_max;
@@ -61,26 +64,52 @@ impl Shelf {
         found
     }
 
-    /// The right to open a connection; `None` while somebody else does.
+    /// The right to open a connection with these terms; `None` while somebody else does. When there
+    /// are too many, one that is idle is closed for it.
     ///
     /// # Errors
-    /// There are too many.
-    pub(super) fn begin_opening(&self) -> io::Result<Option<Opening<'_>>> {
-        if self.connections.borrow().len() >= CONNECTIONS_MAX {
-            return Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
+    /// There are too many, and all are busy.
+    pub(super) fn begin_opening(
+        &self,
+        terms: Terms<'_>,
+        announced: bool,
+    ) -> io::Result<Option<Opening<'_>>> {
+        if self.is_opening(terms) {
+            return Ok(None);
         }
-        let taken = self.opening.replace(true);
-        Ok((!taken).then_some(Opening(self)))
+        let max = if announced {
+            CONNECTIONS_ANNOUNCED_MAX
+        } else {
+            CONNECTIONS_MAX
+        };
+        let mut connections = self.connections.borrow_mut();
+        let mut opening = self.opening.borrow_mut();
+        if connections.len() + opening.len() >= max {
+            let idle = connections.iter().rposition(|c| c.state.live.get() == 0);
+            let idle = idle.ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))?;
+            connections.remove(idle);
+        }
+        let agreed = Rc::new(terms.agreed());
+        opening.push(Rc::clone(&agreed));
+        Ok(Some(Opening {
+            shelf: self,
+            agreed,
+        }))
     }
 
-    /// Waits until nobody opens a connection.
-    pub(super) async fn opened(&self) {
+    fn is_opening(&self, terms: Terms<'_>) -> bool {
+        let opening = self.opening.borrow();
+        opening.iter().any(|agreed| agreed.suits(terms))
+    }
+
+    /// Waits until nobody opens a connection with these terms.
+    pub(super) async fn opened(&self, terms: Terms<'_>) {
         let seat = Seat {
             shelf: self,
             key: self.waiting.borrow_mut().insert(None),
         };
         poll_fn(|context| {
-            if !self.opening.get() {
+            if !self.is_opening(terms) {
                 return Poll::Ready(());
             }
             if let Some(waker) = self.waiting.borrow_mut().get_mut(seat.key) {
@@ -103,21 +132,26 @@ impl Shelf {
 }
 
 /// The right to open a connection. Whoever waits goes on when it is dropped.
-pub(super) struct Opening<'s>(&'s Shelf);
+pub(super) struct Opening<'s> {
+    shelf: &'s Shelf,
+    agreed: Rc<Agreed>,
+}
 
 impl Opening<'_> {
     /// The connection is there.
     pub(super) fn done(self, connection: Connection) {
         // The newest first: it has the most room.
-        let mut connections = self.0.connections.borrow_mut();
+        let mut connections = self.shelf.connections.borrow_mut();
         connections.insert(0, Rc::new(connection));
     }
 }
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        self.0.opening.set(false);
-        let mut waiting = self.0.waiting.borrow_mut();
+        let mut opening = self.shelf.opening.borrow_mut();
+        opening.retain(|other| !Rc::ptr_eq(other, &self.agreed));
+        drop(opening);
+        let mut waiting = self.shelf.waiting.borrow_mut();
         let wakers: Vec<Waker> = waiting.iter_mut().filter_map(|(_, w)| w.take()).collect();
         drop(waiting);
         wakers.into_iter().for_each(Waker::wake);

@@ -16,12 +16,13 @@ pub(super) fn service(targets: &[(u32, u32)]) -> ir::Service {
     ir::Service::Tcp(ir::TcpService {
         targets: targets.iter().map(target).collect(),
         idle_timeout: None,
+        max_duration: None,
         origin: origin(),
     })
 }
 
 /// One cleartext listener whose bytes go to a cluster of these endpoints.
-fn bytes(endpoints: &[SocketAddr]) -> ir::Snapshot {
+pub(super) fn bytes(endpoints: &[SocketAddr]) -> ir::Snapshot {
     let mut snapshot = snapshot(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
     snapshot.listeners[0].kind = ir::ListenerKind::Plain(service(&[(0, 1)]));
     let cluster = &mut snapshot.clusters[0];
@@ -273,6 +274,7 @@ fn what_cannot_be_reached_is_broken_and_logged() {
         snapshot.listeners[0].kind = ir::ListenerKind::Plain(ir::Service::Tcp(ir::TcpService {
             targets: vec![(missing, 1)],
             idle_timeout: None,
+            max_duration: None,
             origin: origin(),
         }));
         house.activate(3, snapshot.clone());
@@ -389,6 +391,63 @@ fn what_is_idle_or_has_lost_its_listener_is_ended() {
             lines.take(2),
             ["tcp_session_idle_timeout 1", "listener_removed 10"]
         );
+        house.close();
+    });
+}
+
+#[test]
+fn a_connection_ends_when_it_is_old_however_busy() {
+    on_each_driver(|driver| {
+        let lines = Lines::new("tcp-old");
+        let mut snapshot = bytes(&[echo()]);
+        lines.write_to(
+            &mut snapshot,
+            "%RESPONSE_FLAGS% %CONNECTION_TERMINATION_DETAILS%",
+        );
+        let ir::ListenerKind::Plain(ir::Service::Tcp(tcp)) = &mut snapshot.listeners[0].kind else {
+            panic!("no bytes");
+        };
+        tcp.max_duration = Some(ir::Millis(200));
+        let house = House::open(driver, snapshot);
+        let mut stream = client(&house);
+        let mut byte = [0];
+        while stream.write_all(b"x").is_ok() && matches!(stream.read(&mut byte), Ok(1)) {}
+        assert_eq!(lines.take(1), ["DT max_connection_duration_reached"]);
+        house.close();
+    });
+}
+
+#[test]
+fn the_kernel_probes_upstreams_as_the_rule_says() {
+    on_each_driver(|driver| {
+        let origin = echo();
+        let mut snapshot = bytes(&[origin]);
+        snapshot.clusters[0].traffic.keepalive = Some(ir::Keepalive {
+            probes: Some(3),
+            time: Some(100_000),
+            interval: Some(10),
+        });
+        let house = House::open(driver, snapshot);
+        let mut stream = client(&house);
+        ping(&mut stream, b"hello");
+        // Our end of the upstream's connection, as the kernel has it: kind of timer, and its ticks
+        // of 10 ms.
+        let remote = format!("0100007F:{:04X}", origin.port());
+        let end = std::time::Instant::now() + PATIENCE;
+        let left = loop {
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let mut rows = table
+                .lines()
+                .map(|l| l.split_whitespace().collect::<Vec<_>>());
+            let row = rows.find(|row| row[2] == remote && row[3] == "01").unwrap();
+            if let Some(left) = row[5].strip_prefix("02:") {
+                break u32::from_str_radix(left, 16).unwrap();
+            }
+            assert!(std::time::Instant::now() < end, "{row:?}");
+            std::thread::yield_now();
+        };
+        // As much as the kernel takes, which is more than its own two hours.
+        assert!((3_200_000..=3_276_700).contains(&left), "{left}");
         house.close();
     });
 }

@@ -62,8 +62,9 @@ fn more_streams_than_a_connection_takes_open_more_connections() {
             assert_eq!(client.answer(true).body, "slow");
         }
         assert!(origin.seen.crowd.load(Ordering::Relaxed) <= 4);
+        // Streams that came before the origin's settings wait inside a connection.
         assert!(
-            (3..=12).contains(&origin.connections()),
+            (2..=12).contains(&origin.connections()),
             "{}",
             origin.connections()
         );

@@ -9,6 +9,7 @@ use std::thread;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use sallyport_core::proxy_protocol::parse;
 
 use crate::child::DEADLINE;
 
@@ -69,6 +70,9 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Arrival>>) {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let at = stream.local_addr().unwrap();
+    let Some(stream) = behind_header(stream) else {
+        return;
+    };
     let mut first = [0; 3];
     while first[0] == 0 || first.starts_with(b"P") && first[2] == 0 {
         if !matches!(stream.peek(&mut first), Ok(1..)) {
@@ -87,6 +91,23 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Arrival>>) {
         drop(stream.flush());
     } else {
         answer_all(at, &mut BufReader::new(stream), seen);
+    }
+}
+
+/// The connection without the PROXY header that it may begin with.
+fn behind_header(mut stream: TcpStream) -> Option<TcpStream> {
+    let mut bytes = [0; 512];
+    loop {
+        let count = stream.peek(&mut bytes).ok().filter(|count| *count > 0)?;
+        match parse(&bytes[..count]) {
+            Ok(None) => thread::yield_now(),
+            Ok(Some(header)) => {
+                assert!(header.ends.is_some(), "a client that is not named");
+                stream.read_exact(&mut bytes[..header.len]).ok()?;
+                return Some(stream);
+            }
+            Err(_) => return Some(stream),
+        }
     }
 }
 
