@@ -22,8 +22,10 @@ pub mod flags;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod h1;
+pub mod h2;
 pub mod h3;
 pub mod hash;
+mod huffman;
 pub mod hygiene;
 pub mod keys;
 pub mod limits;

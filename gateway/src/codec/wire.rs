@@ -27,8 +27,8 @@ pub(crate) enum Sight {
 
 /// Who watches what comes over a wire.
 pub(crate) trait Watcher {
-    /// Looks at what came.
-    fn came(&self, bytes: &[u8]) -> Sight;
+    /// Looks at what came, and may change what goes on of it. Nothing may go on.
+    fn came(&self, bytes: &mut Vec<u8>) -> Sight;
 
     /// Whether more is expected soon: a buffer waits for it then.
     fn is_busy(&self) -> bool;
@@ -79,7 +79,7 @@ impl<W: Watcher> Wire<W> {
         if result? == 0 {
             return Poll::Ready(Ok(false));
         }
-        match self.watcher.came(&self.input) {
+        match self.watcher.came(&mut self.input) {
             Sight::Fine => Poll::Ready(Ok(true)),
             Sight::Ignored => {
                 self.input.clear();
@@ -122,8 +122,10 @@ impl<W: Watcher + Unpin> AsyncRead for Wire<W> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        if wire.at >= wire.input.len() && !ready!(wire.poll_more(context))? {
-            return Poll::Ready(Ok(()));
+        while wire.at >= wire.input.len() {
+            if !ready!(wire.poll_more(context))? {
+                return Poll::Ready(Ok(()));
+            }
         }
         let waiting = wire.input.get(wire.at..).unwrap_or_default();
         let taken = waiting.len().min(out.remaining());

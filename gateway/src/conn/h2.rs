@@ -20,6 +20,7 @@ use h2::{Reason, RecvStream};
 use http::Request;
 use sallyport_config::ir::Millis;
 use sallyport_core::flags::Flags;
+use sallyport_core::h2::Sieve;
 use sallyport_core::oddities::{Oddities, Verdict};
 use sallyport_core::time::{Now, earliest};
 
@@ -43,6 +44,9 @@ const SEND_BYTES: usize = 64 * 1024;
 /// Streams that we reset for the client's faults, in the life of a connection (CVE-2025-8671).
 const FAULTS_MAX: usize = 100;
 
+/// What the access log says of a field that cannot be, in Envoy's form of a detail.
+const IMPOSSIBLE: &str = "http2.invalid_header_field";
+
 /// What the tasks of one connection share.
 #[derive(Debug)]
 struct Shared {
@@ -53,6 +57,7 @@ struct Shared {
     /// When the last one ended.
     idle_since: Cell<Now>,
     oddities: RefCell<Oddities>,
+    sieve: RefCell<Sieve>,
 }
 
 /// The byte stream under the codec.
@@ -63,6 +68,16 @@ impl Shared {
     fn scan(&self, bytes: &[u8]) {
         let now = self.worker.timers.now();
         self.oddities.borrow_mut().scan(bytes, now);
+    }
+
+    /// Replaces heads that would end the connection by others that end their streams.
+    fn sift(&self, bytes: &mut Vec<u8>) {
+        let replaced = self.sieve.borrow_mut().pass(bytes);
+        for _ in 0..replaced {
+            self.oddities.borrow_mut().malformed();
+            let now = self.worker.timers.now();
+            log_closed(&self.worker, &self.link, now, Flags::DPE, IMPOSSIBLE);
+        }
     }
 
     /// Why the client has to go, if it has.
@@ -76,10 +91,14 @@ impl Shared {
 }
 
 impl Watcher for Rc<Shared> {
-    fn came(&self, bytes: &[u8]) -> Sight {
+    fn came(&self, bytes: &mut Vec<u8>) -> Sight {
         self.scan(bytes);
-        match self.oddities.borrow().verdict() {
-            Verdict::Fine | Verdict::Calm => Sight::Fine,
+        let verdict = self.oddities.borrow().verdict();
+        match verdict {
+            Verdict::Fine | Verdict::Calm => {
+                self.sift(bytes);
+                Sight::Fine
+            }
             Verdict::Misshapen => Sight::Ignored,
             Verdict::Close => Sight::Intolerable,
         }
@@ -108,13 +127,14 @@ pub(crate) async fn serve(
     guest: Guest,
     stream: Stream,
     link: Rc<Link>,
-    early: Vec<u8>,
+    mut early: Vec<u8>,
 ) {
     let now = worker.timers.now();
     let shared = Rc::new(Shared {
         live: Cell::new(0),
         idle_since: Cell::new(now),
         oddities: RefCell::new(Oddities::new(now)),
+        sieve: RefCell::default(),
         worker,
         link,
     });
@@ -122,6 +142,7 @@ pub(crate) async fn serve(
     alarm.set(Some(now + BEGIN_TIME));
     let watch = Rc::clone(&shared);
     watch.scan(&early);
+    watch.sift(&mut early);
     let wire = Wire::new(stream, Rc::clone(&shared.worker.buffers), watch, early);
     if let Some(connection) = begin(&shared, &alarm, wire).await {
         let hall = Hall {

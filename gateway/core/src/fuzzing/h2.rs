@@ -6,6 +6,7 @@ use crate::h1::{
     HeaderIndex, Parse, RequestParts, TrailerLines, Version, parse_request, write_request,
     write_trailers,
 };
+use crate::h2::Sieve;
 use crate::limits::{Http1Profile, MAX_TRAILER_BYTES};
 use crate::oddities::Oddities;
 use crate::time::Now;
@@ -15,11 +16,12 @@ const END: u8 = 0xff;
 /// Ends a name.
 const NAME_END: u8 = 0xfe;
 
-/// Frames are odd to the same degree however they are cut; a head that is accepted is one request of
+/// Frames are odd to the same degree however they are cut, and so is what is sifted of them; a head that is accepted is one request of
 /// HTTP/1, with the same meaning; trailers that are accepted are the lines that they say they are.
 /// The first byte says whether a body follows.
 pub fn fuzz_h2_head(data: &[u8]) {
     scan(data);
+    sift(data);
     let Some((flags, data)) = data.split_first() else {
         return;
     };
@@ -78,4 +80,26 @@ fn scan(data: &[u8]) {
     }
     let same = whole.verdict() == cut.verdict() && whole.seen() == cut.seen();
     check(same, "frames are odd by how they were cut");
+}
+
+fn sift(data: &[u8]) {
+    let sifted = |data: &[u8], size: usize| {
+        let (mut sieve, mut out, mut replaced) = (Sieve::default(), Vec::new(), 0);
+        for piece in data.chunks(size) {
+            let mut piece = piece.to_vec();
+            replaced += sieve.pass(&mut piece);
+            out.append(&mut piece);
+        }
+        (out, replaced)
+    };
+    let data = [&[0; 24], data].concat();
+    let (whole, replaced) = sifted(&data, data.len());
+    check(
+        sifted(&data, 3) == (whole.clone(), replaced),
+        "frames are sifted by how they were cut",
+    );
+    check(
+        replaced > 0 || data.starts_with(&whole),
+        "frames changed without a reason",
+    );
 }

@@ -7,7 +7,6 @@
 mod decode;
 mod encode;
 mod fixed;
-mod huffman;
 mod streams;
 
 pub use decode::Decoder;

@@ -94,7 +94,7 @@ impl Drop for Ended {
 struct Quiet(Rc<State>);
 
 impl Watcher for Quiet {
-    fn came(&self, _: &[u8]) -> Sight {
+    fn came(&self, _: &mut Vec<u8>) -> Sight {
         Sight::Fine
     }
 

@@ -1,12 +1,12 @@
 //! Requests of HTTP/2 that would be dangerous as HTTP/1: none of them reaches the origin, and those
-//! that the codec lets us judge cost their sender a stream and nobody else anything.
+//! that are malformed cost their sender a stream and nobody else anything.
 
 use super::frames::*;
-use super::support::{GET as H1_GET, House, Origin, on_each_driver, snapshot};
+use super::support::{GET as H1_GET, House, Lines, Origin, on_each_driver, snapshot};
 
 /// Ends the stream only.
 const STREAM: &str = "reset 1, pong";
-/// Ends the connection: an error of the compression to the codec.
+/// Ends the connection: nothing in the table is as small as what it would keep.
 const CONNECTION: &str = "goaway 1, closed";
 /// Is answered by us.
 const ANSWERED: &str = "pong";
@@ -14,16 +14,19 @@ const ANSWERED: &str = "pong";
 type Fields = &'static [(&'static str, &'static str)];
 
 /// Fields behind the usual pseudo-fields.
-const FIELDS: [(Fields, &str); 26] = [
-    (&[("x", "a\r\nb: c")], CONNECTION),
-    (&[("x", "a\nb")], CONNECTION),
-    (&[("x", "a\rb")], CONNECTION),
-    (&[("x", "a\0b")], CONNECTION),
-    (&[("x\r\ny", "a")], CONNECTION),
-    (&[("x:y", "a")], CONNECTION),
-    (&[("x y", "a")], CONNECTION),
-    (&[("X", "a")], CONNECTION),
-    (&[("", "a")], CONNECTION),
+const FIELDS: [(Fields, &str); 29] = [
+    (&[("x", "a\r\nb: c")], STREAM),
+    (&[("x", "a\nb")], STREAM),
+    (&[("x", "a\rb")], STREAM),
+    (&[("x", "a\0b")], STREAM),
+    (&[("x", "a\x7fb")], STREAM),
+    (&[("x\0y", "a")], STREAM),
+    (&[(":status", "200")], STREAM),
+    (&[("x\r\ny", "a")], STREAM),
+    (&[("x:y", "a")], STREAM),
+    (&[("x y", "a")], STREAM),
+    (&[("X", "a")], STREAM),
+    (&[("", "a")], STREAM),
     (&[("x", " lead")], STREAM),
     (&[("x", "trail ")], STREAM),
     (&[("x", "\ttab")], STREAM),
@@ -44,7 +47,7 @@ const FIELDS: [(Fields, &str); 26] = [
 ];
 
 /// All of the fields.
-const HEADS: [(Fields, &str); 17] = [
+const HEADS: [(Fields, &str); 22] = [
     (
         &[
             (":method", "GET"),
@@ -106,7 +109,7 @@ const HEADS: [(Fields, &str); 17] = [
             (":path", "/"),
             (":authority", "a.example"),
         ],
-        CONNECTION,
+        STREAM,
     ),
     (
         &[
@@ -115,7 +118,7 @@ const HEADS: [(Fields, &str); 17] = [
             (":path", "/"),
             (":authority", "a.example"),
         ],
-        CONNECTION,
+        STREAM,
     ),
     (
         &[
@@ -173,6 +176,51 @@ const HEADS: [(Fields, &str); 17] = [
     ),
     (
         &[
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", "/\0"),
+            (":authority", "a.example"),
+        ],
+        STREAM,
+    ),
+    (
+        &[
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", "/\nx"),
+            (":authority", "a.example"),
+        ],
+        STREAM,
+    ),
+    (
+        &[
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "a.example\r\nx: y"),
+        ],
+        STREAM,
+    ),
+    (
+        &[
+            (":method", ""),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "a.example"),
+        ],
+        STREAM,
+    ),
+    (
+        &[
+            (":method", "GET"),
+            (":scheme", ""),
+            (":path", "/"),
+            (":authority", "a.example"),
+        ],
+        STREAM,
+    ),
+    (
+        &[
             (":method", "get"),
             (":scheme", "http"),
             (":path", "/"),
@@ -195,8 +243,12 @@ const HEADS: [(Fields, &str); 17] = [
     ),
 ];
 
+/// All of them are tried.
+const PROBES: usize = 51;
+
 #[test]
 fn nothing_malformed_reaches_the_origin() {
+    assert_eq!(FIELDS.len() + HEADS.len(), PROBES);
     on_each_driver(|driver| {
         let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
         let house = House::open(driver, snapshot(origin.address));
@@ -243,5 +295,57 @@ fn what_is_unusual_and_right_passes_as_one_request() {
         assert!(head.contains("cookie: a=1; b=2\r\n"), "{head}");
         assert_eq!(head.matches("host: ").count(), 1, "{head}");
         assert!(!head.contains("transfer-encoding") && !head.contains("content-length"));
+    });
+}
+
+/// Fields that die with their streams are in the table of the next ones as they would have been: each
+/// other has its place, and theirs is malformed again.
+#[test]
+fn a_stream_that_dies_leaves_the_table_in_order() {
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+        let house = House::open(driver, snapshot(origin.address));
+        let mut frames = Frames::open(&house);
+        let mut ask = |stream: u32, bytes: &[u8]| {
+            let all = [&block(&GET), bytes].concat();
+            frames.send(HEADERS, END | END_HEADERS, stream, &all);
+            frames.end_of(stream)
+        };
+        let kept = b"\x40\x03x-a\x011\x40\x03X-b\x0222\x40\x03x-c\x013";
+        assert_eq!(ask(1, kept), RST_STREAM);
+        assert_eq!(ask(3, b"\xbe\xc0"), DATA);
+        assert_eq!(ask(5, b"\xbf"), RST_STREAM);
+        // The name of an entry, with a value that cannot be.
+        assert_eq!(ask(7, b"\x7e\x02a\n"), RST_STREAM);
+        assert_eq!(ask(9, b"\xbf"), DATA);
+        // A field of nothing cannot be replaced by something of its size.
+        frames.send(
+            HEADERS,
+            END | END_HEADERS,
+            11,
+            &[&block(&GET), &b"\x40\0\0"[..]].concat(),
+        );
+        assert_eq!(frames.outcome(), CONNECTION);
+        let heads = origin.heads.lock().unwrap().concat();
+        assert_eq!(heads.len(), 2);
+        assert!(heads[0].contains("x-c: 3\r\n") && heads[0].contains("x-a: 1\r\n"));
+        assert!(heads[1].contains("x-c: 3\r\n"), "{heads:?}");
+    });
+}
+
+/// What is odd is told where operators look.
+#[test]
+fn heads_that_cannot_be_are_in_the_access_log() {
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+        let lines = Lines::new("downgrade");
+        let mut snapshot = snapshot(origin.address);
+        lines.write_to(&mut snapshot, "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%");
+        let house = House::open(driver, snapshot);
+        let mut frames = Frames::open(&house);
+        let bad = [&GET[..], &[("X", "a")]].concat();
+        frames.send(HEADERS, END | END_HEADERS, 1, &block(&bad));
+        assert_eq!(frames.end_of(1), RST_STREAM);
+        assert_eq!(lines.take(1), ["DPE http2.invalid_header_field"]);
     });
 }

@@ -22,6 +22,9 @@ pub(super) const END_HEADERS: u8 = 4;
 pub(super) const PADDED: u8 = 8;
 pub(super) const PRIORITIZED: u8 = 32;
 
+/// What a client begins with, in front of its SETTINGS.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// The pings that ask whether a connection still lives. What is wrong may be told behind the answer to
 /// the first, and to the second when the stream had to be looked at by its task, which may both be in
 /// one flight; but not behind the answer to a third that is sent only then.
@@ -50,7 +53,7 @@ impl Frames {
     /// With preface and empty SETTINGS; those of the gateway are acknowledged.
     pub(super) fn open(house: &House) -> Self {
         let mut frames = Self::silent(house);
-        frames.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        frames.raw(PREFACE);
         frames.send(SETTINGS, 0, 0, &[]);
         while frames.next().unwrap().kind != SETTINGS {}
         frames.send(SETTINGS, END, 0, &[]);
@@ -98,6 +101,61 @@ impl Frames {
             let frame = self.next().unwrap();
             if frame.stream == stream && frame.kind <= HEADERS && frame.flags & END != 0 {
                 return;
+            }
+        }
+    }
+
+    /// Reads until this stream's head, and gives its block.
+    pub(super) fn head(&mut self, stream: u32) -> Vec<u8> {
+        loop {
+            let frame = self.next().unwrap();
+            if frame.stream == stream && frame.kind == HEADERS {
+                return frame.payload;
+            }
+        }
+    }
+
+    /// Reads this stream's head, and gives its status, of those that are in the static table or that we
+    /// say literally.
+    pub(super) fn answer_status(&mut self, stream: u32) -> String {
+        match self.head(stream).as_slice() {
+            [0x88, ..] => "200".to_owned(),
+            [0x8c, ..] => "400".to_owned(),
+            [0x8d, ..] => "404".to_owned(),
+            [0x8e, ..] => "500".to_owned(),
+            // A literal with the name of index 8, its length, and its digits in the Huffman code.
+            [0x48, 0x83, 0x69, 0x90, 0xff, ..] => "431".to_owned(),
+            other => format!("{other:x?}"),
+        }
+    }
+
+    /// The kind of frame that ends this stream.
+    pub(super) fn end_of(&mut self, stream: u32) -> u8 {
+        loop {
+            let frame = self.next().unwrap();
+            let ends = frame.kind <= HEADERS && frame.flags & END != 0;
+            if frame.stream == stream && (ends || frame.kind == RST_STREAM) {
+                return frame.kind;
+            }
+        }
+    }
+
+    /// Reads until SETTINGS are acknowledged.
+    pub(super) fn acknowledged(&mut self) {
+        loop {
+            let frame = self.next().unwrap();
+            if frame.kind == SETTINGS && frame.flags & END != 0 {
+                return;
+            }
+        }
+    }
+
+    /// Reads until this stream's next piece of a body.
+    pub(super) fn data(&mut self, stream: u32) -> Vec<u8> {
+        loop {
+            let frame = self.next().unwrap();
+            if frame.stream == stream && frame.kind == DATA {
+                return frame.payload;
             }
         }
     }

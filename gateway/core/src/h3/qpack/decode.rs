@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Malformed, fixed, huffman};
+use super::{Malformed, fixed};
+use crate::huffman;
 
 /// The largest number that prefixed integers may hold (RFC 9204 §4.1.1 asks for 62 bits).
 const INTEGER_MAX: u64 = crate::h3::varint::MAX;
@@ -125,7 +126,7 @@ impl<'a> Decoder<'a> {
         }
         if coded {
             let from = out.len();
-            huffman::decode(text, out)?;
+            huffman::decode(text, |byte| out.push(byte)).map_err(|_| Malformed)?;
             return Ok(from..out.len());
         }
         Ok(append(out, text))

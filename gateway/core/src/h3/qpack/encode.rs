@@ -1,7 +1,7 @@
 //! Writing field sections: the static table where it fits, Huffman where it is shorter.
 
 use super::fixed::{self, Found};
-use super::huffman;
+use crate::huffman;
 
 /// Appends the prefix of a section that refers to no dynamic table.
 pub fn encode_prefix(out: &mut Vec<u8>) {

@@ -4,7 +4,9 @@
 //! the order of the symbols. So the lengths are all there is to write down; codes and the tables
 //! for decoding follow from them at compile time.
 
-use super::Malformed;
+/// Bits that are no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
 
 /// Length in bits of each byte's code. The end-of-string symbol (30 bits, all ones) is not here: it
 /// must not occur.
@@ -73,11 +75,11 @@ const fn tables() -> Tables {
     tables
 }
 
-/// Appends the bytes that `input` stands for.
+/// Gives the bytes that `input` stands for, one after the other.
 ///
 /// # Errors
 /// The end-of-string symbol, padding longer than 7 bits, or padding that is not all ones.
-pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+pub(crate) fn decode(input: &[u8], mut out: impl FnMut(u8)) -> Result<(), Malformed> {
     // the next bits, left-aligned; ones behind the end, which no code but end-of-string continues
     let (mut bits, mut held) = (0_u64, 0_u32);
     let mut rest = input.iter();
@@ -94,7 +96,7 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
         let window = u32::try_from((bits | (u64::MAX >> held)) >> 32).unwrap_or(u32::MAX);
         match symbol(window) {
             Some((symbol, length)) if length <= held => {
-                out.push(symbol);
+                out(symbol);
                 bits <<= length;
                 held -= length;
             }
@@ -120,13 +122,13 @@ fn symbol(window: u32) -> Option<(u8, u32)> {
 }
 
 /// Bytes that `text` takes when coded.
-pub(super) fn coded_len(text: &[u8]) -> usize {
+pub(crate) fn coded_len(text: &[u8]) -> usize {
     let length = |byte: &u8| usize::from(LENGTHS.get(usize::from(*byte)).copied().unwrap_or(0));
     text.iter().map(length).sum::<usize>().div_ceil(8)
 }
 
 /// Appends the code of `text`, padded with ones.
-pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode(text: &[u8], out: &mut Vec<u8>) {
     let (mut bits, mut held) = (0_u64, 0_u32);
     for byte in text {
         let at = usize::from(*byte);
@@ -157,7 +159,7 @@ mod tests {
 
     fn decoded(input: &[u8]) -> Result<Vec<u8>, Malformed> {
         let mut out = Vec::new();
-        decode(input, &mut out).map(|()| out)
+        decode(input, |byte| out.push(byte)).map(|()| out)
     }
 
     /// The strings of RFC 7541 Appendix C.4 and C.6.
