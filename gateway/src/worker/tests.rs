@@ -2,6 +2,7 @@
 
 mod announced;
 mod balance;
+mod bombs;
 mod breakers;
 mod client_certificates;
 mod conformance;
@@ -27,4 +28,5 @@ mod support;
 mod tcp;
 mod tls;
 mod upstream_h2;
+mod upstream_h2_hostile;
 mod upstream_tls;

@@ -6,7 +6,7 @@ use super::support::{Act, House, Origin, on_each_driver, snapshot};
 /// An attack: its name, the frames of round `n`, and the rounds it may have.
 type Attack = (&'static str, fn(u32) -> Vec<u8>, u32);
 
-const ATTACKS: [Attack; 12] = [
+const ATTACKS: [Attack; 16] = [
     (
         "rapid reset",
         |n| {
@@ -39,6 +39,17 @@ const ATTACKS: [Attack; 12] = [
         },
         100,
     ),
+    (
+        "DATA that is nothing but padding",
+        |n| {
+            let open = frame(HEADERS, END_HEADERS, 1, &block(&POST));
+            let padding = [&[255][..], &[0; 255]].concat();
+            let data = frame(DATA, PADDED, 1, &padding);
+            if n == 0 { open } else { data }
+        },
+        1_000,
+    ),
+    ("unknown types", |n| frame(0x42, 0, n % 100, &[0; 16]), 500),
     (
         "PRIORITY",
         |n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 9]),
@@ -79,6 +90,19 @@ const ATTACKS: [Attack; 12] = [
         150,
     ),
     (
+        "pseudo-fields that do not exist",
+        |n| {
+            let bad = [&GET[..], &[(":test", "x")]].concat();
+            frame(HEADERS, END | END_HEADERS, 2 * n + 1, &block(&bad))
+        },
+        150,
+    ),
+    (
+        "answers to SETTINGS that nobody sent",
+        |_| frame(SETTINGS, END, 0, &[]),
+        1_000,
+    ),
+    (
         "malformed requests",
         |n| {
             let bad = [&GET[..], &[("x", " y")]].concat();
@@ -111,18 +135,31 @@ fn floods_end_and_others_are_served() {
     });
 }
 
+/// A hundred streams are served. As many are refused, so that their client may send them again
+/// elsewhere or later; one that goes on opening is sent away.
 #[test]
 fn streams_beyond_the_bound_are_refused() {
+    const OPENED: u32 = 500;
+    const SERVED: u32 = 100;
     on_each_driver(|driver| {
         // Answers only to who sends a body.
         let origin = Origin::script(vec![Act::Read(1)]);
         let house = House::open(driver, snapshot(origin.address));
         let mut frames = Frames::open(&house);
-        for n in 0..101 {
-            frames.post(2 * n + 1);
+        (0..SERVED + 50).for_each(|n| frames.post(2 * n + 1));
+        let mut refused = Vec::new();
+        while refused.len() < 50 {
+            let frame = frames.next().unwrap();
+            if frame.kind == RST_STREAM {
+                assert_eq!(frame.payload, [0, 0, 0, 7]);
+                refused.push(frame.stream);
+            }
         }
-        assert_eq!(frames.outcome_like("reset 7"), "reset 7, pong");
-        drop(frames);
+        assert!(refused.iter().all(|stream| *stream > 2 * SERVED - 1));
+        assert_eq!(frames.outcome(), "pong");
+        assert_eq!(house.report().in_flight, u64::from(SERVED));
+        (SERVED + 50..OPENED).for_each(|n| frames.post(2 * n + 1));
+        assert_eq!(frames.outcome(), "reset 7, goaway 11, closed");
         house.report_when(|report| report.in_flight == 0);
     });
 }

@@ -249,6 +249,11 @@ fn cases() -> Vec<(&'static str, Sent, Said)> {
             Closed(0x105),
         ),
         (
+            "7.2.4 a setting twice",
+            one(&[&[0], &frame(4, b"\x06\x01\x06\x01")[..]].concat()),
+            Closed(0x109),
+        ),
+        (
             "7.2.4 SETTINGS on a request",
             Open(frame(4, b"")),
             Closed(0x105),
@@ -337,6 +342,35 @@ fn cases() -> Vec<(&'static str, Sent, Said)> {
             Status(400),
         ),
     ]
+}
+
+/// What h3spec tries above the transport.
+const SPEC: [&str; 16] = [
+    "4.1 DATA before HEADERS",
+    "4.3 a pseudo-header twice",
+    "4.3.1 no method",
+    "4.3 a prohibited pseudo-header",
+    "4.3 a pseudo-header after fields",
+    "6.2.1 no SETTINGS first",
+    "7.2.1 DATA on the control stream",
+    "7.2.2 HEADERS on the control stream",
+    "7.2.4 SETTINGS twice",
+    "7.2.4 a setting twice",
+    "7.2.4.1 a setting of HTTP/2",
+    "7.2.3 CANCEL_PUSH on a request",
+    "QPACK 3.1 an index outside the static table",
+    "QPACK 4.1.3 a capacity above 0",
+    "6.2.1 a control stream that ends",
+    "QPACK 4.4.3 an increment of 0",
+];
+
+#[test]
+fn no_case_of_h3spec_is_left_out() {
+    let rules: Vec<_> = cases().into_iter().map(|(rule, ..)| rule).collect();
+    for rule in SPEC {
+        let times = rules.iter().filter(|tried| **tried == rule).count();
+        assert_eq!(times, 1, "{rule}");
+    }
 }
 
 #[test]
