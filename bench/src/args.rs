@@ -32,6 +32,8 @@ pub(crate) enum Command {
     },
     /// Send requests at a constant rate (open loop) or as fast as answers come (closed loop).
     Load(Load),
+    /// Start a control process and be the mesh that it serves: memory, convergence, reconnects, CSRs.
+    Control(Control),
     /// Do one piece of the core's work, for counting instructions; without a case, list them.
     Core {
         /// Which.
@@ -40,6 +42,35 @@ pub(crate) enum Command {
         #[arg(default_value_t = 1_000)]
         iterations: u32,
     },
+}
+
+/// A mesh for a control process.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Control {
+    /// Directory of the programs `sallyport-control` and `sallyctl`.
+    #[arg(long, default_value = "target/release")]
+    pub(crate) bin: PathBuf,
+    /// Services.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) services: usize,
+    /// Delta streams, each of another sidecar on a connection of its own.
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) streams: usize,
+    /// Ports that the services are spread over; those of one port share a route table.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) ports: usize,
+    /// Namespaces that the services are spread over.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) namespaces: usize,
+    /// Each namespace has a Sidecar that lets it see itself only.
+    #[arg(long)]
+    pub(crate) scoped: bool,
+    /// Changes of each kind.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) changes: usize,
+    /// Certificates.
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) certificates: usize,
 }
 
 /// Load.

@@ -2,6 +2,7 @@
 //! its schedule, and the pure core by itself. `bench/README.md` says how to read the figures.
 
 mod args;
+mod control;
 mod core;
 mod load;
 mod serve;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         }
         args::Command::Core { case, iterations } => core::run(case.as_deref(), iterations),
         args::Command::Load(load) => load::run(&load),
+        args::Command::Control(control) => control::run(&control),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -35,7 +35,7 @@ use crate::diag::Diagnostics;
 use crate::ir::{Millis, Policies, Snapshot};
 use crate::view::View;
 use crate::world::World;
-pub use sidecar::{CompiledSidecar, compile_sidecar};
+pub use sidecar::{CompiledSidecar, compile_inbound, compile_outbound, compile_sidecar};
 
 use draft::Draft;
 use std::time::Duration;

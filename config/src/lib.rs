@@ -30,7 +30,9 @@ pub mod view;
 pub mod world;
 pub mod yaml;
 
-pub use compile::{Compiled, CompiledSidecar, compile, compile_sidecar};
+pub use compile::{
+    Compiled, CompiledSidecar, compile, compile_inbound, compile_outbound, compile_sidecar,
+};
 pub use diag::{Diagnostic, Diagnostics};
 pub use parse::{Parsed, parse};
 pub use view::{OwnPorts, SidecarView, View};

@@ -13,6 +13,8 @@
 mod golden;
 #[path = "config/scale.rs"]
 mod scale;
+#[path = "config/sidecars.rs"]
+mod sidecars;
 #[path = "config/tidy.rs"]
 mod tidy;
 #[path = "config/views.rs"]

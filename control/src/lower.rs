@@ -28,12 +28,15 @@ mod values;
 use crate::proxy::{Interception, Proxy, ProxyKind};
 use crate::resources::{Resource, Resources, TypeUrl};
 use sallyport_config::ir::{Cluster as Upstream, ClusterId, Sidecar, Snapshot};
-use sallyport_config::{OwnPorts, SidecarView, View, World, compile, compile_sidecar};
+use sallyport_config::{
+    OwnPorts, SidecarView, View, World, compile, compile_inbound, compile_outbound,
+};
 use sallyport_wire::envoy::envoy::config::cluster::v3::Cluster;
 use sallyport_wire::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use sallyport_wire::envoy::envoy::config::listener::v3::Listener;
 use sallyport_wire::envoy::envoy::config::route::v3::RouteConfiguration;
 use sallyport_wire::envoy::envoy::extensions::transport_sockets::tls::v3::Secret;
+use std::collections::BTreeSet;
 
 /// Name of the cluster behind which the agent gives out the workload's own certificate and roots.
 pub const SDS_CLUSTER: &str = "sds-grpc";
@@ -65,21 +68,56 @@ pub struct Lowered {
     pub secrets: Vec<Secret>,
 }
 
-/// Everything that `proxy` is given. A pure function: equal arguments give equal resources, and the
-/// server shares them between proxies and restarts by that.
+/// What `proxy` is given that others may share. A pure function of the world and of the
+/// [`vantage`]: equal arguments give equal resources, and the server shares them by that.
 #[must_use]
-pub fn generate(world: &World, proxy: &Proxy) -> Resources {
-    let view = view(proxy);
-    match proxy.kind {
+pub fn shared(world: &World, vantage: &Proxy) -> Resources {
+    match vantage.kind {
         ProxyKind::Gateway => {
-            let compiled = compile(world, &view);
+            let compiled = compile(world, &view(vantage));
             gateway(&compiled.snapshot, Form::Discovery).encoded()
         }
         ProxyKind::Sidecar => {
-            let compiled = compile_sidecar(world, &sidecar_view(proxy));
-            sidecar(&compiled.sidecar, Form::Discovery).encoded()
+            let compiled = compile_outbound(world, &sidecar_view(vantage));
+            called(&compiled.sidecar, Form::Discovery).encoded()
         }
     }
+}
+
+/// What only `proxy` is given: what a sidecar does for those who call its workload.
+#[must_use]
+pub fn own(world: &World, proxy: &Proxy) -> Resources {
+    match proxy.kind {
+        ProxyKind::Gateway => Resources::default(),
+        ProxyKind::Sidecar => {
+            let sidecar = compile_inbound(world, &sidecar_view(proxy)).sidecar;
+            let lowered = Lowered {
+                clusters: sidecar::inbound::clusters(&sidecar),
+                listeners: sidecar::inbound::listeners(&sidecar, Form::Discovery),
+                ..Lowered::default()
+            };
+            lowered.encoded()
+        }
+    }
+}
+
+/// A proxy without all that [`shared`] does not depend on; `labels` are
+/// [`World::outbound_labels`].
+#[must_use]
+pub fn vantage(proxy: &Proxy, labels: &BTreeSet<String>) -> Proxy {
+    let mut vantage = Proxy {
+        id: String::new(),
+        ..proxy.clone()
+    };
+    if proxy.kind == ProxyKind::Sidecar {
+        vantage.name = String::new();
+        vantage.service_account = String::new();
+        vantage.labels.retain(|key, _| labels.contains(key));
+        vantage.addresses = Vec::new();
+        vantage.app_ports = Vec::new();
+        vantage.extensions = BTreeSet::new();
+    }
+    vantage
 }
 
 /// A sidecar as the compiler sees it.
@@ -166,6 +204,15 @@ pub fn gateway(snapshot: &Snapshot, form: Form) -> Lowered {
 /// What a sidecar is told.
 #[must_use]
 pub fn sidecar(sidecar: &Sidecar, form: Form) -> Lowered {
+    let mut lowered = called(sidecar, form);
+    let listeners = sidecar::inbound::listeners(sidecar, form);
+    lowered.listeners.splice(0..0, listeners);
+    lowered.clusters.extend(sidecar::inbound::clusters(sidecar));
+    lowered
+}
+
+/// What a sidecar is told about what its workload calls.
+fn called(sidecar: &Sidecar, form: Form) -> Lowered {
     let snapshot = &sidecar.snapshot;
     let mut lowered = gateway(snapshot, form);
     for id in &sidecar.as_called {
@@ -176,14 +223,9 @@ pub fn sidecar(sidecar: &Sidecar, form: Form) -> Lowered {
             sidecar::go_on(cluster);
         }
     }
-    lowered.clusters.extend(sidecar::inbound::clusters(sidecar));
-    lowered
-        .clusters
-        .extend(sidecar::outbound::clusters(sidecar));
-    lowered.listeners = sidecar::inbound::listeners(sidecar, form);
-    lowered
-        .listeners
-        .extend(sidecar::outbound::listeners(sidecar, form));
+    let rest = sidecar::outbound::clusters(sidecar);
+    lowered.clusters.extend(rest);
+    lowered.listeners = sidecar::outbound::listeners(sidecar, form);
     if form == Form::Discovery {
         let tables = snapshot.route_tables.iter();
         lowered.routes = tables

@@ -1,19 +1,24 @@
-//! What each proxy is given of one configuration, made once for proxies that are alike.
+//! What each proxy is given of one configuration, made once for proxies that are alike: what a
+//! workload calls is shared by all that call from the same vantage, and only what concerns its own
+//! callers is made for each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use sallyport_config::document;
 
 use crate::lower;
 use crate::proxy::Proxy;
-use crate::resources::Resources;
+use crate::resources::{Layer, Pool, Resources};
 use crate::store::Configuration;
 
 /// Results that are kept for a configuration. Beyond it, they are made anew for each stream.
 const CACHE_MAX: usize = 4_096;
+
+/// A layer that is made once; who comes meanwhile waits for it. `None` is a defect.
+type Slot = Arc<OnceLock<Option<Arc<Layer>>>>;
 
 /// A configuration, and what was made of it.
 pub(crate) struct Generation {
@@ -21,18 +26,42 @@ pub(crate) struct Generation {
     pub(crate) configuration: Configuration,
     /// When it came, for the time that proxies take to have it.
     pub(crate) since: Instant,
+    /// Keys of labels that make a vantage.
+    labels: BTreeSet<String>,
     /// By all that a result depends on: the proxy without its id. Threads of the runtime share it,
     /// and nothing is made while it is locked.
     cache: Mutex<HashMap<Proxy, Arc<Resources>>>,
+    /// By vantage.
+    layers: Mutex<HashMap<Proxy, Slot>>,
+    /// What the configuration before had, for as long as somebody uses it.
+    before: HashMap<Proxy, Weak<Layer>>,
+    pool: Pool,
 }
 
 impl Generation {
-    pub(crate) fn new(configuration: Configuration) -> Self {
+    /// What comes after `before`.
+    pub(crate) fn new(configuration: Configuration, before: Option<&Self>) -> Self {
+        let labels = configuration.world.outbound_labels();
+        let labels = labels.into_iter().map(str::to_owned).collect();
         Self {
+            labels,
             configuration,
             since: Instant::now(),
             cache: Mutex::default(),
+            layers: Mutex::default(),
+            before: before.map(Self::made).unwrap_or_default(),
+            pool: Pool::default(),
         }
+    }
+
+    /// The layers that were made.
+    fn made(&self) -> HashMap<Proxy, Weak<Layer>> {
+        let layers = lock(&self.layers);
+        let made = layers.iter().filter_map(|(vantage, slot)| {
+            let layer = slot.get()?.as_ref()?;
+            Some((vantage.clone(), Arc::downgrade(layer)))
+        });
+        made.collect()
     }
 
     /// What a proxy is given. Takes its time: not for a thread that others wait for. What is as it
@@ -47,36 +76,59 @@ impl Generation {
             id: String::new(),
             ..proxy.clone()
         };
-        let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = cache().get(&key) {
+        if let Some(known) = lock(&self.cache).get(&key) {
             return Some(Arc::clone(known));
         }
         let generate = || self.generate(&key);
-        let made = catch_unwind(AssertUnwindSafe(generate)).ok()?;
+        let made = catch_unwind(AssertUnwindSafe(generate)).ok()??;
         let made = match before {
             Some(before) => made.sharing(before),
             None => Arc::new(made),
         };
-        let mut cache = cache();
+        let mut cache = lock(&self.cache);
         if cache.len() < CACHE_MAX {
             cache.insert(key, Arc::clone(&made));
         }
         Some(made)
     }
 
-    fn generate(&self, proxy: &Proxy) -> Resources {
+    fn generate(&self, proxy: &Proxy) -> Option<Resources> {
         let configuration = &self.configuration;
         if proxy.documents {
             let (set, world) = (&configuration.set, &configuration.world);
             let visible = document::visible(set, world, &lower::view(proxy));
-            return configuration.documents.of(&visible);
+            return Some(configuration.documents.of(&visible));
         }
-        lower::generate(&configuration.world, proxy)
+        let layer = self.layer(proxy)?;
+        Some(lower::own(&configuration.world, proxy).over(layer))
+    }
+
+    /// What all proxies with the vantage of this one share.
+    fn layer(&self, proxy: &Proxy) -> Option<Arc<Layer>> {
+        let vantage = lower::vantage(proxy, &self.labels);
+        let make = || {
+            let before = self.before.get(&vantage).and_then(Weak::upgrade);
+            let generate = || lower::shared(&self.configuration.world, &vantage);
+            let made = catch_unwind(AssertUnwindSafe(generate)).ok()?;
+            Some(made.into_layer(before.as_ref(), &self.pool))
+        };
+        let slot = {
+            let mut layers = lock(&self.layers);
+            if layers.len() >= CACHE_MAX && !layers.contains_key(&vantage) {
+                drop(layers);
+                return make();
+            }
+            Arc::clone(layers.entry(vantage.clone()).or_default())
+        };
+        slot.get_or_init(make).clone()
     }
 
     /// How many results are kept.
     pub(crate) fn cached(&self) -> usize {
-        let cache = self.cache.lock();
-        cache.unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.cache).len()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,8 +2,9 @@
 //! content, which is its version. Equal content is never sent twice.
 
 mod canonical;
+mod layer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
@@ -14,6 +15,9 @@ use sallyport_wire::document;
 use sha2::{Digest as _, Sha256};
 
 use canonical::canonical;
+use layer::Types;
+
+pub use layer::{Layer, Pool};
 
 /// Types of resources, in the order in which changes of them are pushed: clusters before the
 /// endpoints that they wait for, listeners before the routes that they ask for (ordering rules of
@@ -205,10 +209,11 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// Everything that one proxy is given.
+/// Everything that one proxy is given: what is its own, over what it shares with others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resources {
-    types: BTreeMap<TypeUrl, BTreeMap<Arc<str>, Arc<Resource>>>,
+    types: Types,
+    shared: Option<Arc<Layer>>,
 }
 
 impl Resources {
@@ -223,15 +228,35 @@ impl Resources {
         of_type.insert(Arc::clone(&resource.name), resource);
     }
 
+    /// A layer of these; `before` itself if they are the same as that.
+    #[must_use]
+    pub fn into_layer(self, before: Option<&Arc<Layer>>, pool: &Pool) -> Arc<Layer> {
+        Layer::new(self.types, before, pool)
+    }
+
+    /// The same over a layer.
+    #[must_use]
+    pub fn over(mut self, layer: Arc<Layer>) -> Self {
+        // who may see keys differs: they are everybody's own
+        for (ty, secrets) in layer.types.iter().filter(|(ty, _)| ty.is_secret()) {
+            let own = self.types.entry(*ty).or_default();
+            own.extend(secrets.iter().map(|(n, r)| (Arc::clone(n), Arc::clone(r))));
+        }
+        self.shared = Some(layer);
+        self
+    }
+
     /// The same, with everything that is as it was taken from `before`: versions are compared, not
     /// contents. It is `before` itself if nothing changed.
     #[must_use]
     pub fn sharing(mut self, before: &Arc<Self>) -> Arc<Self> {
-        let mut same = self.types.len() == before.types.len();
+        let layer = |of: &Self| of.shared.as_ref().map(Arc::as_ptr);
+        let mut same = layer(&self) == layer(before) && self.types.len() == before.types.len();
         for (ty, resources) in &mut self.types {
-            same &= resources.len() == before.count(*ty);
+            let old = before.types.get(ty);
+            same &= old.is_some_and(|old| old.len() == resources.len());
             for (name, resource) in resources {
-                match before.get(*ty, name) {
+                match old.and_then(|old| old.get(name)) {
                     Some(old) if old.version == resource.version => *resource = Arc::clone(old),
                     _ => same = false,
                 }
@@ -258,15 +283,26 @@ impl Resources {
         rest
     }
 
-    /// The resources of a type by name; none when there are none.
+    /// The layer's resources of a type.
+    fn below(&self, ty: TypeUrl) -> Option<&BTreeMap<Arc<str>, Arc<Resource>>> {
+        let layer = self.shared.as_ref().filter(|_| !ty.is_secret());
+        layer?.types.get(&ty)
+    }
+
+    /// The resources of a type, each once; none when there are none.
     pub fn of_type(&self, ty: TypeUrl) -> impl Iterator<Item = &Arc<Resource>> {
-        self.types.get(&ty).into_iter().flat_map(BTreeMap::values)
+        let own = self.types.get(&ty);
+        let below = self.below(ty).into_iter().flatten();
+        let below = below.filter(move |(name, _)| own.is_none_or(|own| !own.contains_key(*name)));
+        let below = below.map(|(_, resource)| resource);
+        own.into_iter().flat_map(BTreeMap::values).chain(below)
     }
 
     /// One resource.
     #[must_use]
     pub fn get(&self, ty: TypeUrl, name: &str) -> Option<&Arc<Resource>> {
-        self.types.get(&ty)?.get(name)
+        let own = self.types.get(&ty).and_then(|own| own.get(name));
+        own.or_else(|| self.below(ty)?.get(name))
     }
 
     /// Version of a resource as clients know it. That of an assignment says its cluster's as well:
@@ -286,7 +322,37 @@ impl Resources {
     /// How many there are of a type.
     #[must_use]
     pub fn count(&self, ty: TypeUrl) -> usize {
-        self.types.get(&ty).map_or(0, BTreeMap::len)
+        let (own, below) = (self.types.get(&ty), self.below(ty));
+        let length = |map: Option<&BTreeMap<_, _>>| map.map_or(0, BTreeMap::len);
+        let both = own.zip(below).map_or(0, |(own, below)| {
+            own.keys().filter(|name| below.contains_key(*name)).count()
+        });
+        length(own) + length(below) - both
+    }
+
+    /// Names of a type of which alone the version may be another than in `from`; `None` if that
+    /// takes a comparison.
+    #[must_use]
+    pub fn changes(&self, from: &Self, ty: TypeUrl) -> Option<BTreeSet<Arc<str>>> {
+        let mut names = BTreeSet::new();
+        // versions of assignments say those of clusters as well
+        let types = [
+            Some(ty),
+            (ty == TypeUrl::Endpoints).then_some(TypeUrl::Cluster),
+        ];
+        for ty in types.into_iter().flatten() {
+            match (&self.shared, &from.shared) {
+                (Some(new), Some(old)) => {
+                    names.extend(new.changes(old, ty)?.iter().map(Arc::clone));
+                }
+                (None, None) => {}
+                _ => return None,
+            }
+            let both = [self, from].map(|of| of.types.get(&ty));
+            let both = both.into_iter().flatten();
+            names.extend(both.flat_map(BTreeMap::keys).map(Arc::clone));
+        }
+        Some(names)
     }
 }
 

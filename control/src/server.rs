@@ -180,7 +180,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     watch.set(store.directories());
     let first = store.load();
     tell(first.as_ref());
-    let generation = first.map(|configuration| Arc::new(Generation::new(configuration)));
+    let generation = first.map(|configuration| Arc::new(Generation::new(configuration, None)));
     let (sender, generation) = watch::channel(generation);
     let keys = options.grpc_tls.address().map(|_| Keys::open(&options));
     let shared = Arc::new(Shared {
@@ -218,7 +218,9 @@ async fn serve(options: Options) -> Result<(), StartError> {
         if let Some(configuration) = loaded {
             tell(Some(&configuration));
             shared.metrics.updates.add(1);
-            sender.send_replace(Some(Arc::new(Generation::new(configuration))));
+            let before = sender.borrow().clone();
+            let next = Generation::new(configuration, before.as_deref());
+            sender.send_replace(Some(Arc::new(next)));
         }
         if let Some(keys) = &shared.keys {
             keys.refresh();

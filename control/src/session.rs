@@ -13,11 +13,13 @@
 //!   that does not answer gets no more, so a slow one costs no memory.
 //! - Types go in the order of [`TypeUrl::ALL`], and a type waits while one before it still has
 //!   something to send: a route never arrives before its cluster.
-//! - With the delta protocol, what is gone is taken away last, when listeners and routes were
-//!   accepted: a route that was refused keeps its cluster (make before break).
+//! - What is gone is taken away last, when listeners and routes were accepted: a route that was
+//!   refused keeps its cluster (make before break). With state of the world, where absence takes
+//!   away, a cluster that is gone is sent as it was until then.
 //! - A cluster that changed is warmed anew and waits for its endpoints, so they are sent again after
 //!   it, changed or not (envoy#13009). An assignment has the name of its cluster.
 
+mod known;
 mod subscription;
 
 use std::collections::BTreeMap;
@@ -163,7 +165,10 @@ impl Session {
                 subscribe,
                 unsubscribe,
                 initial,
-            } => subscription.change(request.ty, subscribe, unsubscribe, initial),
+            } => {
+                let target = &self.target;
+                subscription.change(request.ty, target, subscribe, unsubscribe, initial)
+            }
         }
     }
 
@@ -215,8 +220,7 @@ impl Session {
             return Next::Nothing;
         };
         let difference = match self.protocol {
-            Protocol::StateOfTheWorld if !late => subscription.whole(ty, &self.target),
-            Protocol::StateOfTheWorld => None,
+            Protocol::StateOfTheWorld => subscription.whole(ty, &self.target, late),
             Protocol::Delta => subscription.difference(ty, &self.target, late),
         };
         let Some(difference) = difference else {
@@ -227,12 +231,13 @@ impl Session {
         }
         self.nonce += 1;
         let clusters = match ty {
-            TypeUrl::Cluster => subscription.unknown(&difference),
+            TypeUrl::Cluster => subscription.unknown(ty, &difference),
             _ => Vec::new(),
         };
-        let response = subscription.send(ty, self.nonce, difference);
+        let target = (self.protocol == Protocol::Delta).then_some(&self.target);
+        let response = subscription.send(ty, self.nonce, difference, target);
         if let Some(endpoints) = self.subscriptions.get_mut(&TypeUrl::Endpoints) {
-            endpoints.forget(&clusters);
+            endpoints.forget(TypeUrl::Endpoints, &clusters);
         }
         Next::Send(response)
     }

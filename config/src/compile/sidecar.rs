@@ -18,7 +18,7 @@ use super::draft::Draft;
 use super::{authn, authz, settings};
 use crate::api::service_entry::Resolution;
 use crate::diag::Diagnostics;
-use crate::ir::{Capture, Cluster, ClusterId, ConnectionSettings, Policies, Sidecar};
+use crate::ir::{Capture, Cluster, ClusterId, ConnectionSettings, PeerTls, Policies, Sidecar};
 use crate::resource::Spec;
 use crate::view::SidecarView;
 use crate::world::{Service, World};
@@ -41,20 +41,25 @@ pub struct CompiledSidecar {
 /// Compiles what a sidecar has to do.
 #[must_use]
 pub fn compile_sidecar(world: &World, view: &SidecarView) -> CompiledSidecar {
-    let mut draft = Draft::new(world, &view.workload);
-    draft.settings = settings::settings(&world.mesh, &view.workload);
-    // the limits of an edge are for those who face the internet
-    draft.settings.connection = ConnectionSettings::sidecar();
-    draft.policies = Policies {
-        jwt: authn::rules(&mut draft),
-        authorization: authz::policies(&mut draft),
-    };
+    let mut compiled = compile_outbound(world, view);
+    let inbound = compile_inbound(world, view);
+    compiled.sidecar.inbound = inbound.sidecar.inbound;
+    compiled.sidecar.rest = inbound.sidecar.rest;
+    compiled.sidecar.snapshot.policies = inbound.sidecar.snapshot.policies;
+    compiled.diagnostics.extend(inbound.diagnostics);
+    compiled.diagnostics = compiled.diagnostics.sorted();
+    compiled
+}
+
+/// The part that is about what the workload calls: no ports of its own, and no policies. Of its
+/// labels only those count that [`World::outbound_labels`] names, its addresses do not, and of its
+/// own ports only where it listens for what it calls: workloads that are alike in that share it.
+#[must_use]
+pub fn compile_outbound(world: &World, view: &SidecarView) -> CompiledSidecar {
+    let mut draft = draft(world, view);
     let scope = Scope::of(world, &view.workload);
-    let inbound = inbound::ports(world, view, scope.chosen);
-    let rest = inbound::mode(world, view, 0);
     let outbound = outbound::build(&mut draft, view, &scope);
-    let mut trust_domains = vec![draft.settings.trust_domain.clone()];
-    trust_domains.extend(world.mesh.trust_domain_aliases.iter().cloned());
+    let trust_domains = trust_domains(&draft);
     let (compiled, outbound) = draft.finish_outbound(outbound);
     let as_called = match view.ports {
         // where nothing is redirected nobody knows what was called
@@ -65,8 +70,8 @@ pub fn compile_sidecar(world: &World, view: &SidecarView) -> CompiledSidecar {
         sidecar: Sidecar {
             snapshot: compiled.snapshot,
             capture: capture(world, view),
-            inbound,
-            rest,
+            inbound: Vec::new(),
+            rest: PeerTls::Permissive,
             outbound,
             as_called,
             allow_any: scope.allow_any,
@@ -74,6 +79,46 @@ pub fn compile_sidecar(world: &World, view: &SidecarView) -> CompiledSidecar {
         },
         diagnostics: compiled.diagnostics,
     }
+}
+
+/// The part that is about who calls the workload: nothing to call, and no clusters.
+#[must_use]
+pub fn compile_inbound(world: &World, view: &SidecarView) -> CompiledSidecar {
+    let mut draft = draft(world, view);
+    draft.policies = Policies {
+        jwt: authn::rules(&mut draft),
+        authorization: authz::policies(&mut draft),
+    };
+    let scope = Scope::of(world, &view.workload);
+    let trust_domains = trust_domains(&draft);
+    let compiled = draft.finish();
+    CompiledSidecar {
+        sidecar: Sidecar {
+            snapshot: compiled.snapshot,
+            capture: capture(world, view),
+            inbound: inbound::ports(world, view, scope.chosen),
+            rest: inbound::mode(world, view, 0),
+            outbound: Vec::new(),
+            as_called: Vec::new(),
+            allow_any: scope.allow_any,
+            trust_domains,
+        },
+        diagnostics: compiled.diagnostics,
+    }
+}
+
+fn draft<'w>(world: &'w World, view: &'w SidecarView) -> Draft<'w> {
+    let mut draft = Draft::new(world, &view.workload);
+    draft.settings = settings::settings(&world.mesh, &view.workload);
+    // the limits of an edge are for those who face the internet
+    draft.settings.connection = ConnectionSettings::sidecar();
+    draft
+}
+
+fn trust_domains(draft: &Draft<'_>) -> Vec<String> {
+    let mut all = vec![draft.settings.trust_domain.clone()];
+    all.extend(draft.world.mesh.trust_domain_aliases.iter().cloned());
+    all
 }
 
 /// Clusters of services without endpoints of their own.

@@ -66,6 +66,15 @@ impl RuleIndex {
         index
     }
 
+    /// Every rule.
+    pub(super) fn all(&self) -> impl Iterator<Item = &DestinationRule> {
+        let all = self.by_host.values().flatten();
+        all.filter_map(|resource| match &resource.spec {
+            Spec::DestinationRule(spec) => Some(&**spec),
+            _ => None,
+        })
+    }
+
     /// Rules for a host of a service in `service_namespace`, as the view sees them.
     #[must_use]
     pub fn lookup<'w>(

@@ -2,7 +2,9 @@
 
 use super::{Service, Typed, World};
 use crate::api;
+use crate::api::destination_rule::{LoadBalancerSettings, LocalityLoadBalancerSetting};
 use crate::resource::Spec;
+use std::collections::BTreeSet;
 
 impl World {
     /// Every Sidecar, oldest first.
@@ -35,4 +37,68 @@ impl World {
                 && (gateways.is_empty() || gateways.iter().any(|g| g == "mesh"))
         })
     }
+
+    /// Keys of the labels that a workload's calls may depend on: those that selectors of Sidecars
+    /// and DestinationRules, `sourceLabels` and `failoverPriority` name. Workloads of a namespace
+    /// and a locality with equal values of these call alike.
+    #[must_use]
+    pub fn outbound_labels(&self) -> BTreeSet<&str> {
+        let mut keys = BTreeSet::new();
+        for sidecar in self.sidecars() {
+            let selector = sidecar.spec.workload_selector.iter();
+            keys.extend(selector.flat_map(|s| s.labels.keys()));
+        }
+        for resource in &self.virtual_services {
+            if let Spec::VirtualService(spec) = &resource.spec {
+                keys.extend(source_labels(spec));
+            }
+        }
+        for rule in self.rules.all() {
+            let selector = rule.workload_selector.iter();
+            keys.extend(selector.flat_map(|s| s.match_labels.keys()));
+            let subsets = rule
+                .subsets
+                .iter()
+                .filter_map(|s| s.traffic_policy.as_ref());
+            for policy in rule.traffic_policy.iter().chain(subsets) {
+                let ports = policy.port_level_settings.iter();
+                let balancers = ports.filter_map(|p| p.load_balancer.as_ref());
+                for balancer in policy.load_balancer.iter().chain(balancers) {
+                    keys.extend(priorities(balancer));
+                }
+            }
+        }
+        keys.extend(self.mesh.locality_lb_setting.iter().flat_map(named));
+        keys.extend(LOCALITY);
+        keys
+    }
+}
+
+/// Keys that a workload's locality is compared by without being named.
+const LOCALITY: [&str; 5] = [
+    "topology.istio.io/network",
+    "topology.istio.io/cluster",
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+    "topology.istio.io/subzone",
+];
+
+fn source_labels(spec: &api::VirtualService) -> impl Iterator<Item = &str> {
+    let http = spec.http.iter().flat_map(|route| &route.match_);
+    let tls = spec.tls.iter().flat_map(|route| &route.match_);
+    let tcp = spec.tcp.iter().flat_map(|route| &route.match_);
+    let labels = http.map(|m| &m.source_labels);
+    let labels = labels.chain(tls.map(|m| &m.source_labels));
+    let labels = labels.chain(tcp.map(|m| &m.source_labels));
+    labels.flat_map(|labels| labels.keys())
+}
+
+fn priorities(balancer: &LoadBalancerSettings) -> impl Iterator<Item = &str> {
+    balancer.locality_lb_setting.iter().flat_map(named)
+}
+
+/// `key`, or `key=value`.
+fn named(setting: &LocalityLoadBalancerSetting) -> impl Iterator<Item = &str> {
+    let keys = setting.failover_priority.iter();
+    keys.map(|key| key.split_once('=').map_or(key.as_str(), |(key, _)| key))
 }

@@ -10,7 +10,7 @@ use sallyport_config::{View, document, model, print};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn cases() -> Vec<PathBuf> {
+pub(crate) fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut cases: Vec<PathBuf> = fs::read_dir(root)
         .unwrap()
@@ -24,7 +24,8 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-fn texts(case: &Path) -> Vec<(String, String)> {
+/// Names and texts of a case.
+pub(crate) fn texts(case: &Path) -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = Vec::new();
     for entry in fs::read_dir(case).unwrap() {
         let path = entry.unwrap().path();

@@ -60,10 +60,10 @@ struct Network {
 impl Network {
     fn new(seed: u64, protocol: Protocol) -> Self {
         let mut random = Random(seed);
-        let mesh = Mesh::new(&mut random);
+        let mut mesh = Mesh::new(&mut random);
         let mut client = Client::new(protocol);
         Self {
-            session: Session::new(protocol, Arc::new(mesh.resources())),
+            session: Session::new(protocol, mesh.target(&mut random)),
             up: client.connect().into(),
             down: VecDeque::new(),
             grown: false,
@@ -91,7 +91,7 @@ impl Network {
             }
         }
         self.mesh.heal();
-        self.session.update(Arc::new(self.mesh.resources()));
+        self.session.update(self.mesh.target(&mut self.random));
         self.pump();
         for _ in 0..SETTLE_MAX {
             if self.up.is_empty() && self.down.is_empty() && self.grown {
@@ -106,7 +106,7 @@ impl Network {
     fn change(&mut self) {
         self.note("change");
         self.mesh.change(&mut self.random);
-        self.session.update(Arc::new(self.mesh.resources()));
+        self.session.update(self.mesh.target(&mut self.random));
         self.pump();
     }
 

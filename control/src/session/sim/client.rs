@@ -29,6 +29,8 @@ pub(super) struct Client {
     pub(super) protocol: Protocol,
     types: BTreeMap<TypeUrl, State>,
     warming: BTreeSet<String>,
+    /// Its clusters may be fewer than its routes name.
+    shaken: bool,
 }
 
 impl Client {
@@ -43,6 +45,7 @@ impl Client {
             protocol,
             types,
             warming: BTreeSet::new(),
+            shaken: false,
         }
     }
 
@@ -53,6 +56,7 @@ impl Client {
     /// Opens a stream: the requests that it begins with.
     pub(super) fn connect(&mut self) -> Vec<Request> {
         let mut requests = Vec::new();
+        self.shaken = self.protocol == Protocol::StateOfTheWorld;
         for (ty, state) in &mut self.types {
             (state.first, state.silent) = (true, true);
             state.gone.clear();
@@ -213,19 +217,22 @@ impl Client {
         }
     }
 
-    /// Every route in use has its cluster. State of the world takes away at once, so that is
-    /// promised to delta clients only.
-    pub(super) fn intact(&self) -> Result<(), String> {
-        if self.protocol == Protocol::StateOfTheWorld {
-            return Ok(());
-        }
-        for (name, (_, body)) in &self.types[&TypeUrl::Route].has {
-            let cluster = body.split(';').next().unwrap();
-            if !self.types[&TypeUrl::Cluster].has.contains_key(cluster) {
-                return Err(format!("{name} lost {cluster}"));
+    /// Every route in use has its cluster. A state-of-the-world client that comes back is told
+    /// what there is before it says what it uses; until that fits it promises nothing.
+    pub(super) fn intact(&mut self) -> Result<(), String> {
+        let clusters = &self.types[&TypeUrl::Cluster];
+        let routes = self.types[&TypeUrl::Route].has.iter();
+        let mut named = routes.map(|(name, (_, body))| (name, body.split(';').next().unwrap()));
+        let lost = named.find(|(_, cluster)| !clusters.has.contains_key(*cluster));
+        let told = !clusters.first;
+        match lost {
+            Some(_) if self.shaken => Ok(()),
+            Some((route, cluster)) => Err(format!("{route} lost {cluster}")),
+            None => {
+                self.shaken &= !told;
+                Ok(())
             }
         }
-        Ok(())
     }
 }
 

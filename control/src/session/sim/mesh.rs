@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Random;
-use crate::resources::{Resource, Resources, TypeUrl, Version};
+use crate::resources::{Layer, Pool, Resource, Resources, TypeUrl, Version};
 
 /// Services of the mesh.
 const SERVICES: usize = 6;
@@ -27,6 +27,7 @@ struct Service {
 pub(super) struct Mesh {
     services: [Service; SERVICES],
     clock: u64,
+    layer: Option<Arc<Layer>>,
 }
 
 impl Mesh {
@@ -34,6 +35,7 @@ impl Mesh {
         let mut mesh = Self {
             services: [Service::default(); SERVICES],
             clock: 0,
+            layer: None,
         };
         for _ in 0..4 {
             mesh.change(random);
@@ -45,7 +47,9 @@ impl Mesh {
     pub(super) fn change(&mut self, random: &mut Random) {
         for _ in 0..=random.below(3) {
             self.clock += 1;
-            let Self { services, clock } = self;
+            let Self {
+                services, clock, ..
+            } = self;
             let index = random.below(SERVICES as u64);
             let service = &mut services[usize::try_from(index).unwrap()];
             match random.below(6) {
@@ -67,6 +71,30 @@ impl Mesh {
         for service in &mut self.services {
             service.bad = false;
         }
+    }
+
+    /// The same for a client that shares all but its listeners with others, or with nobody.
+    pub(super) fn target(&mut self, random: &mut Random) -> Arc<Resources> {
+        if random.once_in(8) {
+            // it was away for one state, or moved
+            self.layer = None;
+        }
+        let all = self.resources();
+        if random.once_in(16) {
+            return Arc::new(all);
+        }
+        let (mut own, mut shared) = (Resources::default(), Resources::default());
+        for ty in TypeUrl::ALL {
+            let part = match ty {
+                TypeUrl::Listener => &mut own,
+                _ => &mut shared,
+            };
+            all.of_type(ty)
+                .for_each(|r| part.insert_shared(ty, Arc::clone(r)));
+        }
+        let layer = shared.into_layer(self.layer.as_ref(), &Pool::default());
+        self.layer = Some(Arc::clone(&layer));
+        Arc::new(own.over(layer))
     }
 
     pub(super) fn resources(&self) -> Resources {
