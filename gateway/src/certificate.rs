@@ -2,6 +2,7 @@
 //! the few DER elements that hold it (RFC 5280 §4.1); it verifies nothing.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -20,6 +21,12 @@ pub(crate) struct Facts {
     pub(crate) not_after: i64,
     /// Alternative names as (kind, name): `dns`, `uri` or `ip_address`.
     pub(crate) names: Vec<(&'static str, String)>,
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Reads a PEM chain, leaf first. What cannot be read is left out.

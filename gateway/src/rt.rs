@@ -11,9 +11,10 @@ mod timers;
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::task::Poll;
 
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
@@ -174,6 +175,19 @@ pub(crate) fn spawn<F: Future<Output = ()> + 'static>(future: F) {
 /// Waits this long, to the millisecond.
 pub(crate) async fn sleep(duration: std::time::Duration) {
     monoio::time::sleep(duration).await;
+}
+
+/// Lets all other tasks that can go on do so first.
+pub(crate) async fn give_way() {
+    let mut given = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whether sockets must be non-blocking here: on epoll they must, on io_uring they must not, or a

@@ -100,6 +100,7 @@ pub(crate) struct WorkerStats {
     in_flight: u64,
     handshakes_ok: u64,
     handshakes_failed: u64,
+    revoked: u64,
     oddities: u64,
     log_dropped: u64,
 }
@@ -115,6 +116,7 @@ impl Default for WorkerStats {
             in_flight: 0,
             handshakes_ok: 0,
             handshakes_failed: 0,
+            revoked: 0,
             oddities: 0,
             log_dropped: 0,
         }
@@ -171,6 +173,11 @@ impl WorkerStats {
         } else {
             self.handshakes_failed += 1;
         }
+    }
+
+    /// A connection is ended because its client's certificate is not accepted any more.
+    pub(crate) fn revoked(&mut self) {
+        self.revoked += 1;
     }
 
     /// An HTTP/2 connection ended on which so many frames were odd.
@@ -250,6 +257,7 @@ impl WorkerStats {
             in_flight: self.in_flight,
             handshakes_ok: self.handshakes_ok,
             handshakes_failed: self.handshakes_failed,
+            revoked: self.revoked,
             oddities: self.oddities,
             log_dropped: self.log_dropped,
             series_overflow: self.series.overflow() + self.tcp.overflow(),
@@ -276,6 +284,8 @@ pub(crate) struct Report {
     pub(crate) handshakes_ok: u64,
     /// TLS handshakes that failed.
     pub(crate) handshakes_failed: u64,
+    /// Connections ended because the client's certificate was not accepted any more.
+    pub(crate) revoked: u64,
     /// Frames of HTTP/2 clients that are odd, of connections that have ended.
     pub(crate) oddities: u64,
     /// Access-log lines dropped because a worker's buffer was full.
@@ -309,6 +319,7 @@ impl Report {
         self.in_flight += other.in_flight;
         self.handshakes_ok += other.handshakes_ok;
         self.handshakes_failed += other.handshakes_failed;
+        self.revoked += other.revoked;
         self.oddities += other.oddities;
         self.log_dropped += other.log_dropped;
         self.series_overflow += other.series_overflow;

@@ -12,6 +12,7 @@ mod peer;
 mod quic;
 pub(crate) mod session;
 mod suites;
+mod tickets;
 mod trust;
 mod visitor;
 
@@ -19,6 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use sallyport_config::ir::{ClusterId, ListenerKind, ServerTls, Service, Snapshot};
 use sallyport_core::tables::{ChainIdx, ListenerIdx};
 
@@ -27,15 +29,26 @@ use material::Material;
 pub(crate) use peer::Peer;
 pub(crate) use quic::serves_quic;
 use session::Session;
+use tickets::Seal;
 pub(crate) use trust::system_bundle;
+use visitor::ClientVerifier;
 
 /// Handshake configurations of all filter chains and clusters of one generation.
 #[derive(Debug, Default)]
 pub(crate) struct TlsConfigs {
     chains: HashMap<(ListenerIdx, ChainIdx), Arc<ServerConfig>>,
+    /// How chains check their clients, where they do, and the seal of their rules.
+    visitors: HashMap<(ListenerIdx, ChainIdx), (Arc<ClientVerifier>, Seal)>,
     clusters: Vec<Security>,
     /// URIs of the certificate that a chain shows, where it asks for one.
     own: HashMap<(ListenerIdx, ChainIdx), Vec<String>>,
+}
+
+/// The certificates that a client showed, and the rules by which they were accepted last.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    seal: Seal,
 }
 
 /// A chain that refuses handshakes, or a certificate of it that is not used, or a cluster that is
@@ -70,10 +83,14 @@ impl TlsConfigs {
                     });
                 };
                 let http = matches!(chain.service, Service::Http(_));
-                match build::chain(&mut material, tls, http, &mut report) {
-                    Ok(config) => {
+                let server = format!("{} {}", listener.name, chain.name);
+                match build::chain(&mut material, &server, tls, http, &mut report) {
+                    Ok(built) => {
                         let at = (ListenerIdx(index), ChainIdx(chain_index));
-                        configs.chains.insert(at, config);
+                        configs.chains.insert(at, built.config);
+                        if let Some(verifier) = built.verifier {
+                            configs.visitors.insert(at, (verifier, built.seal));
+                        }
                         if let Some(uris) = own_uris(&mut material, tls) {
                             configs.own.insert(at, uris);
                         }
@@ -116,6 +133,42 @@ impl TlsConfigs {
     ) -> Option<Peer> {
         let own = self.own.get(&(listener, chain))?;
         Peer::read(session.peer()?.first()?, own)
+    }
+
+    /// What the client of a connection showed; `None` when that was nothing, or nobody looks.
+    pub(crate) fn shown(
+        &self,
+        listener: ListenerIdx,
+        chain: ChainIdx,
+        session: &Session,
+    ) -> Option<Shown> {
+        let (_, seal) = self.visitors.get(&(listener, chain))?;
+        Some(Shown {
+            chain: session.peer()?.to_vec(),
+            seal: *seal,
+        })
+    }
+
+    /// Whether a chain would let a client in now. One that asks for no certificates, or refuses all
+    /// handshakes, has nothing against those who are there.
+    pub(crate) fn accepts(&self, listener: ListenerIdx, chain: ChainIdx, shown: &Shown) -> bool {
+        let visitor = self.visitors.get(&(listener, chain));
+        visitor.is_none_or(|(verifier, _)| verifier.accepts(&shown.chain))
+    }
+
+    /// As [`Self::accepts`], but by the same rules as before the verdict is the same.
+    pub(crate) fn still_accepts(
+        &self,
+        listener: ListenerIdx,
+        chain: ChainIdx,
+        shown: &mut Shown,
+    ) -> bool {
+        let seal = self.visitors.get(&(listener, chain)).map(|(_, seal)| *seal);
+        let Some(seal) = seal.filter(|seal| *seal != shown.seal) else {
+            return true;
+        };
+        shown.seal = seal;
+        self.accepts(listener, chain, shown)
     }
 
     /// The configuration of a chain; `None` when it refuses handshakes.

@@ -287,10 +287,14 @@ impl Worker {
         }
     }
 
-    fn activate(&self, generation: Arc<Generation>) {
-        let active = self.active().after(generation);
+    /// Whether handshakes are other ones from now on.
+    fn activate(&self, generation: Arc<Generation>) -> bool {
+        let before = self.active();
+        let other = !Arc::ptr_eq(&before.generation.tls, &generation.tls);
+        let active = before.after(generation);
         *self.active.borrow_mut() = Rc::new(active);
         self.point_log();
+        other
     }
 
     /// The addresses of a host that a request names; the side thread is asked for them.

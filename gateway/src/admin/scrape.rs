@@ -1,7 +1,5 @@
 //! Everything that is exported at one moment: the workers' counters and the process's own facts.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use sallyport_config::diag::Level;
 use sallyport_config::ir::{CertificateSource, Snapshot};
 
@@ -56,15 +54,9 @@ fn failing(gateway: &Gateway) -> usize {
     names.iter().filter(|name| name.failures > 0).count()
 }
 
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
-}
-
 /// Seconds until the leaf of each certificate expires.
 fn expiries(snapshot: &Snapshot) -> Vec<(String, i64)> {
-    let now = now();
+    let now = certificate::now();
     let mut list = Vec::new();
     for certificate in &snapshot.certificates {
         if let CertificateSource::Inline { chain, .. } = &certificate.source

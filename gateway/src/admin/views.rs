@@ -9,8 +9,8 @@ use sallyport_core::quota::What;
 use serde_json::{Value, json};
 
 use super::http::Answer;
-use super::scrape::now;
 use crate::certificate;
+use crate::certificate::now;
 use crate::control::Status as Control;
 use crate::dns::NameStatus;
 use crate::generation::Generation;

@@ -29,7 +29,15 @@ pub(super) async fn serve(
     let begun = worker.timers.now();
     let mut early = Vec::new();
     // Boxed, so that what only a handshake needs goes with it.
-    let shaken = Box::pin(shake(&worker, &mut socket, &mut link, received, &mut early)).await;
+    let shaken = shake(
+        &worker,
+        &guest,
+        &mut socket,
+        &mut link,
+        received,
+        &mut early,
+    );
+    let shaken = Box::pin(shaken).await;
     if !matches!(shaken, Ok(Shaken::Through(_))) {
         worker.stats.borrow_mut().handshake(shaken.is_ok());
     }
@@ -78,6 +86,7 @@ fn speaks_http(worker: &Worker, link: &Link) -> bool {
 
 async fn shake(
     worker: &Rc<Worker>,
+    guest: &Guest,
     socket: &mut Socket,
     link: &mut Link,
     received: Vec<u8>,
@@ -106,6 +115,13 @@ async fn shake(
     let config = generation.tls.of(listener, chain).ok_or(Refused::NoChain)?;
     let session =
         handshake::complete(socket, &alarm, &worker.buffers, hello, config, early).await?;
+    if let Some(shown) = generation.tls.shown(listener, chain, &session) {
+        // What was verified when the session began may have expired since.
+        if session.is_resumed() && !generation.tls.accepts(listener, chain, &shown) {
+            return Err(Refused::Failed);
+        }
+        guest.shows(shown, sni.clone(), socket.breaker());
+    }
     link.tls = Some(Box::new(TlsFacts {
         sni,
         version: match session.version() {

@@ -10,6 +10,7 @@
 // split halves keep behind a cell; resetting needs the descriptor, which they do not show.
 #![allow(unsafe_code, reason = "two blocks, justified above")]
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
@@ -81,7 +82,30 @@ pub(crate) struct Socket {
     canceller: Option<Canceller>,
     /// The lanes own it; it is open as long as they are there.
     descriptor: RawFd,
+    breaker: Option<Breaker>,
     buffers: Rc<Buffers>,
+}
+
+/// Breaks a connection from outside the task that serves it.
+#[derive(Debug, Clone)]
+pub(crate) struct Breaker(Rc<Cell<Option<RawFd>>>);
+
+impl Breaker {
+    /// Breaks the connection, if it is still there; its task notices as if the peer had.
+    pub(crate) fn trip(&self) {
+        if let Some(descriptor) = self.0.get() {
+            reset(descriptor);
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // The number may mean another connection from here on.
+        if let Some(breaker) = &self.breaker {
+            breaker.0.set(None);
+        }
+    }
 }
 
 impl std::fmt::Debug for Socket {
@@ -137,6 +161,7 @@ impl Socket {
             reading: Reading::Nothing,
             parkable: false,
             canceller: None,
+            breaker: None,
             buffers,
         }
     }
@@ -213,14 +238,16 @@ impl Socket {
     /// Breaks the connection now, instead of ending it when it is closed: what is unsent is dropped,
     /// and the peer learns that something went wrong.
     pub(crate) fn reset(&self) {
-        let nobody = libc::sockaddr {
-            sa_family: 0,
-            sa_data: [0; 14],
-        };
-        // SAFETY: the lanes keep the descriptor open as long as `self`; the address is read only
-        // during the call and as long as it is said to be. Disconnecting a stream resets it. An
-        // option for lingering would not do: the halves send an orderly end before they close.
-        unsafe { libc::connect(self.descriptor, &raw const nobody, ADDRESS_BYTES) };
+        reset(self.descriptor);
+    }
+
+    /// What breaks the connection from outside.
+    pub(crate) fn breaker(&mut self) -> Breaker {
+        let there = Some(self.descriptor);
+        let breaker = self
+            .breaker
+            .get_or_insert_with(|| Breaker(Rc::new(Cell::new(there))));
+        breaker.clone()
     }
 
     /// Whether a write has been started and not been reported.
@@ -232,6 +259,19 @@ impl Socket {
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<WriteDone> {
         self.writer.poll(context)
     }
+}
+
+/// Breaks a connection whose descriptor is open.
+fn reset(descriptor: RawFd) {
+    let nobody = libc::sockaddr {
+        sa_family: 0,
+        sa_data: [0; 14],
+    };
+    // SAFETY: the lanes keep the descriptor open as long as their `Socket`, which calls this or has
+    // a breaker that knows the number only as long; the address is read only during the call and as
+    // long as it is said to be. Disconnecting a stream resets it. An option for lingering would not
+    // do: the halves send an orderly end before they close.
+    unsafe { libc::connect(descriptor, &raw const nobody, ADDRESS_BYTES) };
 }
 
 async fn read_orders(mut half: OwnedReadHalf<TcpStream>, clerk: Clerk<ReadOrder, ReadOutcome>) {

@@ -20,6 +20,7 @@ use sallyport_identity::Held;
 use super::Problem;
 use super::bundles::Bundles;
 use super::files::{read_bounded, watch_path};
+use crate::certificate;
 
 /// Members of an identity directory, as Istio's agent writes them.
 const IDENTITY_CHAIN: &str = "cert-chain.pem";
@@ -147,8 +148,11 @@ impl KeyPairs {
             };
             watch_path(&mut found.directories, &path);
             let mut credential = read_credential(name, &path, &mut found);
-            if let Err(error) = fits(&credential) {
-                let message = match before.get(&path) {
+            let known = before.get(&path);
+            let fits = fits(&credential)
+                .and_then(|()| in_date(member(&credential), known.and_then(member)));
+            if let Err(error) = fits {
+                let message = match known {
                     Some(good) => {
                         credential = good.clone();
                         format!("{error}; the last good pair stays")
@@ -186,6 +190,9 @@ impl KeyPairs {
             };
             let good = self.pairs.get(&place);
             let source = self.usable(&certificate.source, good, &mut found);
+            let source = source.and_then(|source| {
+                in_date(chain_of(&source), good.and_then(chain_of)).map(|()| source)
+            });
             let source = source.unwrap_or_else(|mut reason| {
                 if good.is_some() {
                     reason.push_str("; the last good pair stays");
@@ -298,6 +305,32 @@ fn pair_fits(chain: &str, key: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn member(credential: &Credential) -> Option<&[u8]> {
+    credential.member("tls.crt").map(str::as_bytes)
+}
+
+fn chain_of(source: &CertificateSource) -> Option<&[u8]> {
+    match source {
+        CertificateSource::Inline { chain, .. } => Some(chain),
+        _ => None,
+    }
+}
+
+/// An expired certificate does not take the place of one that is good; where there is none, it is
+/// served all the same: who cares about dates refuses it.
+fn in_date(new: Option<&[u8]>, good: Option<&[u8]>) -> Result<(), String> {
+    let is_over = |chain: &[u8]| {
+        let leaf = certificate::read_chain(chain).into_iter().next();
+        leaf.is_some_and(|leaf| leaf.not_after < certificate::now())
+    };
+    match (new, good) {
+        (Some(new), Some(good)) if new != good && is_over(new) && !is_over(good) => {
+            Err("the certificate has expired".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A warning when everybody can read a key.
 fn exposed(path: &Path) -> Option<Problem> {
     let mode = fs::metadata(path).ok()?.permissions().mode();
@@ -361,6 +394,51 @@ mod tests {
         assert_eq!(chain_now(), (old.0, 1));
         write(&key, &new.1, 0o600);
         assert_eq!(chain_now(), (new.0, 0));
+    }
+
+    #[test]
+    fn broken_rotations_keep_the_last_good_pair_and_say_why() {
+        let scratch = Scratch::new("broken-rotation");
+        let (old, other) = (pair("old.example.com"), pair("new.example.com"));
+        let mut parameters = rcgen::CertificateParams::new(["old.example.com".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let expired = parameters.self_signed(&key).unwrap().pem();
+        let expired = (expired, key.serialize_pem());
+        let half = old.0[..old.0.len() / 2].to_owned();
+        let path = |name: &str| scratch.0.join("api").join(name);
+        let mut pairs = KeyPairs::default();
+        let mut read = |chain: &str, key: &str| {
+            write(&path("tls.crt"), chain, 0o600);
+            write(&path("tls.key"), key, 0o600);
+            let found = pairs.read_directory(&scratch.0);
+            let said: Vec<_> = found.problems.into_iter().map(|p| p.message).collect();
+            let chain = found.credentials[0].member("tls.crt");
+            (chain.unwrap_or_default().to_owned(), said.join("; "))
+        };
+        // Better than nothing.
+        assert_eq!(
+            read(&expired.0, &expired.1),
+            (expired.0.clone(), String::new())
+        );
+        assert_eq!(read(&old.0, &old.1), (old.0.clone(), String::new()));
+        for (chain, key, why) in [
+            (&*other.0, &*old.1, "cannot be used"),
+            ("garbage", &old.1, "no certificate"),
+            (&half, &old.1, "certificate"),
+            ("", &old.1, "no certificate"),
+            (&old.0, "garbage", "key is not PEM"),
+            (&old.0, "", "key is not PEM"),
+            (&expired.0, &expired.1, "has expired"),
+        ] {
+            let (served, said) = read(chain, key);
+            assert_eq!(served, old.0, "{said}");
+            assert!(
+                said.contains(why) && said.ends_with("the last good pair stays"),
+                "{said}"
+            );
+        }
+        assert_eq!(read(&other.0, &other.1), (other.0.clone(), String::new()));
     }
 
     #[test]

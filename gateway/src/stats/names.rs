@@ -71,6 +71,7 @@ names! {
     IN_FLIGHT = Gauge "sallyport_requests_in_flight", "Requests that wait for their answer.";
     DURATION_QUANTILES = Summary "sallyport_request_duration", "Microseconds from the first byte of a request to the last byte of its answer.";
     HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome.";
+    REVOKED = Counter "sallyport_tls_revoked_total", "Client connections ended because a new revocation list or authority does not accept their certificate any more.";
     ODDITIES = Counter "sallyport_oddities_total", "Odd frames of HTTP/2 and HTTP/3 clients (resets, pings, empty frames, malformed requests), of connections that have ended.";
     LOG_DROPPED = Counter "sallyport_access_log_dropped_total", "Access-log lines that were not written, by reason.";
     SERIES_DROPPED = Counter "sallyport_stats_overflow_total", "Requests counted without labels because the table of label sets was full.";

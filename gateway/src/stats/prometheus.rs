@@ -272,6 +272,7 @@ fn connections(page: &mut Page, report: &Report) {
     ] {
         page.sample(names::HANDSHAKES, "", &[("outcome", outcome)], value);
     }
+    page.one(names::REVOKED, report.revoked);
 }
 
 fn ejections(page: &mut Page, facts: &Facts) {

@@ -1,10 +1,9 @@
 //! Building one chain's handshake configuration.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -12,25 +11,33 @@ use sallyport_config::ir::{Roots, ServerTls, ServerTlsMode, TlsVersion};
 
 use super::material::Material;
 use super::suites;
+use super::tickets::{self, Seal};
 use super::visitor::{ClientVerifier, Rules};
 
 /// Protocols that we speak: what a chain wants beyond them is not advertised.
 const SERVED: [&str; 2] = ["h2", "http/1.1"];
 
-/// The keys that seal session tickets: of the whole process, so that a session can be resumed on
-/// any worker and after a reload. They change by themselves every few hours.
-static TICKETER: OnceLock<Option<Arc<dyn ProducesTickets>>> = OnceLock::new();
+/// One chain, ready to shake hands.
+pub(super) struct Chain {
+    pub(super) config: Arc<ServerConfig>,
+    /// How it checks its clients, if it does.
+    pub(super) verifier: Option<Arc<ClientVerifier>>,
+    /// What its tickets are bound to.
+    pub(super) seal: Seal,
+}
 
-/// One chain's configuration; `http` says what is inside. Certificates that cannot be used are reported and left out.
+/// One chain's configuration; `server` is its name and `http` says what is inside. Certificates that
+/// cannot be used are reported and left out.
 ///
 /// # Errors
 /// Why it must refuse handshakes.
 pub(super) fn chain(
     material: &mut Material<'_>,
+    server: &str,
     tls: &ServerTls,
     http: bool,
     report: &mut dyn FnMut(&str, String),
-) -> Result<Arc<ServerConfig>, String> {
+) -> Result<Chain, String> {
     let keys = usable_keys(material, tls, report);
     if keys.is_empty() {
         return Err("no usable certificate: handshakes are refused until one arrives".into());
@@ -41,21 +48,24 @@ pub(super) fn chain(
         .with_protocol_versions(&versions)
         .map_err(|error| error.to_string())?;
     let verifier = client_verifier(material, tls, provider)?;
-    let authenticates = verifier.is_some();
-    let builder = match verifier {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    let builder = match &verifier {
+        Some(verifier) => builder.with_client_cert_verifier(Arc::<ClientVerifier>::clone(verifier)),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByAlgorithm(keys)));
     // Of bytes that nobody looks at, nobody knows the protocol: none is chosen, none is refused.
     config.alpn_protocols = if http { alpn(tls) } else { Vec::new() };
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    match ticketer() {
-        // A ticket says that a client was verified by rules that may have changed since.
-        Some(ticketer) if !authenticates => config.ticketer = ticketer,
-        _ => config.send_tls13_tickets = 0,
+    let seal = tickets::seal(server, tls);
+    match tickets::bound(seal) {
+        Some(ticketer) => config.ticketer = ticketer,
+        None => config.send_tls13_tickets = 0,
     }
-    Ok(Arc::new(config))
+    Ok(Chain {
+        config: Arc::new(config),
+        verifier,
+        seal,
+    })
 }
 
 fn usable_keys(
@@ -87,12 +97,6 @@ fn alpn(tls: &ServerTls) -> Vec<Vec<u8>> {
         offered.push(b"http/1.1".to_vec());
     }
     offered
-}
-
-pub(super) fn ticketer() -> Option<Arc<dyn ProducesTickets>> {
-    TICKETER
-        .get_or_init(|| aws_lc_rs::Ticketer::new().ok())
-        .clone()
 }
 
 /// What may be negotiated, by either side. The post-quantum group comes first: who offers it
@@ -146,7 +150,7 @@ fn client_verifier(
     material: &mut Material<'_>,
     tls: &ServerTls,
     provider: Arc<CryptoProvider>,
-) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+) -> Result<Option<Arc<ClientVerifier>>, String> {
     let mandatory = match tls.mode {
         ServerTlsMode::Simple => return Ok(None),
         ServerTlsMode::Mutual | ServerTlsMode::IstioMutual => true,

@@ -11,7 +11,7 @@ use rustls::version::TLS13;
 use sallyport_config::ir::{FilterChain, ServerTlsMode, Service, TlsVersion};
 use sallyport_core::tables::{ChainIdx, ListenerIdx, Tables};
 
-use super::{TlsConfigs, build};
+use super::{TlsConfigs, build, tickets};
 
 /// The protocol over QUIC (RFC 9114 §3.1).
 const HTTP3: &[u8] = b"h3";
@@ -52,7 +52,7 @@ impl TlsConfigs {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // Data in the first flight could be replayed.
         config.max_early_data_size = 0;
-        match build::ticketer() {
+        match tickets::bound(tickets::seal_of_quic()) {
             Some(ticketer) => config.ticketer = ticketer,
             None => config.send_tls13_tickets = 0,
         }

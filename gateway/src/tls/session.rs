@@ -126,6 +126,12 @@ impl Session {
         either!(&self.side, connection => connection.peer_certificates())
     }
 
+    /// Whether the handshake took a session up again.
+    pub(crate) fn is_resumed(&self) -> bool {
+        let kind = either!(&self.side, connection => connection.handshake_kind());
+        kind == Some(rustls::HandshakeKind::Resumed)
+    }
+
     /// Whether everything received has been opened, as far as it makes whole records.
     pub(crate) fn is_drained(&self) -> bool {
         self.received.is_empty() || self.incomplete

@@ -46,6 +46,15 @@ impl ClientVerifier {
     }
 }
 
+impl ClientVerifier {
+    /// Whether a client with this chain would be let in now.
+    pub(super) fn accepts(&self, chain: &[CertificateDer<'_>]) -> bool {
+        chain.split_first().is_some_and(|(leaf, rest)| {
+            self.verify_client_cert(leaf, rest, UnixTime::now()).is_ok()
+        })
+    }
+}
+
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
         self.rules.mandatory
@@ -109,3 +118,6 @@ fn is_pinned(leaf: &CertificateDer<'_>, pin: &Pin) -> bool {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

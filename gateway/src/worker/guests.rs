@@ -8,8 +8,12 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
+use crate::generation::Generation;
+use crate::io::socket::Breaker;
 use crate::load::{Pressure, Ticket};
+use crate::rt;
 use crate::stats::ListenerSlot;
+use crate::tls::Shown;
 use crate::worker::Worker;
 
 /// The client connections of a worker.
@@ -30,7 +34,20 @@ struct Entry {
     /// Its listener is gone.
     evicted: bool,
     waker: Option<Waker>,
+    /// What its client showed, if it did.
+    shown: Option<Box<Identified>>,
 }
+
+/// A client that showed a certificate.
+#[derive(Debug)]
+struct Identified {
+    shown: Shown,
+    sni: Option<Box<str>>,
+    breaker: Breaker,
+}
+
+/// Certificates that are verified again before others get their turn: about a millisecond.
+const RECHECKED_AT_ONCE: usize = 8;
 
 /// One client connection, as long as it lasts.
 #[derive(Debug)]
@@ -58,6 +75,7 @@ impl Guest {
             leave: guests.closing.get(),
             evicted: false,
             waker: None,
+            shown: None,
         });
         guests.serial.set(guests.serial.get() + 1);
         Self {
@@ -66,6 +84,18 @@ impl Guest {
             slot,
             _ticket: ticket,
             serial: guests.serial.get(),
+        }
+    }
+
+    /// Its client has shown this to the server of that name.
+    pub(crate) fn shows(&self, shown: Shown, sni: Option<Box<str>>, breaker: Breaker) {
+        let mut entries = self.worker.guests.entries.borrow_mut();
+        if let Some(entry) = entries.get_mut(self.key) {
+            entry.shown = Some(Box::new(Identified {
+                shown,
+                sni,
+                breaker,
+            }));
         }
     }
 
@@ -149,5 +179,48 @@ impl Guests {
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// Looks whether clients that showed certificates are still let in by the rules of a new generation,
+/// and breaks the connections of those who are not.
+pub(super) async fn recheck(worker: Rc<Worker>) {
+    let generation = Arc::clone(&worker.active().generation);
+    let keys = worker.guests.identified();
+    for some in keys.chunks(RECHECKED_AT_ONCE) {
+        if !Arc::ptr_eq(&worker.active().generation.tls, &generation.tls) {
+            // A newer one is being asked already.
+            return;
+        }
+        for key in some {
+            if let Some(breaker) = worker.guests.objection(*key, &generation) {
+                worker.stats.borrow_mut().revoked();
+                breaker.trip();
+            }
+        }
+        rt::give_way().await;
+    }
+}
+
+impl Guests {
+    fn identified(&self) -> Vec<usize> {
+        let entries = self.entries.borrow();
+        let shown = entries.iter().filter(|(_, entry)| entry.shown.is_some());
+        shown.map(|(key, _)| key).collect()
+    }
+
+    /// The way to break a connection whose client is not let in any more.
+    fn objection(&self, key: usize, generation: &Generation) -> Option<Breaker> {
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.get_mut(key)?;
+        let Identified {
+            shown,
+            sni,
+            breaker,
+        } = entry.shown.as_deref_mut()?;
+        let listener = generation.tables.listener_named(&entry.listener)?;
+        let chain = generation.tables.chain(listener, sni.as_deref())?;
+        let accepted = generation.tls.still_accepts(listener, chain, shown);
+        (!accepted).then(|| breaker.clone())
     }
 }

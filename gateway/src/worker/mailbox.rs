@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::guests::recheck;
 use super::stop::Stop;
 use super::{Command, Handed, Reply, Worker};
 use crate::conn;
@@ -99,7 +100,9 @@ impl Listeners {
     fn obey(&mut self, worker: &Rc<Worker>, command: Command) {
         match command {
             Command::Activate(generation, reply) => {
-                worker.activate(generation);
+                if worker.activate(generation) {
+                    rt::spawn(recheck(Rc::clone(worker)));
+                }
                 answer(reply, ());
             }
             Command::Listen(sockets) => self.open(worker, sockets),

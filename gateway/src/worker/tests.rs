@@ -22,6 +22,7 @@ mod origin_h2;
 mod policies;
 mod prefaces;
 mod proxied;
+mod rotation;
 mod slow;
 mod smuggling;
 mod support;

@@ -3,13 +3,13 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sallyport_config::ir::{self, Bundle, Pin, ServerTlsMode};
 use sha2::{Digest, Sha256};
 
-use super::support::{House, Origin, field, on_each_driver};
+use super::support::{House, Lines, Origin, field, on_each_driver};
 use super::upstream_tls::{Authority, Pair};
 use super::{tls, upstream_tls};
 
@@ -156,6 +156,111 @@ fn a_list_that_cannot_be_read_lets_nobody_in() {
         house.activate(2, closed);
         let shop = ca.identity(upstream_tls::SHOP);
         assert_eq!(told(&house, &origin, &client(&server, Some(&shop))), None);
+        house.close();
+    });
+}
+
+/// A server that lets clients in by these rules.
+fn guarded(
+    upstream: std::net::SocketAddr,
+    server: &tls::Pair,
+    rules: ir::ServerTls,
+) -> ir::Snapshot {
+    let mut snapshot = tls::secured(upstream, &[("a.example", server)]);
+    let ir::ListenerKind::Tls(chains) = &mut snapshot.listeners[0].kind else {
+        panic!("not TLS");
+    };
+    chains[0].tls = Some(rules);
+    snapshot
+}
+
+#[test]
+fn who_is_revoked_is_cut_off_wherever_it_is() {
+    let ca = Authority::new();
+    let server = tls::pair("a.example");
+    let (shop, other) = (ca.identity(SHOP), ca.identity(OTHER));
+    on_each_driver(|driver| {
+        // An answer that has no end.
+        let begun = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nbegun";
+        let origin = Origin::answers(begun);
+        let lines = Lines::new("revoked");
+        let mut snapshot = guarded(origin.address, &server, rules(&ca, ServerTlsMode::Mutual));
+        lines.write_to(&mut snapshot, "%RESPONSE_FLAGS% %DOWNSTREAM_PEER_URI_SAN%");
+        let house = House::open(driver, snapshot.clone());
+        let come = |pair: &Pair, asks: bool| {
+            let mut client = tls::connect(&house, &client(&server, Some(pair)), "a.example");
+            if asks {
+                client.stream.write_all(REQUEST).unwrap();
+                assert!(client.until(b"begun").is_some());
+            } else {
+                client.stream.flush().unwrap();
+            }
+            client
+        };
+        let (good, idle_good) = (come(&shop, true), come(&shop, false));
+        let mut revoked = [come(&other, true), come(&other, false)];
+        house.report_when(|report| report.handshakes_ok == 4);
+
+        let list = Some(Bundle::Inline(ca.revoke(&[OTHER])));
+        let ir::ListenerKind::Tls(chains) = &mut snapshot.listeners[0].kind else {
+            panic!("not TLS");
+        };
+        chains[0].tls.as_mut().unwrap().client_crl = list;
+        house.activate(2, snapshot.clone());
+        for client in &mut revoked {
+            assert!(client.is_closed(), "{driver:?}");
+        }
+        let report = house.report_when(|report| {
+            report.in_flight == 1 && report.listeners.values().all(|l| l.active() == 2)
+        });
+        assert_eq!(report.revoked, 2, "{driver:?}");
+        assert_eq!(lines.take(1), [format!("DC {OTHER}")]);
+        // The same list again asks nobody.
+        house.activate(3, snapshot);
+        assert_eq!(house.report().revoked, 2);
+        drop((good, idle_good));
+        house.close();
+    });
+}
+
+#[test]
+fn a_session_is_resumed_with_its_client_and_only_under_the_same_rules() {
+    let ca = Authority::new();
+    let (server, renewed) = (tls::pair("a.example"), tls::pair("a.example"));
+    let shop = ca.identity(SHOP);
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let mutual = rules(&ca, ServerTlsMode::Mutual);
+        let house = House::open(driver, guarded(origin.address, &server, mutual.clone()));
+        let config = client(&server, Some(&shop));
+        let come = || {
+            let mut client = tls::connect(&house, &config, "a.example");
+            client.stream.write_all(REQUEST).ok()?;
+            if client.answer(true).status != 200 {
+                return None;
+            }
+            let heads = origin.heads.lock().unwrap().concat();
+            let told = field(heads.last().unwrap(), "x-forwarded-client-cert");
+            assert!(told.unwrap().contains(SHOP), "{driver:?}");
+            client.stream.conn.handshake_kind()
+        };
+        assert_eq!(come(), Some(HandshakeKind::Full));
+        assert_eq!(come(), Some(HandshakeKind::Resumed));
+        house.activate(2, guarded(origin.address, &renewed, mutual.clone()));
+        assert_eq!(
+            come(),
+            Some(HandshakeKind::Resumed),
+            "another certificate of ours"
+        );
+        let listed = |uris: &[&str]| ir::ServerTls {
+            client_crl: Some(Bundle::Inline(ca.revoke(uris))),
+            ..mutual.clone()
+        };
+        house.activate(3, guarded(origin.address, &server, listed(&[OTHER])));
+        assert_eq!(come(), Some(HandshakeKind::Full), "other rules");
+        assert_eq!(come(), Some(HandshakeKind::Resumed));
+        house.activate(4, guarded(origin.address, &server, listed(&[SHOP])));
+        assert_eq!(come(), None, "revoked");
         house.close();
     });
 }
