@@ -8,6 +8,8 @@
 pub(crate) mod args;
 mod bootstrap;
 mod envoy;
+mod health;
+mod probe;
 mod sds;
 mod status;
 
@@ -64,14 +66,24 @@ async fn serve(options: &Options) -> Result<(), String> {
         "agent",
         format_args!("{} serves; admin at {admin}", held.identity),
     );
+    let now = watch::Sender::new(held.clone());
     let take = |new: &Held| {
+        now.send_replace(new.clone());
         secrets.send_replace(Arc::new(sds::resources(new)));
         log::info("agent", "the certificate is renewed");
     };
     let renewing = renew(&member, held, take, warn);
+    let node = bootstrap::node(options);
+    let telling = async {
+        match options.workload_group {
+            Some(_) => health::run(&member, now.subscribe(), &node, options.exec_probes).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         ended = envoy.ended() => Err(format!("Envoy ended: {ended}")),
         () = renewing => Ok(()),
+        () = telling => Ok(()),
         _ = terminate.recv() => envoy.drain(options.drain_time, admin).await,
         _ = interrupt.recv() => envoy.drain(options.drain_time, admin).await,
     }

@@ -14,6 +14,7 @@ mod log;
 pub mod lower;
 pub mod proxy;
 mod push;
+mod registry;
 pub mod resources;
 mod server;
 pub mod session;

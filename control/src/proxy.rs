@@ -75,7 +75,10 @@ pub struct Proxy {
     pub extensions: BTreeSet<String>,
     /// HTTP/1.0 requests are accepted (`HTTP10`).
     pub http10: bool,
-    /// It is a gateway of ours, which compiles documents itself (`GENERATOR`).
+    /// WorkloadGroup that its workload registers with (`AUTO_REGISTER_GROUP`).
+    pub group: Option<String>,
+    /// It takes documents (`GENERATOR`): a gateway of ours, which compiles them itself, or an agent,
+    /// which looks for its group.
     pub documents: bool,
 }
 
@@ -99,6 +102,7 @@ impl Default for Proxy {
             outbound_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             extensions: BTreeSet::new(),
             http10: false,
+            group: None,
             documents: false,
         }
     }

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use sallyport_config::document;
+use sallyport_config::resource::{Key, Kind};
 
 use crate::lower;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, ProxyKind};
 use crate::resources::{Layer, Pool, Resources};
 use crate::store::Configuration;
 
@@ -95,9 +96,7 @@ impl Generation {
     fn generate(&self, proxy: &Proxy) -> Option<Resources> {
         let configuration = &self.configuration;
         if proxy.documents {
-            let (set, world) = (&configuration.set, &configuration.world);
-            let visible = document::visible(set, world, &lower::view(proxy));
-            return Some(configuration.documents.of(&visible));
+            return Some(configuration.documents.of(&self.visible(proxy)));
         }
         let layer = self.layer(proxy)?;
         Some(lower::own(&configuration.world, proxy).over(layer))
@@ -121,6 +120,23 @@ impl Generation {
             Arc::clone(layers.entry(vantage.clone()).or_default())
         };
         slot.get_or_init(make).clone()
+    }
+
+    /// Objects that a proxy takes as documents.
+    fn visible(&self, proxy: &Proxy) -> BTreeSet<Key> {
+        let configuration = &self.configuration;
+        let own = |group: &String| Key {
+            kind: Kind::WorkloadGroup,
+            namespace: proxy.namespace.as_str().into(),
+            name: group.as_str().into(),
+        };
+        match proxy.kind {
+            ProxyKind::Sidecar => proxy.group.iter().map(own).collect(),
+            ProxyKind::Gateway => {
+                let (set, world) = (&configuration.set, &configuration.world);
+                document::visible(set, world, &lower::view(proxy))
+            }
+        }
     }
 
     /// How many results are kept.

@@ -34,6 +34,7 @@ use crate::ca::{Authority, CSR_BYTES_MAX};
 use crate::log;
 use crate::proxy::Proxy;
 use crate::push::Generation;
+use crate::registry::Registry;
 use crate::resources::Resources;
 use crate::store::{Store, Watch};
 use crate::token::UsedTokens;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pushes: Semaphore,
     keys: Option<Keys>,
     used: UsedTokens,
+    /// Workloads that register themselves.
+    registry: Arc<Registry>,
 }
 
 impl Shared {
@@ -178,7 +181,8 @@ async fn serve(options: Options) -> Result<(), StartError> {
     );
     let mut watch = Watch::new(options.debounce_after, options.debounce_max);
     watch.set(store.directories());
-    let first = store.load();
+    let registry = Registry::open(options.state_dir.as_ref(), options.workload_entry_grace);
+    let first = store.load(registry.texts());
     tell(first.as_ref());
     let generation = first.map(|configuration| Arc::new(Generation::new(configuration, None)));
     let (sender, generation) = watch::channel(generation);
@@ -191,6 +195,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         pushes: Semaphore::new(options.push_throttle()),
         keys: keys.transpose()?,
         used: UsedTokens::default(),
+        registry: Arc::clone(&registry),
     });
     let ready = start(&options, &shared)?;
     // whoever started it waits for this line
@@ -205,9 +210,12 @@ async fn serve(options: Options) -> Result<(), StartError> {
             _ = interrupt.recv() => break,
             _ = reload.recv() => {}
             () = watch.changed() => {}
+            () = registry.changed() => {}
         }
+        let registered = Arc::clone(&registry);
         let loading = tokio::task::spawn_blocking(move || {
-            let loaded = store.load();
+            registered.save();
+            let loaded = store.load(registered.texts());
             (store, loaded)
         });
         let loaded = loading.await;

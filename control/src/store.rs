@@ -8,14 +8,15 @@ mod state;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sallyport_config::diag::Level;
 use sallyport_config::diag::render::{Format, render};
-use sallyport_config::resource::{Kind, ResourceSet};
+use sallyport_config::resource::{Kind, Resource, ResourceSet};
 use sallyport_config::retain::LastGood;
 use sallyport_config::{Diagnostics, World, analyze, pipeline};
 
-use crate::log;
+use crate::{log, registry};
 use documents::Documents;
 use files::Files;
 use state::State;
@@ -92,17 +93,22 @@ impl Store {
         self.files.directories(&self.paths)
     }
 
-    /// Reads everything. `None` when nothing changed, or when there is nothing to serve: proxies
+    /// Reads everything, and takes it together with texts that are no files. `None` when nothing changed, or when there is nothing to serve: proxies
     /// keep what they have then, because an empty directory is a mistake or a mount that is late.
-    pub(crate) fn load(&mut self) -> Option<Configuration> {
-        let (texts, mut findings) = self.files.read(&self.paths);
+    pub(crate) fn load(&mut self, registered: Vec<(String, String)>) -> Option<Configuration> {
+        let (mut texts, mut findings) = self.files.read(&self.paths);
+        texts.extend(registered);
         if self.input.as_ref() == Some(&texts) {
             return None;
         }
         let mut last_good = self.last_good.clone();
         let accepted = pipeline::accept(&texts, &mut last_good);
         self.input = Some(texts);
-        if accepted.set.is_empty() {
+        let by_users = |resource: &Arc<Resource>| {
+            let source = accepted.sources.get(resource.file);
+            !source.is_some_and(|source| source.name.starts_with(registry::FILES))
+        };
+        if !accepted.set.iter().any(by_users) {
             log::warn("config", "there is nothing to serve; what was served stays");
             return None;
         }

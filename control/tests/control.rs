@@ -29,6 +29,8 @@ mod explain;
 mod golden;
 #[path = "control/process.rs"]
 mod process;
+#[path = "control/registered.rs"]
+mod registered;
 #[path = "control/sidecars.rs"]
 mod sidecars;
 #[path = "control/streams.rs"]

@@ -4,6 +4,7 @@
 //! that wire.
 
 pub mod document;
+pub mod health;
 pub mod istio_ca;
 
 /// Envoy's types, as the Envoy project names their packages.

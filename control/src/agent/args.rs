@@ -53,6 +53,12 @@ pub(crate) struct Options {
     /// iptables rules of Istio redirect connections on this host
     #[arg(long)]
     pub(super) redirect: bool,
+    /// WorkloadGroup to register with: the workload gets a WorkloadEntry while it is here
+    #[arg(long, value_name = "NAME", conflicts_with = "gateway")]
+    pub(super) workload_group: Option<String>,
+    /// Run the commands of exec probes, which the control process chooses
+    #[arg(long, requires = "workload_group")]
+    pub(super) exec_probes: bool,
     /// Labels of the workload, separated by commas
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
     labels: Vec<(String, String)>,

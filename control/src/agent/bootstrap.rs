@@ -65,7 +65,8 @@ fn bootstrap(options: &Options, socket: &Path, identity: &Identity) -> Result<Va
     }))
 }
 
-fn node(options: &Options) -> Value {
+/// Who the proxy is.
+pub(super) fn node(options: &Options) -> Value {
     let (name, namespace) = (options.name(), &options.namespace);
     let address = options.main_address();
     let kind = if options.gateway { "router" } else { "sidecar" };
@@ -73,7 +74,7 @@ fn node(options: &Options) -> Value {
     let ports = options.app_port.iter();
     let mut parts = options.locality.splitn(3, '/');
     let mut part = || parts.next().unwrap_or_default();
-    json!({
+    let mut node = json!({
         "id": format!("{kind}~{address}~{name}.{namespace}~{namespace}.svc.cluster.local"),
         "cluster": format!("{}.{namespace}", options.service_account),
         "locality": {"region": part(), "zone": part(), "sub_zone": part()},
@@ -89,7 +90,12 @@ fn node(options: &Options) -> Value {
             metadata::APP_PORTS: list(ports.map(|p| format!("{}={}", p.inbound, p.app)).collect()),
             metadata::OUTBOUND_ADDRESS: options.outbound_address.to_string(),
         },
-    })
+    });
+    let metadata = node.get_mut("metadata").and_then(Value::as_object_mut);
+    if let (Some(group), Some(metadata)) = (&options.workload_group, metadata) {
+        metadata.insert("AUTO_REGISTER_GROUP".to_owned(), json!(group));
+    }
+    node
 }
 
 /// The cluster of the control process: Envoy shows its own certificate there, and takes nothing but

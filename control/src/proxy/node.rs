@@ -92,6 +92,7 @@ impl Proxy {
             outbound_address: meta.outbound_address()?,
             extensions: node.extensions.iter().map(|e| e.name.clone()).collect(),
             http10: meta.text("HTTP10").is_some_and(|v| v == "1" || v == "true"),
+            group: meta.text("AUTO_REGISTER_GROUP").map(str::to_owned),
             documents: meta.text("GENERATOR") == Some(GENERATOR),
         })
     }

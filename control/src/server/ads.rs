@@ -101,6 +101,7 @@ impl Method for StateOfTheWorld {
     fn open(message: DiscoveryRequest) -> Message {
         let ty = TypeUrl::parse(&message.type_url);
         Message {
+            health: Message::health(&message.type_url, message.error_detail.as_ref()),
             node: message.node,
             request: ty.map(|ty| Request {
                 ty,
@@ -137,6 +138,7 @@ impl Method for Delta {
     fn open(message: DeltaDiscoveryRequest) -> Message {
         let ty = TypeUrl::parse(&message.type_url);
         Message {
+            health: Message::health(&message.type_url, message.error_detail.as_ref()),
             node: message.node,
             request: ty.map(|ty| Request {
                 ty,

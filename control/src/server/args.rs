@@ -85,6 +85,9 @@ pub(crate) struct Options {
     /// A change is pushed after this at the latest
     #[arg(long, env = "PILOT_DEBOUNCE_MAX", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub(crate) debounce_max: Duration,
+    /// The WorkloadEntry of a registered workload stays this long without its proxy
+    #[arg(long, env = "PILOT_WORKLOAD_ENTRY_GRACE_PERIOD", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(crate) workload_entry_grace: Duration,
     /// Streams that may begin in a second
     #[arg(long, env = "PILOT_MAX_REQUESTS_PER_SECOND", value_name = "COUNT", default_value_t = STREAMS_PER_SECOND)]
     pub(crate) streams_per_second: u32,

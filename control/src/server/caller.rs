@@ -50,6 +50,17 @@ impl Caller {
         )))
     }
 
+    /// Refuses to register the workload of somebody who has not proven who that is: others would
+    /// send it their requests.
+    pub(crate) fn may_register(&self, proxy: &Proxy) -> Result<(), Status> {
+        match (self, &proxy.group) {
+            (Self::Unproven, Some(_)) => Err(Status::permission_denied(
+                "a workload registers on the encrypted port only",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether keys may be given to it: only to who has one already. The plaintext port has no
     /// secrets, and a token may have been read on its way.
     pub(crate) fn may_have_secrets(&self) -> bool {

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 /// Settings that are read.
-const KNOWN: [&str; 4] = [
+const KNOWN: [&str; 5] = [
     "PILOT_DEBOUNCE_AFTER",
     "PILOT_DEBOUNCE_MAX",
     "PILOT_MAX_REQUESTS_PER_SECOND",
     "PILOT_PUSH_THROTTLE",
+    "PILOT_WORKLOAD_ENTRY_GRACE_PERIOD",
 ];
 
 /// A sentence for each name that is not read, with the known one that is most like it.

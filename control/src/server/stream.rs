@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport_wire::envoy::envoy::config::core::v3::Node;
+use sallyport_wire::envoy::google::rpc;
+use sallyport_wire::health::HEALTH_INFORMATION;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
@@ -17,6 +19,7 @@ use super::metrics;
 use crate::log;
 use crate::proxy::Proxy;
 use crate::push::Generation;
+use crate::registry::Registration;
 use crate::resources::Resources;
 use crate::session::{Protocol, Request, Response, Session};
 
@@ -50,6 +53,16 @@ pub(crate) struct Message {
     pub(crate) node: Option<Node>,
     /// What it asks for, if it is of a type that we have.
     pub(crate) request: Option<Request>,
+    /// How its workload is, if it says that.
+    pub(crate) health: Option<Result<(), String>>,
+}
+
+impl Message {
+    /// What a message of Istio's type for health says.
+    pub(crate) fn health(ty: &str, error: Option<&rpc::Status>) -> Option<Result<(), String>> {
+        let sick = error.map(|error| Err(error.message.clone()));
+        (ty == HEALTH_INFORMATION).then(|| sick.unwrap_or(Ok(())))
+    }
 }
 
 /// Serves a stream until it ends; the error is what the client is told.
@@ -69,6 +82,7 @@ pub(super) async fn serve<M: Method>(
         let proxy = Proxy::from_node(&node);
         let proxy = proxy.map_err(|error| Status::invalid_argument(error.to_string()))?;
         caller.may_be(&proxy)?;
+        caller.may_register(&proxy)?;
         let stream = Stream::open(shared.clone(), proxy, caller, peer, M::PROTOCOL).await?;
         stream.run::<M>(first, &mut requests, &responses).await
     };
@@ -83,16 +97,16 @@ pub(super) async fn serve<M: Method>(
 /// The first message that says who the client is.
 async fn first<M: Method>(
     requests: &mut Streaming<M::Request>,
-) -> Result<Option<(Node, Option<Request>)>, Status> {
+) -> Result<Option<(Node, Message)>, Status> {
     for _ in 0..PROBES_MAX {
         let Some(message) = requests.message().await? else {
             return Ok(None);
         };
-        let Message { node, request } = M::open(message);
-        match node {
-            Some(node) => return Ok(Some((node, request))),
+        let mut message = M::open(message);
+        match message.node.take() {
+            Some(node) => return Ok(Some((node, message))),
             // agents may report health before their proxy speaks
-            None if request.is_none() => {}
+            None if message.request.is_none() => {}
             None => break,
         }
     }
@@ -107,6 +121,8 @@ struct Stream {
     generation: Arc<Generation>,
     /// Before secrets were taken out.
     whole: Arc<Resources>,
+    /// The workload is registered for as long as this is here.
+    registration: Option<Registration>,
 }
 
 impl Stream {
@@ -122,6 +138,8 @@ impl Stream {
             generation.ok_or_else(|| Status::unavailable("there is no configuration yet"))?;
         let whole = shared.resources(&generation, &proxy, None).await;
         let whole = whole.ok_or_else(|| Status::internal("the configuration cannot be made"))?;
+        let set = &generation.configuration.set;
+        let registration = shared.registry.register(&proxy, set)?;
         let entry = shared.clients.enter(proxy, caller, peer, protocol);
         let target = allowed(&entry, &whole);
         Ok(Self {
@@ -130,23 +148,29 @@ impl Stream {
             entry,
             generation,
             whole,
+            registration,
         })
     }
 
     async fn run<M: Method>(
         mut self,
-        first: Option<Request>,
+        first: Message,
         requests: &mut Streaming<M::Request>,
         responses: &mpsc::Sender<Result<M::Response, Status>>,
     ) -> Result<(), Status> {
         let mut changes = self.shared.generation.clone();
         let mut grown = Some(Instant::now() + GROWN_AFTER);
-        let mut next = first;
+        let mut next = Some(first);
         // it may have changed while this stream was opened
         changes.mark_changed();
         loop {
-            if let Some(request) = next.take() {
-                self.receive(request)?;
+            if let Some(message) = next.take() {
+                if let (Some(health), Some(own)) = (&message.health, &self.registration) {
+                    own.report(health);
+                }
+                if let Some(request) = message.request {
+                    self.receive(request)?;
+                }
             }
             self.push::<M>(responses).await?;
             let grow = async {
@@ -158,7 +182,7 @@ impl Stream {
             tokio::select! {
                 message = requests.message() => match message? {
                     None => return Ok(()),
-                    Some(message) => next = M::open(message).request,
+                    Some(message) => next = Some(M::open(message)),
                 },
                 changed = changes.changed() => {
                     if changed.is_err() {

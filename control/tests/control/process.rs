@@ -184,6 +184,8 @@ fn spawn(root: &str, ports: Option<Ports>) -> (Child, Ports) {
             &monitoring.to_string(),
             "--debounce-after",
             "10ms",
+            "--workload-entry-grace",
+            "200ms",
         ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
