@@ -1,7 +1,7 @@
 //! The one translation of Istio's semantics: a [`World`] seen by a [`View`] becomes a [`Snapshot`].
 //!
-//! Passes, one a file: `listeners` merges Gateway servers into sockets, `tls` and `tcp` fill
-//! filter chains, `hosts` intersects names, `virtual_hosts` binds rules to them, `delegates` flattens VirtualServices, `routes`,
+//! Passes, one a file: `listeners` merges Gateway servers into sockets, `tls`, `tcp` and
+//! `auto_passthrough` fill filter chains, `hosts` intersects names, `virtual_hosts` binds rules to them, `delegates` flattens VirtualServices, `routes`,
 //! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` and `discovery` resolve
 //! destinations (`traffic` their policies, `locality` who is asked first), `upstream_tls` says how
 //! they are encrypted, `settings` reads the mesh's, `authn` and `authz` choose policies. Compiling never
@@ -10,6 +10,7 @@
 mod actions;
 mod authn;
 mod authz;
+mod auto_passthrough;
 mod certificates;
 mod clusters;
 mod delegates;

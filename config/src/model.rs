@@ -44,6 +44,10 @@ fn handshake(snapshot: &Snapshot, call: &Call, chains: &[FilterChain], sni: &str
     let Some(chain) = chain_for(chains, &sni.to_ascii_lowercase()) else {
         return Verdict::Closed;
     };
+    let of_mesh = |name: &String| MESH_ALPN.contains(&name.as_str());
+    if chain.mesh_only && !call.alpn.iter().any(of_mesh) {
+        return Verdict::Closed;
+    }
     let Some(tls) = &chain.tls else {
         return serve(snapshot, call, &chain.service, true);
     };

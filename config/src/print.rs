@@ -164,7 +164,8 @@ fn listener(out: &mut Out, snapshot: &Snapshot, listener: &Listener) {
 
 fn filter_chain(out: &mut Out, snapshot: &Snapshot, chain: &FilterChain) {
     out.line(&origin(&chain.origin));
-    out.line(&format!("sni {}", list(&chain.sni, "any")));
+    let clients = if chain.mesh_only { " of the mesh" } else { "" };
+    out.line(&format!("sni {}{clients}", list(&chain.sni, "any")));
     match &chain.tls {
         None => out.line("tls passthrough"),
         Some(tls) => server_tls(out, snapshot, tls),
@@ -237,6 +238,9 @@ fn service(out: &mut Out, snapshot: &Snapshot, service: &Service) {
                 out.line(&origin(&tcp.origin));
                 if tcp.max_duration.is_some() {
                     out.line(&format!("max_duration {}", millis(tcp.max_duration)));
+                }
+                if let Some(tunnel) = &tcp.tunnel {
+                    out.line(&format!("tunnel to {}", tunnel.target));
                 }
                 for (target, weight) in &tcp.targets {
                     let name = match target {

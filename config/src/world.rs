@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use peers::Peers;
-pub use rules::RuleIndex;
+pub use rules::{Merged, RuleIndex};
 pub(crate) use services::full_name;
 pub use services::{Instance, Place, Resolution, Service, ServicePort};
 

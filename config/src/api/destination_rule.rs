@@ -29,7 +29,7 @@ message! {
         outlier_detection: Option<OutlierDetection>,
         tls: Option<ClientTlsSettings>,
         port_level_settings: Vec<PortTrafficPolicy>,
-        tunnel: Option<TunnelSettings> => Later("CONNECT through a proxy"),
+        tunnel: Option<TunnelSettings>,
         proxy_protocol: Option<ProxyProtocol>,
         retry_budget: Option<RetryBudget>,
     }
@@ -167,12 +167,12 @@ message! {
         idle_timeout: Option<Duration> => Honoured,
         h2_upgrade_policy: H2UpgradePolicy => Honoured,
         use_client_protocol: bool => Honoured,
-        max_concurrent_streams: i32 => Later("HTTP/2 upstream"),
-        http2_keep_alive: Option<Http2KeepAlive> => Later("HTTP/2 upstream"),
+        max_concurrent_streams: i32,
+        http2_keep_alive: Option<Http2KeepAlive>,
     }
 
     /// HTTP/2 pings.
-    pub struct Http2KeepAlive [Later("HTTP/2 upstream")] {
+    pub struct Http2KeepAlive [Honoured] {
         interval: Option<Duration>,
         timeout: Option<Duration>,
     }
@@ -205,8 +205,8 @@ message! {
     }
 
     /// CONNECT through a proxy.
-    pub struct TunnelSettings [Later("CONNECT through a proxy")] {
-        protocol: String,
+    pub struct TunnelSettings [Honoured] {
+        protocol: String => Partly("CONNECT over HTTP/1.1; what asks for more is closed"),
         target_host: String,
         target_port: u32,
     }

@@ -23,7 +23,7 @@ message! {
     /// TLS of a server.
     pub struct ServerTlsSettings [Honoured] {
         https_redirect: bool,
-        mode: ServerTlsMode => Partly("all but AUTO_PASSTHROUGH"),
+        mode: ServerTlsMode,
         server_certificate: String,
         private_key: String,
         ca_certificates: String,

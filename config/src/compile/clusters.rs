@@ -9,30 +9,44 @@ use super::locality::{self, Nearness, Preference};
 use super::millis;
 use super::traffic::{self, Policy};
 use super::upstream_tls::{self, Target};
-use crate::api::destination_rule::H2UpgradePolicy;
+use crate::api::destination_rule::{H2UpgradePolicy, TunnelSettings};
 use crate::api::virtual_service::Destination;
 use crate::diag::codes;
-use crate::ir::{Cluster, ClusterId, ClusterRef, Millis, UpstreamProtocol};
+use crate::ir::{
+    Cluster, ClusterId, ClusterRef, Discovery, Endpoint, LocalityWeight, Millis, Tunnel,
+    UpstreamProtocol, UpstreamTls,
+};
 use crate::resource::{Resource, Spec};
-use crate::world::{Service, ServicePort, covers, full_name};
-use std::collections::{HashMap, HashSet};
+use crate::world::{Merged, Service, ServicePort, covers, full_name};
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
 
 /// Istio's limit for connecting where nothing says otherwise.
 const CONNECT_TIMEOUT: Millis = Millis(10_000);
 /// Envoy's limit for idle connections where nothing says otherwise.
 const IDLE_TIMEOUT: Millis = Millis(3_600_000);
-/// Istio's default root namespace.
-const ROOT_NAMESPACE: &str = "istio-system";
 
 /// Clusters by name, in the order met.
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
     by_name: HashMap<String, ClusterId>,
     all: Vec<Cluster>,
-    /// Names of those that TCP connections must reach through a tunnel.
-    tunnelled: HashSet<String>,
+    /// The ways of those that TCP connections must reach through a tunnel, by cluster.
+    tunnelled: HashMap<String, Way>,
     /// How long connections that carry bytes may be idle, by cluster.
     idle_bytes: HashMap<String, Option<Millis>>,
+}
+
+/// Through which proxy bytes go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Through none.
+    #[default]
+    Straight,
+    /// Through the endpoints of the cluster.
+    Through(Tunnel),
+    /// Through a kind of tunnel that is not dug here: refused rather than sent in the open.
+    Closed,
 }
 
 impl Clusters {
@@ -52,11 +66,13 @@ impl Clusters {
         )
     }
 
-    /// The name of a cluster that TCP connections must reach through a tunnel, which nobody digs
-    /// yet: they are refused rather than sent in the open.
-    pub(super) fn tunnelled(&self, id: ClusterId) -> Option<&str> {
-        let cluster = self.all.get(usize::try_from(id.0).ok()?)?;
-        self.tunnelled.get(&cluster.name).map(String::as_str)
+    /// The name of a cluster, and the way for bytes to it.
+    pub(super) fn way(&self, id: ClusterId) -> (&str, Way) {
+        let at = usize::try_from(id.0).ok();
+        let cluster = at.and_then(|at| self.all.get(at));
+        let name = cluster.map_or("", |cluster| cluster.name.as_str());
+        let way = self.tunnelled.get(name).cloned();
+        (name, way.unwrap_or_default())
     }
 
     /// How long a connection that carries bytes to a cluster may be idle, and how old it may be.
@@ -148,7 +164,7 @@ pub(super) fn resolve(
             format!("port of host not found: \"{host}:{number}\""),
         );
     };
-    match cluster(draft, service, port, subset, name.clone()) {
+    match cluster(draft, service, port, subset, name.clone(), Speaker::Ours) {
         Some(cluster) => ClusterRef::Known(draft.clusters.add(cluster)),
         None => {
             let what = format!(
@@ -186,6 +202,57 @@ pub(super) fn find_service<'w>(
     )
 }
 
+/// Who speaks with the endpoints of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaker {
+    /// We do, as the rules say.
+    Ours,
+    /// A client in mutual TLS of the mesh, through us.
+    Theirs,
+}
+
+/// The cluster for clients that speak mutual TLS of the mesh with its endpoints, through us: those
+/// that do, in our own network. None when the subset is not defined.
+pub(super) fn passed_through(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    port: &ServicePort,
+    subset: &str,
+) -> Option<(ClusterId, String)> {
+    let name = upstream_tls::mesh_name(service, port, subset);
+    let id = match draft.clusters.by_name.get(&name) {
+        Some(id) => *id,
+        None => {
+            let made = cluster(draft, service, port, subset, name.clone(), Speaker::Theirs)?;
+            draft.clusters.add(made)
+        }
+    };
+    Some((id, name))
+}
+
+/// Names of the subsets of a service, as rules define them.
+pub(super) fn subsets(draft: &Draft<'_>, service: &Service) -> Vec<String> {
+    let rules = rules_of(draft, service);
+    let subsets = rules.rules.iter().flat_map(|rule| &rule.spec.subsets);
+    let mut names: Vec<String> = subsets.map(|subset| subset.name.clone()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The rules that apply to a service.
+fn rules_of<'w>(draft: &Draft<'w>, service: &Service) -> Merged<'w> {
+    let world = draft.world;
+    let (export, root) = (
+        &world.mesh.default_destination_rule_export_to,
+        world.root_namespace(),
+    );
+    let (host, namespace) = (&service.host, &service.namespace);
+    world
+        .rules()
+        .lookup(draft.view, export, root, host, namespace)
+}
+
 /// Builds a cluster; none when the subset is not defined.
 fn cluster(
     draft: &mut Draft<'_>,
@@ -193,16 +260,10 @@ fn cluster(
     port: &ServicePort,
     subset: &str,
     name: String,
+    speaker: Speaker,
 ) -> Option<Cluster> {
     let world = draft.world;
-    let root = match world.mesh.root_namespace.as_str() {
-        "" => ROOT_NAMESPACE,
-        root => root,
-    };
-    let export = &world.mesh.default_destination_rule_export_to;
-    let rules = world
-        .rules()
-        .lookup(draft.view, export, root, &service.host, &service.namespace);
+    let rules = rules_of(draft, service);
     let chosen = match subset {
         "" => None,
         name => Some(rules.subset(name)?),
@@ -216,27 +277,18 @@ fn cluster(
     let http = policy.pool.and_then(|p| p.http.as_ref());
     let mesh_timeout = world.mesh.connect_timeout.map(millis).filter(|t| t.0 > 0);
     let mut traffic = policy.traffic(&world.mesh);
-    let preference = Preference {
-        rule: policy.balancer.and_then(|b| b.locality_lb_setting.as_ref()),
-        distribution: nearness(service),
-        mesh: world.mesh.locality_lb_setting.as_ref(),
-        ejects: traffic.outlier.is_some(),
-    };
-    let selected = port
-        .instances
-        .iter()
-        .filter(|i| chosen.is_none_or(|s| covers(&i.labels, &s.labels)));
-    let (ranked, weights) = locality::arrange(draft.view, preference, selected.collect());
-    traffic.locality_weights = weights;
     let rule = rules.rules.first().map(|r| r.resource);
     let target = Target::new(service, port, chosen);
-    let (endpoints, discovery, tls) =
-        upstream_tls::secured(draft, target, &ranked, policy.tls.zip(rule));
+    let found = endpoints(draft, target, speaker, &policy, rule);
+    traffic.locality_weights = found.weights;
     discovery::report(draft, service);
     let idle = policy.idle_bytes();
     draft.clusters.idle_bytes.insert(name.clone(), idle);
-    if let (Some(_), Some(rule)) = (policy.tunnel, rule) {
-        tunnel(draft, rule, &name);
+    let protocol = protocol(draft, port, http);
+    // who speaks through us digs its own tunnels
+    if let (Some(settings), Some(rule), Speaker::Ours) = (policy.tunnel, rule, speaker) {
+        let way = tunnel(draft, rule, settings, protocol, &name);
+        draft.clusters.tunnelled.insert(name.clone(), way);
     }
     Some(Cluster {
         host: service.host.to_string(),
@@ -244,9 +296,9 @@ fn cluster(
         subset: subset.to_owned(),
         service_name: service.name.to_string(),
         service_namespace: service.namespace.to_string(),
-        protocol: protocol(draft, port, http),
-        endpoints,
-        discovery,
+        protocol,
+        endpoints: found.endpoints,
+        discovery: found.discovery,
         balance: policy.balance(),
         connect_timeout: policy
             .connect_timeout()
@@ -260,16 +312,87 @@ fn cluster(
         max_requests_per_connection: http
             .and_then(|h| u32::try_from(h.max_requests_per_connection).ok())
             .unwrap_or(0),
-        tls,
+        tls: found.tls,
         traffic,
         name,
     })
 }
 
-fn tunnel(draft: &mut Draft<'_>, rule: &Resource, name: &str) {
-    let message = format!("tunnels are not served yet: TCP connections to {name} are closed");
+/// Where a cluster is.
+struct Found {
+    endpoints: Vec<Endpoint>,
+    discovery: Discovery,
+    tls: UpstreamTls,
+    /// Shares of localities.
+    weights: Vec<LocalityWeight>,
+}
+
+/// The endpoints of a cluster by preference, and TLS towards them.
+fn endpoints(
+    draft: &mut Draft<'_>,
+    target: Target<'_>,
+    speaker: Speaker,
+    policy: &Policy<'_>,
+    rule: Option<&Resource>,
+) -> Found {
+    let Target {
+        service,
+        port,
+        subset,
+    } = target;
+    let preference = Preference {
+        rule: policy.balancer.and_then(|b| b.locality_lb_setting.as_ref()),
+        distribution: nearness(service),
+        mesh: draft.world.mesh.locality_lb_setting.as_ref(),
+        ejects: policy.outlier.is_some(),
+    };
+    let selected = port
+        .instances
+        .iter()
+        .filter(|i| subset.is_none_or(|s| covers(&i.labels, &s.labels)))
+        .filter(|i| {
+            speaker == Speaker::Ours || upstream_tls::is_reached(draft, service, i, policy.tls)
+        });
+    let (ranked, weights) = locality::arrange(draft.view, preference, selected.collect());
+    let (endpoints, discovery, tls) = match speaker {
+        Speaker::Ours => upstream_tls::secured(draft, target, &ranked, policy.tls.zip(rule)),
+        Speaker::Theirs => {
+            let (endpoints, discovery) = discovery::discover(service, &ranked, |_| false);
+            (endpoints, discovery, UpstreamTls::Plain)
+        }
+    };
+    Found {
+        endpoints,
+        discovery,
+        tls,
+        weights,
+    }
+}
+
+/// The tunnel that a rule asks for, as far as it is dug here.
+fn tunnel(
+    draft: &mut Draft<'_>,
+    rule: &Resource,
+    settings: &TunnelSettings,
+    protocol: UpstreamProtocol,
+    name: &str,
+) -> Way {
+    let why = if settings.protocol == "POST" {
+        "with POST"
+    } else if protocol == UpstreamProtocol::Http2 {
+        "over HTTP/2"
+    } else {
+        let host = match settings.target_host.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => settings.target_host.to_ascii_lowercase(),
+        };
+        return Way::Through(Tunnel {
+            target: format!("{host}:{}", settings.target_port),
+        });
+    };
+    let message = format!("tunnels {why} are not served yet: TCP connections to {name} are closed");
     draft.report(codes::SP0401, rule, "spec.trafficPolicy.tunnel", message);
-    draft.clusters.tunnelled.insert(name.to_owned());
+    Way::Closed
 }
 
 fn nearness(service: &Service) -> Nearness {

@@ -4,6 +4,7 @@
 //! `pilot/pkg/networking/core/gateway.go`. Gateways go from the oldest to the youngest; on every
 //! conflict the server that came first stays and the later one is skipped, with a diagnostic.
 
+use super::auto_passthrough;
 use super::draft::Draft;
 use super::hosts::{ServerHosts, bare, sanitised};
 use super::tcp::{self, Bytes};
@@ -293,12 +294,9 @@ fn chains<'w>(
     let name = chain_name(server, bind);
     let gateway = server.gateway.resource;
     let origin = draft.world.origin(gateway, server.path.clone());
-    let path = format!("{}.tls", server.path);
     match settings.mode {
         ServerTlsMode::AutoPassthrough => {
-            let message = "AUTO_PASSTHROUGH is not served yet: the server is left out".to_owned();
-            draft.report(codes::SP0401, gateway, &format!("{path}.mode"), message);
-            return Vec::new();
+            return auto_passthrough::chains(draft, server, &name, &origin);
         }
         ServerTlsMode::Passthrough => {
             let hosts = ServerHosts::new(&server.hosts);
@@ -315,6 +313,7 @@ fn chains<'w>(
                     FilterChain {
                         name,
                         sni,
+                        mesh_only: false,
                         tls: None,
                         service: Service::Tcp(bytes),
                         origin,
@@ -374,6 +373,7 @@ fn terminated<'w>(
     Some(FilterChain {
         name,
         sni: sni(&server.hosts),
+        mesh_only: false,
         tls: Some(tls),
         service,
         origin,

@@ -4,12 +4,13 @@
 //! `…FromTLSRoutes`): of `tcp` rules the first that concerns the server counts; every `tls` match
 //! is a chain of its own by its server names.
 
-use super::clusters::{self, Asker};
+use super::clusters::{self, Asker, Way};
 use super::draft::Draft;
 use super::hosts::{ServerHosts, of_service};
 use super::traffic::IDLE_BYTES;
 use crate::api::VirtualService;
 use crate::api::virtual_service::RouteDestination;
+use crate::diag::codes;
 use crate::ir::{ClusterRef, HostPattern, Origin, TcpService, TcpTarget};
 use crate::resource::Resource;
 use crate::world::{Named, Typed, World, gateway_name};
@@ -142,6 +143,7 @@ fn bytes(
     };
     let several = route.len() > 1;
     let mut targets = Vec::new();
+    let mut first = None;
     for (index, to) in route.iter().enumerate() {
         let weight = u32::try_from(to.weight).unwrap_or(0);
         let weight = if several { weight } else { weight.max(1) };
@@ -150,10 +152,15 @@ fn bytes(
         };
         let path = format!("{path}.route[{index}].destination");
         let target = match clusters::resolve(draft, asker, destination, &path) {
-            ClusterRef::Known(id) => match draft.clusters.tunnelled(id) {
-                Some(name) => TcpTarget::Missing(name.to_owned()),
-                None => TcpTarget::Cluster(id),
-            },
+            ClusterRef::Known(id) => {
+                let (_, way) = draft.clusters.way(id);
+                if *first.get_or_insert_with(|| way.clone()) != way {
+                    let text = "all destinations of a rule for bytes must be reached through the \
+                                same tunnel: connections to this one are closed";
+                    draft.report(codes::SP0401, resource, &path, text.to_owned());
+                }
+                TcpTarget::Cluster(id)
+            }
             ClusterRef::Missing(name) => TcpTarget::Missing(name),
         };
         targets.push((target, weight));
@@ -162,22 +169,36 @@ fn bytes(
     (!targets.is_empty()).then(|| service(draft, targets, origin))
 }
 
-/// Bytes to these targets. What the first one's rule says of idle and of old connections counts, as
-/// Envoy can be told only one of each.
+/// Bytes to these targets. What the first one's rule says of idle and of old connections and of the
+/// way counts, as Envoy can be told only one of each; who must be reached in another way is not.
 pub(super) fn service(
     draft: &Draft<'_>,
-    targets: Vec<(TcpTarget, u32)>,
+    mut targets: Vec<(TcpTarget, u32)>,
     origin: Origin,
 ) -> TcpService {
+    let clusters = &draft.clusters;
     let known = targets.iter().find_map(|(target, _)| match target {
-        TcpTarget::Cluster(id) => Some(draft.clusters.limits_of_bytes(*id)),
+        TcpTarget::Cluster(id) => Some((clusters.limits_of_bytes(*id), clusters.way(*id).1)),
         TcpTarget::Missing(_) => None,
     });
-    let (idle_timeout, max_duration) = known.unwrap_or((Some(IDLE_BYTES), None));
+    let nothing = ((Some(IDLE_BYTES), None), Way::Straight);
+    let ((idle_timeout, max_duration), way) = known.unwrap_or(nothing);
+    for (target, _) in &mut targets {
+        if let TcpTarget::Cluster(id) = target {
+            let (name, own) = clusters.way(*id);
+            if own == Way::Closed || own != way {
+                *target = TcpTarget::Missing(name.to_owned());
+            }
+        }
+    }
     TcpService {
         targets,
         idle_timeout,
         max_duration,
+        tunnel: match way {
+            Way::Through(tunnel) => Some(tunnel),
+            Way::Straight | Way::Closed => None,
+        },
         origin,
     }
 }

@@ -6,14 +6,14 @@
 
 use super::millis;
 use crate::api::destination_rule::{
-    ClientTlsSettings, ConnectionPoolSettings, ConsistentHashLb, LoadBalancerSettings,
-    OutlierDetection, ProxyProtocol, ProxyProtocolVersion, RetryBudget as Budget, SimpleLb,
-    TrafficPolicy, TunnelSettings,
+    ClientTlsSettings, ConnectionPoolSettings, ConsistentHashLb, HttpSettings,
+    LoadBalancerSettings, OutlierDetection, ProxyProtocol, ProxyProtocolVersion,
+    RetryBudget as Budget, SimpleLb, TrafficPolicy, TunnelSettings,
 };
 use crate::api::mesh_config::MeshConfig;
 use crate::ir::{
-    Balance, Breakers, HashCookie, HashKey, HashPolicy, HashTable, Keepalive, Millis, Outlier, Ppm,
-    ProxyVersion, RetryBudget, Traffic, Warmup,
+    Balance, Breakers, HashCookie, HashKey, HashPolicy, HashTable, Keepalive, Millis, Outlier,
+    Ping, Ppm, ProxyVersion, RetryBudget, Traffic, Warmup,
 };
 use std::time::Duration;
 
@@ -78,14 +78,17 @@ impl<'w> Policy<'w> {
                 number == Some(u32::from(port))
             })
         });
+        let tunnel = policies().find_map(|p| p.tunnel.as_ref());
+        let proxy = policies().find_map(|p| p.proxy_protocol.as_ref());
         if let Some(own) = own {
             return Self {
                 balancer: own.load_balancer.as_ref(),
                 pool: own.connection_pool.as_ref(),
                 outlier: own.outlier_detection.as_ref(),
                 tls: own.tls.as_ref(),
-                tunnel: None,
-                proxy: None,
+                // ports have no settings for these: those of the host hold
+                tunnel,
+                proxy,
                 budget: None,
             };
         }
@@ -94,8 +97,8 @@ impl<'w> Policy<'w> {
             pool: policies().find_map(|p| p.connection_pool.as_ref()),
             outlier: policies().find_map(|p| p.outlier_detection.as_ref()),
             tls: policies().find_map(|p| p.tls.as_ref()),
-            tunnel: policies().find_map(|p| p.tunnel.as_ref()),
-            proxy: policies().find_map(|p| p.proxy_protocol.as_ref()),
+            tunnel,
+            proxy,
             budget: policies().find_map(|p| p.retry_budget.as_ref()),
         }
     }
@@ -103,6 +106,8 @@ impl<'w> Policy<'w> {
     /// All but localities, which need the endpoints.
     pub(super) fn traffic(&self, mesh: &MeshConfig) -> Traffic {
         let tcp = self.pool.and_then(|p| p.tcp.as_ref());
+        let http = self.pool.and_then(|p| p.http.as_ref());
+        let streams = http.and_then(|h| u32::try_from(h.max_concurrent_streams).ok());
         let outlier = self.outlier.map(outlier);
         let threshold = self.outlier.map_or(PANIC_THRESHOLD, |o| {
             u8::try_from(o.min_health_percent.clamp(0, 100)).unwrap_or(0)
@@ -123,6 +128,8 @@ impl<'w> Policy<'w> {
                 ProxyProtocolVersion::V1 => ProxyVersion::V1,
                 ProxyProtocolVersion::V2 => ProxyVersion::V2,
             }),
+            max_streams: streams.filter(|count| *count > 0),
+            ping: http.and_then(ping),
         }
     }
 
@@ -266,6 +273,15 @@ fn warmup(settings: &LoadBalancerSettings) -> Option<Warmup> {
             .and_then(|w| w.minimum_percent)
             .map_or(WARMUP_MINIMUM, share),
         aggression_milli: own.and_then(|w| w.aggression).map_or(1_000, thousandths),
+    })
+}
+
+fn ping(http: &HttpSettings) -> Option<Ping> {
+    let alive = http.http2_keep_alive.as_ref()?;
+    let positive = |time: Option<Duration>| time.map(millis).filter(|time| time.0 > 0);
+    Some(Ping {
+        interval: positive(alive.interval)?,
+        timeout: positive(alive.timeout)?,
     })
 }
 

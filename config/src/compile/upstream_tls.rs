@@ -45,8 +45,27 @@ impl<'w> Target<'w> {
     /// The server name by which proxies of the mesh know a cluster (`BuildDNSSrvSubsetKey`).
     fn mesh_name(&self) -> String {
         let subset = self.subset.map_or("", |s| s.name.as_str());
-        let (port, host) = (self.port.number, &self.service.host);
-        format!("outbound_.{port}_.{subset}_.{host}")
+        mesh_name(self.service, self.port, subset)
+    }
+}
+
+/// The server name by which proxies of the mesh know a service port, or a subset of it.
+pub(super) fn mesh_name(service: &Service, port: &ServicePort, subset: &str) -> String {
+    let (port, host) = (port.number, &service.host);
+    format!("outbound_.{port}_.{subset}_.{host}")
+}
+
+/// Whether a proxy of the mesh can speak its mutual TLS with an endpoint through a gateway of this
+/// network; `written` is what a rule says about TLS towards it.
+pub(super) fn is_reached(
+    draft: &Draft<'_>,
+    service: &Service,
+    endpoint: &Instance,
+    written: Option<&ClientTlsSettings>,
+) -> bool {
+    match written {
+        Some(settings) => settings.mode == Declared::IstioMutual,
+        None => automatic(draft, service) && takes_mtls(draft, service, endpoint),
     }
 }
 
@@ -202,7 +221,7 @@ fn roots(
 }
 
 /// Whether a service is outside of the mesh.
-fn is_external(service: &Service) -> bool {
+pub(super) fn is_external(service: &Service) -> bool {
     match &service.resource.spec {
         Spec::ServiceEntry(entry) => entry.location == Location::MeshExternal,
         Spec::Service(service) => {

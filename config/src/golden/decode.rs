@@ -5,6 +5,7 @@
 //! - id: v2 loses its prefix
 //!   port: 8443
 //!   tls: api.example.com        # server name; absent for cleartext, "" for TLS without one
+//!   alpn: [istio]               # offered in the handshake; absent for http/1.1
 //!   method: GET                 # default
 //!   host: api.example.com
 //!   path: /v2/x
@@ -78,6 +79,7 @@ fn vector(node: &Node) -> Result<Vector, String> {
             "id" => id = text(value)?,
             "port" => call.port = number(value)?,
             "tls" => call.sni = Some(text(value)?),
+            "alpn" => call.alpn = texts(value)?,
             "method" => call.method = text(value)?,
             "host" => call.authority = text(value)?,
             "path" => call.path = text(value)?,

@@ -38,6 +38,15 @@ pub enum ListenerKind {
     Tls(Vec<FilterChain>),
 }
 
+/// Protocols that proxies of the mesh offer by ALPN, and nobody else (Istio `allIstioMtlsALPNs`).
+pub const MESH_ALPN: [&str; 5] = [
+    "istio",
+    "istio-peer-exchange",
+    "istio-http/1.0",
+    "istio-http/1.1",
+    "istio-h2",
+];
+
 /// One TLS server of a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FilterChain {
@@ -45,6 +54,8 @@ pub struct FilterChain {
     pub name: String,
     /// Server names; empty matches any.
     pub sni: Vec<HostPattern>,
+    /// Only clients that offer one of [`MESH_ALPN`]; others find no chain (flag NR).
+    pub mesh_only: bool,
     /// Termination; `None` passes the bytes through.
     pub tls: Option<ServerTls>,
     /// What is inside.
@@ -142,8 +153,17 @@ pub struct TcpService {
     pub idle_timeout: Option<Millis>,
     /// A connection ends at this age, `None` for never.
     pub max_duration: Option<Millis>,
+    /// Where the endpoints, which are proxies, shall connect to; `None`: they are meant themselves.
+    pub tunnel: Option<Tunnel>,
     /// The rule that routes here.
     pub origin: Origin,
+}
+
+/// A way through a proxy, dug with CONNECT over HTTP/1.1 (RFC 9110 §9.3.6).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    /// Host and port at its other end, as CONNECT names them: `far.example:443`.
+    pub target: String,
 }
 
 /// Where bytes go.

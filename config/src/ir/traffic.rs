@@ -25,6 +25,10 @@ pub struct Traffic {
     pub max_connection_duration: Option<Millis>,
     /// Connections begin by saying whose they are.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// Streams of an HTTP/2 connection at a time, if the upstream takes as many; `None`: 100.
+    pub max_streams: Option<u32>,
+    /// PINGs on HTTP/2 connections.
+    pub ping: Option<Ping>,
 }
 
 impl Default for Traffic {
@@ -39,6 +43,8 @@ impl Default for Traffic {
             keepalive: None,
             max_connection_duration: None,
             proxy_protocol: None,
+            max_streams: None,
+            ping: None,
         }
     }
 }
@@ -128,4 +134,13 @@ pub struct Keepalive {
     pub time: Option<u32>,
     /// Seconds between probes.
     pub interval: Option<u32>,
+}
+
+/// PINGs that tell a dead HTTP/2 connection from a quiet one (RFC 9113 §6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ping {
+    /// Time from one to the next; positive.
+    pub interval: Millis,
+    /// A connection that does not answer within this is closed; positive.
+    pub timeout: Millis,
 }

@@ -9,6 +9,8 @@ pub struct Call {
     pub port: u16,
     /// Server name of the handshake; `None` for cleartext, `Some("")` for TLS without SNI.
     pub sni: Option<String>,
+    /// Protocols that the handshake offers by ALPN.
+    pub alpn: Vec<String>,
     /// Method.
     pub method: String,
     /// Authority, with port if it was sent.

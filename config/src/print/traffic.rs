@@ -83,6 +83,13 @@ pub(super) fn traffic(out: &mut Out, traffic: &Traffic) {
     if let Some(version) = traffic.proxy_protocol {
         out.line(&format!("proxy_protocol {version:?}"));
     }
+    if traffic.max_streams.is_some() {
+        out.line(&format!("max_streams {}", limit(traffic.max_streams)));
+    }
+    if let Some(ping) = traffic.ping {
+        let (interval, timeout) = (millis(Some(ping.interval)), millis(Some(ping.timeout)));
+        out.line(&format!("ping interval {interval} timeout {timeout}"));
+    }
 }
 
 fn outlier(out: &mut Out, o: &Outlier) {

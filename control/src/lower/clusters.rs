@@ -160,14 +160,14 @@ fn http_options(upstream: &Upstream) -> Any {
             ),
         ),
         UpstreamProtocol::Http2 => explicit(
-            options::explicit_http_config::ProtocolConfig::Http2ProtocolOptions(
-                Http2ProtocolOptions::default(),
-            ),
+            options::explicit_http_config::ProtocolConfig::Http2ProtocolOptions(traffic::http2(
+                upstream,
+            )),
         ),
         UpstreamProtocol::Client => options::UpstreamProtocolOptions::UseDownstreamProtocolConfig(
             options::UseDownstreamHttpConfig {
                 http_protocol_options: Some(Http1ProtocolOptions::default()),
-                http2_protocol_options: Some(Http2ProtocolOptions::default()),
+                http2_protocol_options: Some(traffic::http2(upstream)),
                 http3_protocol_options: None,
             },
         ),

@@ -5,8 +5,8 @@ use super::http::{self, Role};
 use super::values::{any, duration, limit, number, socket};
 use super::{Form, log, policies, tls};
 use sallyport_config::ir::{
-    Bind, FilterChain as Chain, Listener as Socket, ListenerKind, Millis, Service, Snapshot,
-    TcpService, TcpTarget,
+    Bind, FilterChain as Chain, Listener as Socket, ListenerKind, MESH_ALPN, Millis, Service,
+    Snapshot, TcpService, TcpTarget,
 };
 use sallyport_wire::envoy::envoy::config::core::v3::{Address, Pipe, TrafficDirection, address};
 use sallyport_wire::envoy::envoy::config::listener::v3::{
@@ -103,6 +103,11 @@ fn chain(snapshot: &Snapshot, chain: &Chain, form: Form) -> FilterChain {
         name: chain.name.clone(),
         filter_chain_match: Some(FilterChainMatch {
             server_names: names,
+            application_protocols: if chain.mesh_only {
+                MESH_ALPN.map(str::to_owned).into()
+            } else {
+                Vec::new()
+            },
             ..FilterChainMatch::default()
         }),
         filters,
@@ -177,6 +182,13 @@ pub(super) fn bytes(snapshot: &Snapshot, service: &TcpService, stat: &str) -> Fi
         max_downstream_connection_duration: service.max_duration.and_then(duration),
         access_log: log::access_log(snapshot.settings.access_log.as_ref()),
         hash_policy: hashed,
+        tunneling_config: service
+            .tunnel
+            .as_ref()
+            .map(|tunnel| tcp_proxy::TunnelingConfig {
+                hostname: tunnel.target.clone(),
+                ..tcp_proxy::TunnelingConfig::default()
+            }),
         cluster_specifier: Some(specifier),
         ..TcpProxy::default()
     })

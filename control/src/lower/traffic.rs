@@ -17,7 +17,9 @@ use sallyport_wire::envoy::envoy::config::cluster::v3::{
 use sallyport_wire::envoy::envoy::config::common::matcher::v3::{
     HttpHeadersMatch, MatchPredicate, match_predicate,
 };
-use sallyport_wire::envoy::envoy::config::core::v3::{RuntimeDouble, TcpKeepalive};
+use sallyport_wire::envoy::envoy::config::core::v3::{
+    Http2ProtocolOptions, KeepaliveSettings, RuntimeDouble, TcpKeepalive,
+};
 use sallyport_wire::envoy::envoy::config::route::v3::route_action::{HashPolicy, hash_policy};
 use sallyport_wire::envoy::envoy::extensions::upstreams::http::v3::http_protocol_options;
 use sallyport_wire::envoy::envoy::r#type::v3::{self as kinds, Percent};
@@ -54,6 +56,20 @@ pub(super) fn apply(upstream: &Upstream, out: &mut Cluster) {
         tcp_keepalive: Some(keepalive(probes)),
         ..UpstreamConnectionOptions::default()
     });
+}
+
+/// What is said of HTTP/2 connections.
+pub(super) fn http2(upstream: &Upstream) -> Http2ProtocolOptions {
+    let traffic = &upstream.traffic;
+    Http2ProtocolOptions {
+        max_concurrent_streams: traffic.max_streams.and_then(number),
+        connection_keepalive: traffic.ping.map(|ping| KeepaliveSettings {
+            interval: duration(ping.interval),
+            timeout: duration(ping.timeout),
+            ..KeepaliveSettings::default()
+        }),
+        ..Http2ProtocolOptions::default()
+    }
 }
 
 fn keepalive(probes: Keepalive) -> TcpKeepalive {

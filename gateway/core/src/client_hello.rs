@@ -1,9 +1,11 @@
-//! The first message of a TLS client, read without speaking TLS: which server it asks for.
+//! The first message of a TLS client, read without speaking TLS: which server it asks for, and
+//! whether it is a proxy of the mesh.
 //!
-//! RFC 8446 §4.1.2 and §5.1, RFC 6066 §3. The message may be spread over records and over reads as
+//! RFC 8446 §4.1.2 and §5.1, RFC 6066 §3, RFC 7301 §3.1. The message may be spread over records and over reads as
 //! the client likes. Only what leads to the server name is looked at, so that versions and suites
 //! that are not spoken here pass through all the same.
 
+use sallyport_config::ir::MESH_ALPN;
 use std::net::IpAddr;
 
 /// Largest message that is read. One with a post-quantum key share has about 1.8 KiB, with
@@ -21,12 +23,16 @@ const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 /// Number of the extension with the server name.
 const SERVER_NAME: u16 = 0;
+/// Number of the extension with the protocols on offer (RFC 7301 §3.1).
+const PROTOCOLS: u16 = 16;
 
 /// What the message says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientHello {
     /// The server that is asked for, in lower case. An address is no name.
     pub sni: Option<Box<str>>,
+    /// A protocol is offered that only proxies of the mesh speak ([`MESH_ALPN`]).
+    pub of_mesh: bool,
 }
 
 /// Why something is no first message of a TLS client.
@@ -163,9 +169,25 @@ fn parse(body: &[u8]) -> Result<ClientHello, HelloError> {
                 return Err(HelloError::Malformed);
             }
             hello.sni = server_name(value)?;
+        } else if kind == PROTOCOLS {
+            hello.of_mesh = of_mesh(value);
         }
     }
     Ok(hello)
+}
+
+/// Whether a list of protocols has one of the mesh. A broken list has none: whoever speaks TLS with
+/// the client will judge it.
+fn of_mesh(mut value: Fields<'_>) -> bool {
+    let Ok(mut list) = value.long() else {
+        return false;
+    };
+    while let Ok(name) = list.short() {
+        if MESH_ALPN.iter().any(|known| known.as_bytes() == name.0) {
+            return true;
+        }
+    }
+    false
 }
 
 /// The one host name of a list of names; other kinds of names never came to be.

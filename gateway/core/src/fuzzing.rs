@@ -289,7 +289,10 @@ pub fn fuzz_client_hello(data: &[u8]) {
         }
     }
     check(whole == cut, "a first message depends on how it was cut");
-    if let Ok(Some(ClientHello { sni: Some(name) })) = whole {
+    if let Ok(Some(ClientHello {
+        sni: Some(name), ..
+    })) = whole
+    {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
         check(name.bytes().all(plain), "a server name that is none");
         check(!name.bytes().any(|b| b.is_ascii_uppercase()), "capitals");

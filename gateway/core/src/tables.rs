@@ -2,6 +2,7 @@
 
 use crate::admit::{Authorization, Claims, Tokens};
 use crate::call::Call;
+use crate::client_hello::ClientHello;
 use crate::decide::Where;
 use sallyport_config::ir::{
     Cluster, ClusterId, FilterChain, HttpService, Listener, ListenerKind, Route, RouteTable,
@@ -172,6 +173,14 @@ impl Tables {
     pub fn chain(&self, listener: ListenerIdx, sni: Option<&str>) -> Option<ChainIdx> {
         let owner = self.chains_of(listener)?.by_name(sni.unwrap_or_default());
         owner.map(ChainIdx)
+    }
+
+    /// As [`Self::chain`], of a client that has said this; `None` also where it is not let in.
+    #[must_use]
+    pub fn chain_for(&self, listener: ListenerIdx, hello: &ClientHello) -> Option<ChainIdx> {
+        let chain = self.chain(listener, hello.sni.as_deref())?;
+        let found = self.filter_chain(listener, chain)?;
+        (hello.of_mesh || !found.mesh_only).then_some(chain)
     }
 
     fn chains_of(&self, listener: ListenerIdx) -> Option<&Chains> {

@@ -97,7 +97,7 @@ async fn shake(
     let hello = handshake::hello(socket, &alarm, received).await?;
     let active = worker.active();
     let generation = &active.generation;
-    let sni = hello.sni.clone();
+    let sni = hello.message.sni.clone();
     link.tls = Some(Box::new(TlsFacts {
         sni: sni.clone(),
         version: "",
@@ -106,7 +106,7 @@ async fn shake(
     }));
     let listener = generation.tables.listener_named(&link.listener);
     let listener = listener.ok_or(Refused::NoChain)?;
-    let chain = generation.tables.chain(listener, sni.as_deref());
+    let chain = generation.tables.chain_for(listener, &hello.message);
     let chain = chain.ok_or(Refused::NoChain)?;
     let passes = generation.tables.filter_chain(listener, chain);
     if passes.is_some_and(|chain| chain.tls.is_none()) {

@@ -5,6 +5,7 @@
 mod open;
 mod record;
 mod relay;
+mod tunnel;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -115,9 +116,9 @@ pub(super) async fn serve(
         note: Note::new(),
     };
     match open::open(&mut conn).await {
-        Ok((lease, limits)) => {
+        Ok(opened) => {
             conn.note_opened();
-            relay::relay(&mut conn, lease, limits).await;
+            relay::relay(&mut conn, opened).await;
         }
         Err(end) => conn.refuse(end),
     }

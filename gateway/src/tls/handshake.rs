@@ -29,8 +29,8 @@ pub(crate) enum Refused {
 /// What the client says first.
 #[derive(Debug)]
 pub(crate) struct Hello {
-    /// Server name, in lower case.
-    pub(crate) sni: Option<Box<str>>,
+    /// Its first message, as far as it says whom it is for.
+    pub(crate) message: ClientHello,
     /// Everything received so far, for whoever speaks TLS with it.
     pub(crate) received: Vec<u8>,
 }
@@ -50,7 +50,7 @@ pub(crate) async fn hello(
         let fresh = received.get(seen..).unwrap_or_default();
         seen = received.len();
         match reader.feed(fresh) {
-            Ok(Some(ClientHello { sni })) => return Ok(Hello { sni, received }),
+            Ok(Some(message)) => return Ok(Hello { message, received }),
             Ok(None) if seen < RECEIVED_BYTES_MAX => {}
             Ok(None) => return Err(Refused::Failed),
             Err(error) => {

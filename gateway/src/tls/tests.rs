@@ -49,6 +49,7 @@ fn build(source: CertificateSource, tls: ServerTls) -> (TlsConfigs, Vec<TlsProbl
             kind: ListenerKind::Tls(vec![FilterChain {
                 name: "chain".to_owned(),
                 sni: Vec::new(),
+                mesh_only: false,
                 tls: Some(tls),
                 service: Service::Close,
                 origin: origin(),

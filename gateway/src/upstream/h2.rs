@@ -23,7 +23,7 @@ use crate::worker::Worker;
 
 pub(super) use shelf::Shelf;
 
-/// Streams of one connection at a time, if the upstream takes as many.
+/// Streams of one connection at a time, if the upstream takes as many and no rule says otherwise.
 const STREAMS_MAX: usize = 100;
 /// Idle connections without a limit of their own are closed after this.
 const IDLE_DEFAULT: Millis = Millis(3_600_000);
@@ -42,6 +42,25 @@ impl std::fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("state", &self.state)
             .finish_non_exhaustive()
+    }
+}
+
+/// How much one connection may serve.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Streams in all; 0 is no limit.
+    requests: u32,
+    /// Streams at a time.
+    streams: usize,
+}
+
+impl Bounds {
+    fn of(cluster: &Cluster) -> Self {
+        let streams = cluster.traffic.max_streams.map(usize::try_from);
+        Self {
+            requests: cluster.max_requests_per_connection,
+            streams: streams.and_then(Result::ok).unwrap_or(STREAMS_MAX),
+        }
     }
 }
 
@@ -91,8 +110,8 @@ impl Lease {
         context: &mut Context<'_>,
     ) -> Option<Self> {
         let pool = upstream.endpoint(endpoint)?;
-        let max = cluster.max_requests_per_connection;
-        let (connection, send) = pool.h2.take(max, pool.terms(errand), context)?;
+        let bounds = Bounds::of(cluster);
+        let (connection, send) = pool.h2.take(bounds, pool.terms(errand), context)?;
         let reused = connection.state.served.get() > 0;
         connection.state.begin();
         upstream.balancer.borrow_mut().begin(endpoint);

@@ -31,3 +31,4 @@ mod tls;
 mod upstream_h2;
 mod upstream_h2_hostile;
 mod upstream_tls;
+mod ways;

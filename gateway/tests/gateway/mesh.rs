@@ -9,6 +9,7 @@ mod sidecar;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -161,6 +162,59 @@ fn sidecars_are_spoken_to_if_they_are_who_they_should_be() {
     );
 }
 
+/// Requests over and over until it is dropped, from several clients at a time.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<thread::JoinHandle<usize>>,
+}
+
+/// Clients at a time.
+const CLIENTS: usize = 6;
+
+impl Load {
+    /// Half of the clients connect anew for each request.
+    fn start(door: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = |number: usize| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                let mut client = Client::connect(door);
+                let mut count = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    if number.is_multiple_of(2) {
+                        client = Client::connect(door);
+                    }
+                    let (status, body) = client.get("good.test", "/load");
+                    assert_eq!((status, body.as_str()), (200, "inside"), "request {count}");
+                    count += 1;
+                }
+                count
+            })
+        };
+        Self {
+            clients: (0..CLIENTS).map(client).collect(),
+            stop,
+        }
+    }
+
+    /// How many requests there were, none of which failed.
+    fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.clients.into_iter().map(|c| c.join().unwrap()).sum()
+    }
+}
+
+/// Whose certificate the sidecar sees: every request of a rule has a connection of its own.
+fn peer(client: &mut Client) -> String {
+    let request = "GET / HTTP/1.1\r\nhost: good.test\r\n\r\n";
+    client.send(request).unwrap();
+    let (head, _) = client.receive().unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    let found = fields.find(|(name, _)| *name == "x-peer");
+    found.unwrap().1.to_owned()
+}
+
 #[test]
 fn identity_and_root_change_under_load_without_a_failure() {
     let scratch = Scratch::new("mesh-rotation");
@@ -170,47 +224,52 @@ fn identity_and_root_change_under_load_without_a_failure() {
     let listeners = inbound("good", Some(&scratch.path("good")), GATEWAY);
     let sidecar = Sidecar::start(&scratch, &listeners, "");
     let endpoints = [("good", sidecar.port("good"))];
-    let first = old.identity(GATEWAY);
-    first.write(&scratch, "identity", &old.root);
-    scratch.write("config/a.yaml", &workloads(&endpoints));
-    let gateway = start(&scratch, &["--port-map", "80=0"]);
-    let mut client = Client::connect(gateway.listener(80));
-    // Every request has a connection of its own; the sidecar says whose certificate it saw.
-    let mut seen = || {
-        client
-            .send("GET / HTTP/1.1\r\nhost: good.test\r\n\r\n")
-            .unwrap();
-        let (head, _) = client.receive().unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        let mut fields = head.lines().filter_map(|line| line.split_once(": "));
-        fields
-            .find(|(name, _)| *name == "x-peer")
-            .unwrap()
-            .1
-            .to_owned()
-    };
-    assert_eq!(seen(), first.fingerprint());
-    for (pair, roots) in [
-        // a new key; the new root beside the old one; the new root's key
-        (old.identity(GATEWAY), &old.root),
-        (old.identity(GATEWAY), &both),
-        (new.identity(GATEWAY), &both),
-    ] {
-        pair.write(&scratch, "identity", roots);
-        let wanted = pair.fingerprint();
-        eventually("the new certificate", || (seen() == wanted).then_some(()));
+    for driver in ["auto", "epoll"] {
+        let first = old.identity(GATEWAY);
+        first.write(&scratch, "identity", &old.root);
+        scratch.write("config/a.yaml", &workloads(&endpoints));
+        let gateway = start(&scratch, &["--port-map", "80=0", "--driver", driver]);
+        let door = gateway.listener(80);
+        let mut client = Client::connect(door);
+        assert_eq!(peer(&mut client), first.fingerprint());
+        let load = Load::start(door);
+        for (round, (pair, roots)) in [
+            // a new key; the new root beside the old one; the new root's key
+            (old.identity(GATEWAY), &old.root),
+            (old.identity(GATEWAY), &both),
+            (new.identity(GATEWAY), &both),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            pair.write(&scratch, "identity", roots);
+            let wanted = pair.fingerprint();
+            eventually("the new certificate", || {
+                (peer(&mut client) == wanted).then_some(())
+            });
+            // and other rules, again and again
+            for change in 0..5 {
+                let generation = gateway.generation_id();
+                let name = format!("other-{round}-{change}");
+                let all = [endpoints[0], (name.as_str(), endpoints[0].1)];
+                scratch.write("config/a.yaml", &workloads(&all));
+                eventually("a new generation", || {
+                    (gateway.generation_id() > generation).then_some(())
+                });
+            }
+        }
+        let requests = load.end();
+        assert!(requests > 100, "{requests} requests are no load");
+        // Half a rotation, a chain without its key, changes nothing.
+        let last = peer(&mut client);
+        let stray = new.identity(GATEWAY);
+        scratch.write("identity/cert-chain.pem", &stray.chain);
+        eventually("a finding", || {
+            let found = gateway.admin("/diagnostics");
+            found.contains("last good pair").then_some(())
+        });
+        assert_eq!(peer(&mut client), last);
     }
-    // Half a rotation, a chain without its key, changes nothing.
-    let last = seen();
-    let stray = new.identity(GATEWAY);
-    scratch.write("identity/cert-chain.pem", &stray.chain);
-    eventually("a finding", || {
-        gateway
-            .admin("/diagnostics")
-            .contains("last good pair")
-            .then_some(())
-    });
-    assert_eq!(seen(), last);
 }
 
 /// A server outside of the mesh that speaks TLS with a certificate of this name, and answers with

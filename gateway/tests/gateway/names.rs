@@ -98,6 +98,7 @@ on_each_driver! {
     long_answers_and_forged_ones
     one_address_at_a_time
     a_server_that_says_nothing
+    names_that_loop_or_are_too_long_and_answers_good_for_no_time
     hosts_that_requests_name
     server_names_that_clients_name
 }
@@ -206,6 +207,28 @@ mod cases {
         });
         house.server.say(NAME, one());
         house.until("an answer at last", (200, "one"));
+    }
+
+    pub(super) fn names_that_loop_or_are_too_long_and_answers_good_for_no_time(driver: &str) {
+        let house = House::open("broken", driver, "DNS", one());
+        let _two = house.second("127.0.0.2");
+        assert_eq!(house.get(), (200, "one".to_owned()));
+        for (count, says) in [(1.0, Says::Loop), (2.0, Says::LongName)] {
+            house.server.say(NAME, says);
+            eventually("a failure", || {
+                (house.counted("failed") >= count).then_some(())
+            });
+            assert_eq!(house.get(), (200, "one".to_owned()));
+        }
+        let now = Says::Addresses(vec!["127.0.0.2".parse().unwrap()], 0);
+        house.server.say(NAME, now);
+        house.until("an answer that is old at once", (200, "two"));
+        let asked = house.server.asked().len();
+        for _ in 0..50 {
+            assert_eq!(house.get(), (200, "two".to_owned()));
+        }
+        let more = house.server.asked().len() - asked;
+        assert!(more <= 1, "asked {more} times for 50 requests");
     }
 
     pub(super) fn hosts_that_requests_name(driver: &str) {

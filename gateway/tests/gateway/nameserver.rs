@@ -27,6 +27,10 @@ pub(crate) enum Says {
     Silence,
     /// Bytes that are no message.
     Nonsense,
+    /// An address under a name that leads back to itself.
+    Loop,
+    /// An address under a name of more than 255 bytes.
+    LongName,
 }
 
 /// A running name server; its threads end with the process.
@@ -99,6 +103,11 @@ fn by_udp(socket: &UdpSocket, zone: &Zone, asked: &Mutex<Vec<String>>) {
                 socket.send_to(&[0xc0, 0x0c, 1, 2, 3], client).unwrap();
                 continue;
             }
+            Says::Loop | Says::LongName => {
+                let answer = broken(&question, matches!(says, Says::Loop));
+                socket.send_to(&answer, client).unwrap();
+                continue;
+            }
             Says::AfterForgeries(forged, _) => forge(socket, client, &question, *forged),
             _ => {}
         }
@@ -109,6 +118,27 @@ fn by_udp(socket: &UdpSocket, zone: &Zone, asked: &Mutex<Vec<String>>) {
         }
         socket.send_to(&answer.to_vec().unwrap(), client).unwrap();
     }
+}
+
+/// An answer whose record has a name that cannot be one: a pointer to itself (RFC 1035 §4.1.4), or
+/// more than 255 bytes of labels.
+fn broken(question: &Message, by_loop: bool) -> Vec<u8> {
+    let mut plain = answer(question, &Says::Addresses(Vec::new(), 1));
+    plain.edns = None;
+    let mut bytes = plain.to_vec().unwrap();
+    // one answer
+    bytes[7] = 1;
+    if by_loop {
+        let here = u16::try_from(bytes.len()).unwrap() | 0xc000;
+        bytes.extend(here.to_be_bytes());
+    } else {
+        let label = [&[63][..], &[b'a'; 63]].concat();
+        bytes.extend(label.repeat(5));
+        bytes.push(0);
+    }
+    // an address record of class IN, good for an hour
+    bytes.extend([0, 1, 0, 1, 0, 0, 14, 16, 0, 4, 127, 0, 0, 2]);
+    bytes
 }
 
 /// What somebody would send who can only guess.
@@ -135,7 +165,7 @@ fn by_tcp(mut stream: TcpStream, zone: &Zone) {
         stream.read_exact(&mut bytes).unwrap();
         let question = Message::from_vec(&bytes).unwrap();
         let (_, says) = look_up(zone, &question.queries[0]);
-        if let Says::Silence | Says::Nonsense = says {
+        if let Says::Silence | Says::Nonsense | Says::Loop | Says::LongName = says {
             return;
         }
         let bytes = answer(&question, &says).to_vec().unwrap();

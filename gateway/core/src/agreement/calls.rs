@@ -54,6 +54,7 @@ pub(super) fn call(bytes: &mut Bytes<'_>) -> Call {
         port: if tls { TLS_PORT } else { 80 },
         // now and then TLS on the cleartext port and the other way round
         sni: (tls != bytes.chance(2)).then_some(sni),
+        alpn: bytes.some(2, |bytes| bytes.text(&["h2", "istio", "istio-h2"])),
         method: if preflight {
             "OPTIONS".to_owned()
         } else {

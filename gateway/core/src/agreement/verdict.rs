@@ -2,14 +2,15 @@
 
 use crate::admit::{Admitted, Claims, admit_connection, authorize};
 use crate::call::{Call, HeaderLines, Scheme};
+use crate::client_hello::ClientHello;
 use crate::decide::{Answer, Decision, Where, decide};
 use crate::plan::{EditSink, Plan};
 use crate::tables::{ListenerIdx, Tables};
 use crate::tcp;
 use crate::template::{Facts, Field, Value, call_value};
 use sallyport_config::ir::{
-    CertificateSource, ClusterRef, ListenerKind, ServerTls, ServerTlsMode, Service, Snapshot,
-    TcpService,
+    CertificateSource, ClusterRef, ListenerKind, MESH_ALPN, ServerTls, ServerTlsMode, Service,
+    Snapshot, TcpService,
 };
 use sallyport_config::model::{self, Forwarded, Verdict};
 use std::net::SocketAddr;
@@ -26,7 +27,7 @@ pub fn verdict(tables: &Tables, call: &model::Call) -> Verdict {
     let tls = matches!(listener.kind, ListenerKind::Tls(_));
     let chain = match (&call.sni, tls) {
         (None, false) => None,
-        (Some(sni), true) => match tables.chain(listener_idx, Some(sni)) {
+        (Some(sni), true) => match tables.chain_for(listener_idx, &hello(call, sni)) {
             Some(chain) => Some(chain),
             None => return Verdict::Closed,
         },
@@ -46,6 +47,13 @@ pub fn verdict(tables: &Tables, call: &model::Call) -> Verdict {
         Some(Service::Http(_)) => request(tables, at, call, tls),
         Some(Service::Tcp(tcp)) => connection(tables, call, tcp),
         Some(Service::Close) | None => Verdict::Closed,
+    }
+}
+
+fn hello(call: &model::Call, sni: &str) -> ClientHello {
+    ClientHello {
+        sni: Some(sni.into()),
+        of_mesh: call.alpn.iter().any(|name| MESH_ALPN.contains(&&**name)),
     }
 }
 

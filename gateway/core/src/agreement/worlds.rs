@@ -87,6 +87,7 @@ pub(super) fn guarded(bytes: &mut Bytes<'_>) -> Snapshot {
     let chain = FilterChain {
         name: "https".to_owned(),
         sni: Vec::new(),
+        mesh_only: false,
         tls: Some(ServerTls {
             mode: ServerTlsMode::Simple,
             certificates: vec![CertificateId(0)],
@@ -189,6 +190,7 @@ fn chains(tables: u8, bytes: &mut Bytes<'_>) -> Vec<FilterChain> {
         FilterChain {
             name: "https".to_owned(),
             sni: bytes.some(2, |bytes| HostPattern::parse(bytes.pick(HOSTS))),
+            mesh_only: tls.is_none() && bytes.chance(30),
             // bytes that stay encrypted cannot be HTTP
             service: match &tls {
                 Some(_) => service(tables, bytes),
@@ -243,6 +245,7 @@ fn service(tables: u8, bytes: &mut Bytes<'_>) -> Service {
 
 fn tcp() -> Service {
     Service::Tcp(TcpService {
+        tunnel: None,
         targets: vec![
             (TcpTarget::Cluster(ClusterId(0)), 1),
             (TcpTarget::Missing("none".to_owned()), 1),

@@ -134,3 +134,24 @@ fn lengths_must_fit() {
     longer.push(0);
     assert_eq!(read(&records(&longer, 9_000)), Err(HelloError::Malformed));
 }
+
+#[test]
+fn proxies_of_the_mesh_are_known_by_what_they_offer() {
+    let offer = |names: &[&str]| {
+        let list: Vec<u8> = names
+            .iter()
+            .flat_map(|n| [&[u8::try_from(n.len()).unwrap()][..], n.as_bytes()].concat())
+            .collect();
+        let mut value = u16::try_from(list.len()).unwrap().to_be_bytes().to_vec();
+        value.extend(list);
+        let message = message(&[name(b"a.example"), (16, value)]);
+        read(&records(&message, 9_000)).unwrap().unwrap().of_mesh
+    };
+    assert!(MESH_ALPN.iter().all(|known| offer(&["h2", known])));
+    assert!(!offer(&["h2", "http/1.1"]));
+    assert!(!offer(&["istio-", "Istio", "istio-http/2", ""]));
+    for broken in [&b""[..], b"\0", b"\0\x09\x05ist", b"\xff\xff"] {
+        let message = message(&[(16, broken.to_vec())]);
+        assert!(!read(&records(&message, 9_000)).unwrap().unwrap().of_mesh);
+    }
+}

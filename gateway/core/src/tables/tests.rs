@@ -109,6 +109,7 @@ fn chain(names: &[&str], certificate: u32, table: u32) -> FilterChain {
     FilterChain {
         name: names.join(","),
         sni: names.iter().map(|name| HostPattern::parse(name)).collect(),
+        mesh_only: false,
         tls: Some(ServerTls {
             mode: ServerTlsMode::Simple,
             certificates: vec![CertificateId(certificate)],

@@ -15,10 +15,10 @@ use sallyport_core::proxy_protocol::Ends;
 use sallyport_core::quota::What;
 use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
 
-use super::{Conn, End, Limits};
+use super::{Conn, End, Limits, tunnel};
 use crate::stats::tcp::labels;
 use crate::upstream::{Errand, Lease, Upstream, connect_failure};
-use crate::worker::Active;
+use crate::worker::{Active, Worker};
 
 /// Where a connection goes.
 struct Destination {
@@ -35,12 +35,27 @@ struct Destination {
     workloads: Box<[Box<str>]>,
     /// The host that the client names, if the cluster leaves that to it.
     named: Option<Named>,
+    /// Where the endpoint, a proxy, shall connect to.
+    tunnel: Option<Box<str>>,
+}
+
+/// A connection to an upstream.
+pub(super) struct Opened {
+    pub(super) lease: Lease,
+    /// How long it may last.
+    pub(super) limits: Limits,
+    /// What the upstream said already.
+    pub(super) early: Vec<u8>,
 }
 
 impl Destination {
     fn errand(&self) -> Errand<'_> {
         Errand {
-            wire: Wire::Tcp,
+            // a tunnel is begun in HTTP/1.1
+            wire: match self.tunnel {
+                Some(_) => Wire::Http1,
+                None => Wire::Tcp,
+            },
             authority: &self.host,
             ends: Some(&self.ends),
         }
@@ -57,8 +72,8 @@ struct Named {
 /// A connection waits this long for the addresses of its host.
 const LOOKUP_WITHIN: Millis = Millis(5_000);
 
-/// A connection to an upstream, and how long it may last.
-pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Limits), End> {
+/// Finds an upstream, and connects to it.
+pub(super) async fn open(conn: &mut Conn) -> Result<Opened, End> {
     // The generation is let go of before anything is waited for.
     let mut to = destination(conn)?;
     if let Some(named) = to.named.take() {
@@ -85,11 +100,15 @@ pub(super) async fn open(conn: &mut Conn) -> Result<(Lease, Limits), End> {
         let workload = to.workloads.get(index).cloned();
         conn.note.workload = workload.unwrap_or_default();
         match connect(conn, &to, endpoint).await? {
-            Ok(lease) => {
+            Ok((lease, early)) => {
                 let well = Verdict::Status(200);
                 to.upstream.note(endpoint, well, &conn.worker.commons);
                 conn.note.upstream = Some(lease.address());
-                return Ok((lease, to.limits));
+                return Ok(Opened {
+                    lease,
+                    limits: to.limits,
+                    early,
+                });
             }
             Err(failure) if failure.kind == FailureKind::Overflow => {
                 let mut stats = conn.worker.stats.borrow_mut();
@@ -160,6 +179,7 @@ fn find(conn: &mut Conn, active: &Rc<Active>, service: &TcpService) -> Result<De
     let workloads = cluster.endpoints.iter();
     Ok(Destination {
         named,
+        tunnel: service.tunnel.as_ref().map(|t| t.target.as_str().into()),
         upstream: Rc::clone(upstream),
         host: cluster.host.as_str().into(),
         ends: conn.link.ends,
@@ -207,14 +227,13 @@ async fn connect(
     conn: &mut Conn,
     to: &Destination,
     endpoint: u32,
-) -> Result<Result<Lease, Failure>, End> {
+) -> Result<Result<(Lease, Vec<u8>), Failure>, End> {
     let worker = Rc::clone(&conn.worker);
     let limit = worker.timers.now() + to.connect_timeout;
     conn.alarm.set(Some(limit));
-    let mut connecting = Box::pin(Lease::connect(&worker, &to.upstream, endpoint, to.errand()));
+    let mut connecting = Box::pin(reach(&worker, to, endpoint));
     poll_fn(|context| {
         if let Poll::Ready(result) = connecting.as_mut().poll(context) {
-            let result = result.map_err(|error| connect_failure(&error));
             return Poll::Ready(Ok(result));
         }
         if conn.poll_early(context).is_ready() {
@@ -224,6 +243,21 @@ async fn connect(
         alarm.map(|()| Ok(Err(FailureKind::ConnectTimeout.into())))
     })
     .await
+}
+
+/// Connects, and digs a tunnel where one is asked for; with what came out of it already.
+async fn reach(
+    worker: &Rc<Worker>,
+    to: &Destination,
+    endpoint: u32,
+) -> Result<(Lease, Vec<u8>), Failure> {
+    let connected = Lease::connect(worker, &to.upstream, endpoint, to.errand()).await;
+    let mut lease = connected.map_err(|error| connect_failure(&error))?;
+    let early = match &to.tunnel {
+        Some(target) => tunnel::dig(&mut lease, target).await?,
+        None => Vec::new(),
+    };
+    Ok((lease, early))
 }
 
 impl Conn {

@@ -11,10 +11,10 @@ use sallyport_config::ir::Millis;
 use sallyport_core::flags::Flags;
 use sallyport_core::time::{Now, earliest};
 
-use super::{Conn, Limits};
+use super::Conn;
+use super::open::Opened;
 use crate::buffer::Buffers;
 use crate::io::stream::Stream;
-use crate::upstream::Lease;
 
 /// A connection on which nothing moved for this long gives its buffers back.
 const PARK_AFTER: Millis = Millis(1_000);
@@ -24,7 +24,12 @@ const REPORT_EVERY: Millis = Millis(5_000);
 const MOVES_MAX: u32 = 16;
 
 /// Copies until both sides have ended, one of them broke, or its time is over.
-pub(super) async fn relay(conn: &mut Conn, mut lease: Lease, limits: Limits) {
+pub(super) async fn relay(conn: &mut Conn, opened: Opened) {
+    let Opened {
+        mut lease,
+        limits,
+        early,
+    } = opened;
     let Some(upstream) = lease.stream() else {
         return;
     };
@@ -36,7 +41,11 @@ pub(super) async fn relay(conn: &mut Conn, mut lease: Lease, limits: Limits) {
             ended: conn.client_ended,
             ..Way::default()
         },
-        down: Way::default(),
+        down: Way {
+            moved: u64::try_from(early.len()).unwrap_or(u64::MAX),
+            waiting: early,
+            ..Way::default()
+        },
         idle: limits.idle,
         end_by: limits.age.map(|age| conn.opened + age),
         last: now,

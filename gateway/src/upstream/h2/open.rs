@@ -1,16 +1,20 @@
 //! Opening a connection, and the task that drives it.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use h2::client::Builder;
-use sallyport_config::ir::Cluster;
+use h2::{Ping, PingPong};
+use sallyport_config::ir::{self, Cluster};
 
 use super::{Connection, IDLE_DEFAULT, State};
 use crate::codec::{Chunk, Sight, Watcher, Wire};
-use crate::rt;
+use crate::rt::{self, Alarm};
 use crate::upstream::{ConnectError, Errand, Lease, Slot, Upstream};
 use crate::worker::Worker;
 
@@ -56,13 +60,25 @@ pub(super) async fn open(
         .max_header_list_size(HEADER_LIST_BYTES)
         .max_send_buffer_size(SEND_BYTES);
     let handshake = builder.handshake::<_, Chunk>(wire).await;
-    let (send, connection) = handshake.map_err(|error| match error.into_io() {
+    let (send, mut connection) = handshake.map_err(|error| match error.into_io() {
         Some(error) => ConnectError::Io(error),
         None => ConnectError::Left,
     })?;
+    let ping = cluster_of.traffic.ping;
+    let mut pulse = ping.and_then(|ping| Pulse::new(worker, ping, connection.ping_pong()?));
     rt::spawn(async move {
         // How it ended, its streams have been told.
-        drop(connection.await);
+        poll_fn(|context| {
+            let dead = pulse.as_mut().map(|pulse| pulse.poll(context));
+            let over = Pin::new(&mut connection).poll(context).map(drop);
+            if over.is_ready() {
+                over
+            } else {
+                dead.unwrap_or(Poll::Pending)
+            }
+        })
+        .await;
+        drop(connection);
         drop(ended);
     });
     Ok(Connection {
@@ -71,6 +87,54 @@ pub(super) async fn open(
         agreed: agreed.unwrap_or_default(),
         state,
     })
+}
+
+/// Asks the upstream now and then whether it is still there.
+struct Pulse {
+    worker: Rc<Worker>,
+    ping: ir::Ping,
+    line: PingPong,
+    alarm: Alarm,
+    /// An answer is waited for.
+    asked: bool,
+}
+
+impl Pulse {
+    fn new(worker: &Rc<Worker>, ping: ir::Ping, line: PingPong) -> Option<Self> {
+        let alarm = worker.timers.alarm();
+        alarm.set(Some(worker.timers.now() + ping.interval));
+        Some(Self {
+            worker: Rc::clone(worker),
+            ping,
+            line,
+            alarm,
+            asked: false,
+        })
+    }
+
+    /// Ready when no answer came in time.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let now = self.worker.timers.now();
+            if self.asked {
+                match self.line.poll_pong(context) {
+                    Poll::Ready(Ok(_)) => {
+                        self.asked = false;
+                        self.alarm.set(Some(now + self.ping.interval));
+                    }
+                    // the connection will say so itself
+                    Poll::Ready(Err(_)) => return Poll::Pending,
+                    Poll::Pending => return self.alarm.poll(context),
+                }
+            }
+            ready!(self.alarm.poll(context));
+            if self.line.send_ping(Ping::opaque()).is_err() {
+                return Poll::Pending;
+            }
+            self.asked = true;
+            self.alarm.set(Some(now + self.ping.timeout));
+        }
+    }
 }
 
 /// Counts a connection's end, whatever ends it.

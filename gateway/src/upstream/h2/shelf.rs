@@ -10,7 +10,7 @@ use h2::client::SendRequest;
 use sallyport_core::time::Now;
 use slab::Slab;
 
-use super::{Connection, STREAMS_MAX};
+use super::{Bounds, Connection};
 use crate::codec::Chunk;
 use crate::upstream::terms::{Agreed, Terms};
 
@@ -33,7 +33,7 @@ impl Shelf {
     /// more for ever are let go of: they end with their last stream.
     pub(super) fn take(
         &self,
-        requests_max: u32,
+        bounds: Bounds,
         terms: Terms<'_>,
         context: &mut Context<'_>,
     ) -> Option<(Rc<Connection>, SendRequest<Chunk>)> {
@@ -44,12 +44,12 @@ impl Shelf {
             if found.is_some() || !connection.agreed.suits(terms) {
                 return true;
             }
-            let used_up = requests_max > 0 && state.served.get() >= requests_max;
+            let used_up = bounds.requests > 0 && state.served.get() >= bounds.requests;
             if used_up || state.closed.get() {
                 return false;
             }
             let mut send = connection.send.borrow().clone();
-            let room = send.current_max_send_streams().min(STREAMS_MAX);
+            let room = send.current_max_send_streams().min(bounds.streams);
             if state.live.get() >= room {
                 return true;
             }

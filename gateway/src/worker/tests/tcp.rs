@@ -14,6 +14,7 @@ use super::support::{House, Lines, PATIENCE, on_each_driver, origin, snapshot};
 pub(super) fn service(targets: &[(u32, u32)]) -> ir::Service {
     let target = |(id, weight): &(u32, u32)| (ir::TcpTarget::Cluster(ir::ClusterId(*id)), *weight);
     ir::Service::Tcp(ir::TcpService {
+        tunnel: None,
         targets: targets.iter().map(target).collect(),
         idle_timeout: None,
         max_duration: None,
@@ -272,6 +273,7 @@ fn what_cannot_be_reached_is_broken_and_logged() {
         broken(&house);
         let missing = ir::TcpTarget::Missing("gone".to_owned());
         snapshot.listeners[0].kind = ir::ListenerKind::Plain(ir::Service::Tcp(ir::TcpService {
+            tunnel: None,
             targets: vec![(missing, 1)],
             idle_timeout: None,
             max_duration: None,

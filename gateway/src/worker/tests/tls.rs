@@ -35,6 +35,7 @@ pub(super) fn secured(upstream: std::net::SocketAddr, pairs: &[(&str, &Pair)]) -
     let chain = |(index, (name, _)): (u32, &(&str, &Pair))| ir::FilterChain {
         name: (*name).to_owned(),
         sni: vec![ir::HostPattern::Exact((*name).to_owned())],
+        mesh_only: false,
         tls: Some(ir::ServerTls {
             mode: ir::ServerTlsMode::Simple,
             certificates: vec![ir::CertificateId(index)],
@@ -222,6 +223,7 @@ fn passed(a: std::net::SocketAddr, b: std::net::SocketAddr) -> ir::Snapshot {
     let chain = |cluster, pattern| ir::FilterChain {
         name: format!("chain-{cluster}"),
         sni: vec![pattern],
+        mesh_only: false,
         tls: None,
         service: super::tcp::service(&[(cluster, 1)]),
         origin: origin(),
@@ -266,6 +268,38 @@ fn tls_is_passed_through_unread_by_its_server_name() {
         );
         let report = house.report();
         assert_eq!((report.handshakes_ok, report.handshakes_failed), (0, 1));
+        house.close();
+    });
+}
+
+#[test]
+fn a_chain_of_the_mesh_is_for_clients_of_the_mesh_only() {
+    let name = "outbound_.80_._.shop.default.svc.cluster.local";
+    let a = pair(name);
+    on_each_driver(|driver| {
+        let lines = Lines::new("autopassthrough");
+        let mut snapshot = passed(speaker("a", &a), speaker("b", &a));
+        let ir::ListenerKind::Tls(chains) = &mut snapshot.listeners[0].kind else {
+            panic!("not TLS");
+        };
+        chains[0].sni = vec![ir::HostPattern::parse(name)];
+        chains[0].mesh_only = true;
+        lines.write_to(&mut snapshot, "%RESPONSE_FLAGS% %UPSTREAM_CLUSTER%");
+        let house = House::open(driver, snapshot);
+        let offering = |names: &[&str]| {
+            let mut config = (*config(&a, &rustls::version::TLS13)).clone();
+            config.alpn_protocols = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+            connect(&house, &Arc::new(config), name)
+        };
+        let mut client = offering(&["istio", "h2"]);
+        client.stream.write_all(b"hello").unwrap();
+        assert_eq!(client.take(7), "a hello");
+        drop(client);
+        assert_eq!(lines.take(1), ["- outbound|80||up"]);
+        for stranger in [&[][..], &["h2", "http/1.1"]] {
+            assert!(offering(stranger).is_closed());
+        }
+        assert_eq!(lines.take(3)[1..], ["NR -", "NR -"]);
         house.close();
     });
 }

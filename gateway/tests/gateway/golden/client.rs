@@ -56,8 +56,7 @@ pub(super) fn say(address: SocketAddr, call: &Call, mark: &str) -> Seen {
     };
     let name = if sni.is_empty() { "none.test" } else { sni };
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut connection =
-        ClientConnection::new(Arc::new(client_config(!sni.is_empty())), name).unwrap();
+    let mut connection = ClientConnection::new(Arc::new(client_config(call)), name).unwrap();
     let mut stream = stream;
     while connection.is_handshaking() {
         if let Err(error) = connection.complete_io(&mut stream) {
@@ -150,7 +149,7 @@ fn parse(bytes: &[u8], call: &Call) -> Result<Answer, String> {
     Ok(answer)
 }
 
-fn client_config(sni: bool) -> ClientConfig {
+fn client_config(call: &Call) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let trust = Arc::new(TrustAll(Arc::clone(&provider)));
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -159,8 +158,11 @@ fn client_config(sni: bool) -> ClientConfig {
         .dangerous()
         .with_custom_certificate_verifier(trust)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.enable_sni = sni;
+    config.alpn_protocols = match call.alpn.as_slice() {
+        [] => vec![b"http/1.1".to_vec()],
+        offered => offered.iter().map(|name| name.clone().into()).collect(),
+    };
+    config.enable_sni = call.sni.as_deref() != Some("");
     config
 }
 
