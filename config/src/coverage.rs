@@ -53,8 +53,13 @@ pub fn render() -> String {
             );
         }
     }
+    out.push('\n');
+    out.push_str(WIRES);
     out
 }
+
+/// What passes between the wires: written by the gateway's test that tries it.
+const WIRES: &str = include_str!("coverage/wires.md");
 
 const HEAD: &str = "\
 # Coverage of Istio's schema

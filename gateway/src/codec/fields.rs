@@ -1,21 +1,30 @@
 //! Heads and trailers as the codec wants them.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri, Version};
 use sallyport_core::h1::{
-    BodyKind, HeaderEdits, HeaderIndex, RequestLine, TrailerLines, forwarded,
+    BodyKind, HeaderEdits, HeaderIndex, RequestLine, TrailerLines, Upgrade, forwarded,
 };
 
-/// A request's head for cleartext. `None`: HTTP/2 cannot say it.
+/// What belongs to the handshake of a WebSocket over HTTP/1 only (RFC 8441 §5).
+const KEY: &[u8] = b"sec-websocket-key";
+
+/// A request's head for cleartext; an upgrade becomes an extended CONNECT (RFC 8441 §4). `None`: HTTP/2 cannot say it.
 pub(crate) fn request(
     line: &RequestLine<'_>,
     buf: &[u8],
     index: &HeaderIndex,
     edits: &HeaderEdits,
 ) -> Option<Request<()>> {
-    let mut map = collect(|| forwarded(buf, index, edits));
+    let tunnel = line.upgrade.is_some();
+    let fields = || {
+        let all = forwarded(buf, index, edits);
+        all.filter(move |(name, _)| !(tunnel && name.eq_ignore_ascii_case(KEY)))
+    };
+    let mut map = collect(fields);
     if let BodyKind::Length(length) = line.body {
         map.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -28,6 +37,11 @@ pub(crate) fn request(
     parts.path_and_query = Some(PathAndQuery::try_from(line.target).ok()?);
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(line.method).ok()?;
+    if let Some(Upgrade::WebSocket) = line.upgrade {
+        *request.method_mut() = Method::CONNECT;
+        let protocol = Protocol::from_static("websocket");
+        request.extensions_mut().insert(protocol);
+    }
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = map;

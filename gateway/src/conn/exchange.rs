@@ -14,6 +14,7 @@ mod record;
 mod request;
 mod transit;
 mod upload;
+mod websocket;
 
 pub(super) use answer::{log_closed, refuse};
 pub(super) use client::{Client, Fate, Framed, News, Visit};

@@ -1,6 +1,7 @@
 //! Upstream connections of HTTP/2: each is shared by streams of its worker, up to a bound, and one
 //! more is opened when all are full. Whoever finds one being opened waits for that one.
 
+mod hello;
 mod open;
 mod shelf;
 
@@ -15,6 +16,7 @@ use sallyport_config::ir::{Cluster, Millis};
 use sallyport_core::quota::What;
 use sallyport_core::time::Now;
 
+use self::hello::Hello;
 use super::terms::Agreed;
 use super::{ConnectError, EndpointPool, Errand, Permit, Upstream};
 use crate::buffer::Buffers;
@@ -72,8 +74,11 @@ struct State {
     served: Cell<u32>,
     /// When it is closed for being idle.
     until: Cell<Now>,
+    /// When it takes no more streams for being old.
+    retires: Option<Now>,
     /// It is over.
     closed: Cell<bool>,
+    hello: Hello,
 }
 
 /// A stream to be, on a shared connection. While it lives, its endpoint has one request more.
@@ -111,7 +116,8 @@ impl Lease {
     ) -> Option<Self> {
         let pool = upstream.endpoint(endpoint)?;
         let bounds = Bounds::of(cluster);
-        let (connection, send) = pool.h2.take(bounds, pool.terms(errand), context)?;
+        let now = worker.timers.now();
+        let (connection, send) = pool.h2.take(bounds, pool.terms(errand), now, context)?;
         let reused = connection.state.served.get() > 0;
         connection.state.begin();
         upstream.balancer.borrow_mut().begin(endpoint);
@@ -177,6 +183,33 @@ impl Lease {
         Ok(self)
     }
 
+    /// Whether streams of this connection can be tunnels: the upstream says so in its SETTINGS
+    /// (RFC 8441 §3). `None` while they have not come.
+    pub(crate) fn takes_tunnels(&self) -> Option<bool> {
+        let settled = self.connection.state.hello.is_settled();
+        settled.then(|| self.send.is_extended_connect_protocol_enabled())
+    }
+
+    /// Waits for the upstream's SETTINGS, so long at most.
+    ///
+    /// # Errors
+    /// They did not come.
+    pub(crate) async fn settled(&self, limit: Millis) -> Result<(), ConnectError> {
+        let alarm = self.worker.timers.alarm();
+        alarm.set(Some(self.worker.timers.now() + limit));
+        let state = &self.connection.state;
+        std::future::poll_fn(|context| {
+            if state.hello.poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if state.closed.get() {
+                return Poll::Ready(Err(ConnectError::Left));
+            }
+            alarm.poll(context).map(|()| Err(ConnectError::TimedOut))
+        })
+        .await
+    }
+
     /// The worker's buffers.
     pub(crate) fn buffers(&self) -> Rc<Buffers> {
         Rc::clone(&self.worker.buffers)
@@ -212,13 +245,20 @@ impl Drop for Lease {
 }
 
 impl State {
-    fn new(until: Now) -> Self {
+    fn new(until: Now, retires: Option<Now>) -> Self {
         Self {
             live: Cell::new(0),
             served: Cell::new(0),
             until: Cell::new(until),
+            retires,
             closed: Cell::new(false),
+            hello: Hello::default(),
         }
+    }
+
+    /// Whether it is too old for another stream.
+    fn is_retired(&self, now: Now) -> bool {
+        self.retires.is_some_and(|end| end <= now)
     }
 
     fn begin(&self) {

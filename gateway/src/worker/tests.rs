@@ -18,6 +18,7 @@ mod h3_frames;
 mod http1;
 mod http2;
 mod limits;
+mod matrix;
 mod origin_h2;
 mod policies;
 mod prefaces;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use sallyport_core::failure::Failure;
-use sallyport_core::h1::{BodyKind, HeaderEdits, HeaderIndex, ResponseLine, Version};
+use sallyport_core::h1::{BodyKind, HeaderEdits, HeaderIndex, HeaderView, ResponseLine, Version};
 use sallyport_core::time::Now;
 
 use super::transit::{Framing, Moved};
@@ -108,6 +108,10 @@ pub(crate) trait Client {
 
     /// Tells the client to send its body; nothing while something is being written.
     fn start_continue(&mut self);
+
+    /// Passes on what an upstream says before its answer, where the wire's clients are known to
+    /// take it for what it is; nothing while something is being written.
+    fn start_interim(&mut self, status: u16, fields: HeaderView<'_>);
 
     /// How a response body of this kind will go to the client.
     fn frame(&mut self, body: BodyKind, tunnel: bool) -> Framed;

@@ -57,6 +57,8 @@ pub(super) struct Flight<'a, 't, C> {
     head_told: bool,
     /// The client was told to send its body.
     continued: bool,
+    /// Hints passed on.
+    hints: u8,
     /// Trailers on their way.
     trailers: Vec<u8>,
     /// The client's connection may carry another request.
@@ -157,6 +159,7 @@ async fn fly<'a, 't, C: Client>(
         try_begun: false,
         head_told: false,
         continued: false,
+        hints: 0,
         trailers: Vec::new(),
         clock: now,
         ledger,
@@ -309,11 +312,13 @@ impl<'a, C: Client> Flight<'a, '_, C> {
         self.open(&route).await;
     }
 
-    /// The way to an endpoint. An upgrade is something of HTTP/1.
+    /// The way to an endpoint. An upgrade is something of HTTP/1, unless the upstream is known to
+    /// speak HTTP/2: then it is asked whether it knows it, too.
     fn route(&self, endpoint: u32, fresh: bool) -> WayUp<'a> {
         let head = &self.request.head;
         let wire = match head.upgrade {
             None => wire(self.cluster, head.version),
+            Some(_) if self.cluster.protocol == UpstreamProtocol::Http2 => Wire::Http2,
             Some(_) => Wire::Http1,
         };
         WayUp {
@@ -327,6 +332,7 @@ impl<'a, C: Client> Flight<'a, '_, C> {
                 ends: Some(&self.request.ends),
             },
             fresh,
+            tunnel: head.upgrade.is_some(),
         }
     }
 

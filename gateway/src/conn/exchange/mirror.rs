@@ -155,6 +155,7 @@ async fn exchange(
             ends: Some(&letter.ends),
         },
         fresh: false,
+        tunnel: false,
     };
     match letter.head {
         Head::Http1(asked) => over_http1(&way, letter.bytes, asked).await,

@@ -52,6 +52,8 @@ pub(super) struct WayUp<'a> {
     pub(super) errand: Errand<'a>,
     /// A connection that served before will not do.
     pub(super) fresh: bool,
+    /// The request asks for a tunnel.
+    pub(super) tunnel: bool,
 }
 
 impl Origin {
@@ -73,6 +75,7 @@ impl Origin {
         if way.errand.wire == Wire::Http2 {
             let cluster = way.cluster;
             let shared = shared::Lease::shared(worker, upstream, cluster, to, way.errand, context);
+            let shared = shared.filter(|lease| !way.tunnel || lease.takes_tunnels() == Some(true));
             shared.map(|lease| lease.admit().map(Self::h2))
         } else {
             let lease = Lease::pooled(worker, upstream, to, way.errand, context);
@@ -89,12 +92,22 @@ impl Origin {
         if way.errand.wire == Wire::Http2 {
             let cluster = way.cluster;
             let lease = shared::Lease::obtain(worker, upstream, cluster, to, way.errand, way.fresh);
-            lease.await?.admit().map(Self::h2)
-        } else {
-            let limit = way.cluster.connect_timeout;
-            let lease = Lease::obtain(worker, upstream, to, way.errand, limit).await?;
-            lease.admit(way.cluster, worker.timers.now()).map(Self::h1)
+            let lease = lease.await?;
+            if way.tunnel {
+                lease.settled(cluster.connect_timeout).await?;
+            }
+            if !way.tunnel || lease.takes_tunnels() == Some(true) {
+                return lease.admit().map(Self::h2);
+            }
         }
+        // An upgrade is something of HTTP/1 where a stream cannot be a tunnel.
+        let errand = Errand {
+            wire: Wire::Http1,
+            ..way.errand
+        };
+        let limit = way.cluster.connect_timeout;
+        let lease = Lease::obtain(worker, upstream, to, errand, limit).await?;
+        lease.admit(way.cluster, worker.timers.now()).map(Self::h1)
     }
 
     /// As logs name its protocol.
@@ -186,7 +199,8 @@ impl Origin {
     }
 
     /// The next head, interim ones included, when it is whole. Its bytes are [`Origin::bytes`]
-    /// until [`Origin::begin_body`]; those of an interim one are dropped already.
+    /// until [`Origin::begin_body`]; those of an interim one until the next is asked for. `index`
+    /// is empty.
     ///
     /// # Errors
     /// The upstream broke a rule.

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::h1::{
-    BodyKind, CONTINUE, HeaderEdits, HeaderIndex, RequestHead, ResponseLine, Version,
+    BodyKind, CONTINUE, HeaderEdits, HeaderIndex, HeaderView, RequestHead, ResponseLine, Version,
     encode_response,
 };
 
@@ -118,6 +118,10 @@ impl Client for Caller<'_> {
         let mut out = self.conn.visit.worker.buffers.take();
         out.extend_from_slice(CONTINUE);
         self.conn.stream.start_write(out);
+    }
+
+    fn start_interim(&mut self, _: u16, _: HeaderView<'_>) {
+        // Some clients take it for the answer.
     }
 
     fn frame(&mut self, body: BodyKind, tunnel: bool) -> Framed {

@@ -9,7 +9,7 @@ use h2::{Reason, RecvStream};
 use http::Response;
 use sallyport_core::failure::Failure;
 use sallyport_core::h1::{
-    BodyKind, ChunkHead, HeaderEdits, HeaderIndex, RequestHead, ResponseLine, Version,
+    BodyKind, ChunkHead, HeaderEdits, HeaderIndex, HeaderView, RequestHead, ResponseLine, Version,
     write_trailers,
 };
 use sallyport_core::method::Method;
@@ -255,6 +255,13 @@ impl Client for Caller {
         *response.status_mut() = http::StatusCode::CONTINUE;
         // Fails when the stream is over, which is told by the next poll.
         drop(self.respond.send_informational(response));
+    }
+
+    fn start_interim(&mut self, status: u16, fields: HeaderView<'_>) {
+        if let Some(response) = fields::interim(status, fields) {
+            // As above.
+            drop(self.respond.send_informational(response));
+        }
     }
 
     fn frame(&mut self, body: BodyKind, tunnel: bool) -> Framed {

@@ -2,7 +2,7 @@
 
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{Response, StatusCode};
-use sallyport_core::h1::{BodyKind, HeaderEdits, HeaderIndex, ResponseLine, forwarded};
+use sallyport_core::h1::{BodyKind, HeaderEdits, HeaderIndex, HeaderView, ResponseLine, forwarded};
 
 use crate::codec::fields::collect;
 
@@ -36,4 +36,12 @@ pub(super) fn response(
         StatusCode::from_u16(line.status).unwrap_or(StatusCode::BAD_GATEWAY)
     };
     (response, u64::try_from(size).unwrap_or(u64::MAX))
+}
+
+/// The head of an interim response. `None`: its status is none.
+pub(super) fn interim(status: u16, fields: HeaderView<'_>) -> Option<Response<()>> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).ok()?;
+    *response.headers_mut() = collect(|| forwarded(fields.buf, fields.index, fields.edits));
+    Some(response)
 }

@@ -265,8 +265,12 @@ impl Client for Caller<'_> {
             index: &index,
             edits: &edits,
         };
+        self.start_interim(100, view);
+    }
+
+    fn start_interim(&mut self, status: u16, fields: HeaderView<'_>) {
         let mut out = Vec::new();
-        encode_head(&mut out, 100, view, None);
+        encode_head(&mut out, status, fields, None);
         self.queue.push_back(out.into());
         self.writing = true;
     }

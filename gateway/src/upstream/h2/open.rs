@@ -39,10 +39,12 @@ pub(super) async fn open(
     let cluster = pool.map(|pool| Arc::clone(&pool.cluster));
     let limit = cluster_of.connect_timeout;
     let mut lease = Lease::obtain(worker, upstream, endpoint, errand, limit).await?;
+    let now = worker.timers.now();
+    let age = cluster_of.traffic.max_connection_duration;
     let ended = Ended {
         worker: Rc::clone(worker),
         cluster: cluster.unwrap_or_else(|| "".into()),
-        state: Rc::new(State::new(worker.timers.now() + IDLE_DEFAULT)),
+        state: Rc::new(State::new(now + IDLE_DEFAULT, age.map(|age| now + age))),
         _slot: lease.take_slot(),
     };
     let agreed = pool.map(|pool| pool.terms(errand).agreed());
@@ -149,6 +151,7 @@ struct Ended {
 impl Drop for Ended {
     fn drop(&mut self) {
         self.state.closed.set(true);
+        self.state.hello.wake();
         let mut stats = self.worker.stats.borrow_mut();
         stats.upstream_closed(&self.cluster);
     }
@@ -158,7 +161,8 @@ impl Drop for Ended {
 struct Quiet(Rc<State>);
 
 impl Watcher for Quiet {
-    fn came(&self, _: &mut Vec<u8>) -> Sight {
+    fn came(&self, bytes: &mut Vec<u8>) -> Sight {
+        self.0.hello.came(bytes);
         Sight::Fine
     }
 

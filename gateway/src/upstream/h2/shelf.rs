@@ -35,6 +35,7 @@ impl Shelf {
         &self,
         bounds: Bounds,
         terms: Terms<'_>,
+        now: Now,
         context: &mut Context<'_>,
     ) -> Option<(Rc<Connection>, SendRequest<Chunk>)> {
         let mut connections = self.connections.borrow_mut();
@@ -45,7 +46,7 @@ impl Shelf {
                 return true;
             }
             let used_up = bounds.requests > 0 && state.served.get() >= bounds.requests;
-            if used_up || state.closed.get() {
+            if used_up || state.closed.get() || state.is_retired(now) {
                 return false;
             }
             let mut send = connection.send.borrow().clone();
@@ -125,7 +126,8 @@ impl Shelf {
     pub(in crate::upstream) fn sweep(&self, now: Now, all: bool) {
         self.connections.borrow_mut().retain(|connection| {
             let state = &connection.state;
-            let idle = state.live.get() == 0 && (all || now >= state.until.get());
+            let idle =
+                state.live.get() == 0 && (all || now >= state.until.get() || state.is_retired(now));
             !idle && !state.closed.get()
         });
     }

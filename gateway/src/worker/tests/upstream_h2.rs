@@ -161,6 +161,51 @@ fn a_connection_that_goes_away_is_replaced_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_connection_that_is_old_takes_no_more_streams() {
+    on_each_driver(|driver| {
+        let origin = H2Origin::start(100, usize::MAX);
+        let mut snapshot = origin.snapshot();
+        snapshot.clusters[0].traffic.max_connection_duration = Some(ir::Millis(50));
+        let house = House::open(driver, snapshot);
+        let mut client = house.client();
+        let mut busy = house.client();
+        busy.stream.write_all(&get("/hang")).unwrap();
+        assert!(busy.head().unwrap().starts_with("HTTP/1.1 200"));
+        let end = std::time::Instant::now() + super::support::PATIENCE;
+        while origin.connections() < 2 {
+            assert_eq!(client.ask(GET).status, 200);
+            assert!(
+                std::time::Instant::now() < end,
+                "one connection serves them all"
+            );
+        }
+        // A stream that is under way is not cut.
+        assert!(origin.seen.resets.lock().unwrap().is_empty());
+        drop(busy);
+        house.close();
+    });
+}
+
+#[test]
+fn a_websocket_goes_by_http1_where_no_stream_can_be_a_tunnel() {
+    on_each_driver(|driver| {
+        let origin = H2Origin::start(100, usize::MAX);
+        let lines = Lines::new("h2-websocket");
+        let mut snapshot = origin.snapshot();
+        lines.write_to(&mut snapshot, "%UPSTREAM_PROTOCOL% %RESPONSE_CODE%");
+        let house = House::open(driver, snapshot);
+        let handshake = "GET /x HTTP/1.1\r\nhost: a.example\r\nconnection: upgrade\r\n\
+            upgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        // The origin does not speak that, and says nothing of tunnels in its SETTINGS.
+        assert_eq!(house.client().ask(handshake.as_bytes()).status, 502);
+        assert_eq!(lines.take(1), ["HTTP/1.1 502"]);
+        assert_eq!(house.client().ask(GET).status, 200);
+        assert_eq!(origin.connections(), 2);
+        house.close();
+    });
+}
+
+#[test]
 fn resets_reach_the_client_and_the_log() {
     on_each_driver(|driver| {
         let origin = H2Origin::start(100, usize::MAX);

@@ -55,6 +55,14 @@ pub fn write_response<'f>(
         return Err(H1Error::BadFieldValue);
     }
     head.keep_alive = true;
+    if asked.upgrade && (200..300).contains(&status) {
+        // RFC 8441 §5: what 101 is in HTTP/1. A length would mean nothing (RFC 9110 §9.3.6).
+        head.status = 101;
+        head.tunnel = true;
+        head.body = BodyKind::None;
+        head.declared_length = None;
+        return Ok(head);
+    }
     head.body = match (head.body, ended) {
         (BodyKind::Length(1..), true) => return Err(H1Error::BadContentLength),
         (BodyKind::UntilClose, true) => BodyKind::Length(0),
@@ -99,6 +107,22 @@ mod tests {
         assert_eq!(body(&length, true, Method::Head), Ok(BodyKind::None));
         let head = write(103, &[("link", "x")], false, Method::Get).unwrap();
         assert!(head.interim && head.keep_alive);
+    }
+
+    #[test]
+    fn success_opens_a_tunnel_that_was_asked_for() {
+        let asked = Asked {
+            method: Method::Get,
+            upgrade: true,
+        };
+        let (mut buf, mut index) = (Vec::new(), HeaderIndex::new());
+        let mut write = |status| {
+            let none = std::iter::empty();
+            let head = write_response(&mut buf, &mut index, status, none, false, asked).unwrap();
+            (head.status, head.tunnel, head.body)
+        };
+        assert_eq!(write(200), (101, true, BodyKind::None));
+        assert_eq!(write(403), (403, false, BodyKind::Chunked));
     }
 
     #[test]

@@ -12,11 +12,14 @@ use super::super::aim;
 use super::super::answer::{Sink, http3_port};
 use super::super::client::Client;
 use super::super::origin::{News, Origin};
+use super::super::websocket;
 use super::{Flight, grpc_status};
 use crate::worker::Active;
 
 /// Room kept behind a head for what may be framed after it.
 const FRAME_BYTES: usize = 32;
+/// Hints that are passed on for one request. They wait for the client without backpressure.
+pub(super) const HINTS_MAX: u8 = 4;
 
 impl<'t, C: Client> Flight<'_, 't, C> {
     /// News from the upstream's side.
@@ -43,7 +46,8 @@ impl<'t, C: Client> Flight<'_, 't, C> {
             match origin.take_head(&mut self.scratch.response, asked) {
                 Ok(Some(head)) if head.interim => {
                     self.exchange.on(Event::Interim(head.status), now);
-                    self.relay_continue(head.status);
+                    self.relay_interim(&head);
+                    self.scratch.response.clear();
                 }
                 Ok(Some(head)) => return self.found_head(head, now),
                 Ok(None) => return,
@@ -52,13 +56,32 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         }
     }
 
-    /// Tells the client to send its body, once, if it waits for that. Other interim responses are
-    /// not passed on: HTTP/1 clients that did not ask for them are known to trip over them.
-    fn relay_continue(&mut self, status: u16) {
+    /// Tells the client to send its body, once, if it waits for that, and what hints say (RFC 8297),
+    /// without what belongs to the upstream's connection. Rules do not see them, as in Envoy. Other
+    /// interim responses are not passed on.
+    fn relay_interim(&mut self, head: &ResponseHead) {
+        if self.client.is_writing() {
+            return;
+        }
         let waits = self.request.head.expect_continue && !self.continued && !self.upload.taken;
-        if status == 100 && waits && !self.client.is_writing() {
-            self.continued = true;
-            self.client.start_continue();
+        match head.status {
+            100 if waits => {
+                self.continued = true;
+                self.client.start_continue();
+            }
+            103 if self.hints < HINTS_MAX => {
+                self.hints += 1;
+                let Some(origin) = &self.origin else { return };
+                let edits = &mut self.scratch.response_edits;
+                edits.begin(head.drop, &self.scratch.response);
+                let fields = HeaderView {
+                    buf: origin.bytes(),
+                    index: &self.scratch.response,
+                    edits,
+                };
+                self.client.start_interim(head.status, fields);
+            }
+            _ => {}
         }
     }
 
@@ -153,6 +176,9 @@ impl<'t, C: Client> Flight<'_, 't, C> {
             };
             aim::set_cookie(&self.key, &mut sink);
         }
+        if head.tunnel {
+            self.accept_tunnel();
+        }
         if let Some(port) = http3_port(self.client.visit(), self.request) {
             let (edits, index) = (&mut self.scratch.response_edits, &self.scratch.response);
             advertise_http3(edits, index, port);
@@ -173,6 +199,31 @@ impl<'t, C: Client> Flight<'_, 't, C> {
             let mut capture = Capture::new(line.response_names());
             capture.take(&view);
             self.ledger.response = Some(capture);
+        }
+    }
+
+    /// Gives an HTTP/1 client what belongs to its handshake, if the upstream knew nothing of that.
+    fn accept_tunnel(&mut self) {
+        let (Some(origin), false) = (&self.origin, self.request.head.version.is_multiplexed())
+        else {
+            return;
+        };
+        let (buf, index) = (self.request.buf, &self.scratch.request);
+        let key = HeaderView {
+            buf,
+            index,
+            edits: &HeaderEdits::new(),
+        }
+        .first("sec-websocket-key")
+        .map(websocket::accept);
+        let view = HeaderView {
+            buf: origin.bytes(),
+            index: &self.scratch.response,
+            edits: &self.scratch.response_edits,
+        };
+        if let (Some(accept), None) = (key, view.first("sec-websocket-accept")) {
+            let edits = &mut self.scratch.response_edits;
+            edits.add(b"sec-websocket-accept", &accept);
         }
     }
 
@@ -230,24 +281,25 @@ impl<'t, C: Client> Flight<'_, 't, C> {
     }
 
     fn relay_on(&mut self) -> bool {
-        if self.client.is_writing() {
-            return false;
-        }
         let now = self.now();
-        let waits = self.origin.as_ref().is_some_and(Origin::has_body);
-        if self.download.out.is_empty() && waits && !self.download.done {
-            if self.download.out.capacity() == 0 {
-                self.download.out = self.client.visit().worker.buffers.take();
-            }
-            self.pass_body(now);
-        }
-        let ends = self.download.done && !self.download.ended;
-        if !self.download.out.is_empty() || ends {
-            let out = std::mem::take(&mut self.download.out);
-            self.write_down(out, ends);
+        // A client that takes a piece at once does not say so: what else waits follows right away.
+        loop {
             if self.client.is_writing() {
                 return false;
             }
+            let waits = self.origin.as_ref().is_some_and(Origin::has_body);
+            if self.download.out.is_empty() && waits && !self.download.done {
+                if self.download.out.capacity() == 0 {
+                    self.download.out = self.client.visit().worker.buffers.take();
+                }
+                self.pass_body(now);
+            }
+            let ends = self.download.done && !self.download.ended;
+            if self.download.out.is_empty() && !ends {
+                break;
+            }
+            let out = std::mem::take(&mut self.download.out);
+            self.write_down(out, ends);
         }
         if self.download.ended {
             let head = self.download.head;

@@ -33,9 +33,15 @@ pub(in crate::conn::exchange) struct Origin {
     /// At least one byte came.
     begun: bool,
     interims: u8,
+    /// Bytes of an interim head at the front of the input.
+    interim: usize,
     /// The final head at the front of the input: its bytes, and how the body behind it ends.
     head: Option<(usize, BodyKind)>,
     body: Option<Transit>,
+    /// It carries bytes from here on: the end of the client's half is the end of ours, and is
+    /// written behind what is being written.
+    tunnel: bool,
+    ending: bool,
     /// The connection's end was the body's.
     closed: bool,
     /// Nothing more is to be read.
@@ -52,8 +58,11 @@ impl Origin {
             input: Vec::new(),
             begun: false,
             interims: 0,
+            interim: 0,
             head: None,
             body: None,
+            tunnel: false,
+            ending: false,
             closed: false,
             failed: false,
         }
@@ -84,8 +93,13 @@ impl Origin {
             let trailers = if self.trailers { trailers } else { &[] };
             write_end(self.framing, trailers, &mut out);
         }
+        let ends = end.is_some() && self.tunnel;
         match self.lease.stream() {
-            Some(stream) if !out.is_empty() => stream.start_write(out),
+            Some(stream) if !out.is_empty() => {
+                self.ending = ends;
+                stream.start_write(out);
+            }
+            Some(stream) if ends => stream.start_finish(),
             _ => self.buffers.give(out),
         }
     }
@@ -155,7 +169,11 @@ impl Origin {
         if !stream.is_writing() {
             return Poll::Pending;
         }
-        let result = ready!(stream.poll_write(context));
+        let mut result = ready!(stream.poll_write(context));
+        if result.is_ok() && std::mem::take(&mut self.ending) {
+            stream.start_finish();
+            result = ready!(stream.poll_write(context));
+        }
         Poll::Ready(News::Written(result))
     }
 
@@ -164,14 +182,15 @@ impl Origin {
         index: &mut HeaderIndex,
         asked: Asked,
     ) -> Result<Option<ResponseHead>, Failure> {
+        let spent = std::mem::take(&mut self.interim);
+        self.input.drain(..spent.min(self.input.len()));
         if self.input.is_empty() {
             return Ok(None);
         }
         let parsed = parse_response(&mut self.input, index, asked);
         match parsed.map_err(|_| FailureKind::UpstreamProtocol)? {
             Parse::Complete { head, len } if head.interim => {
-                self.input.drain(..len);
-                index.clear();
+                self.interim = len;
                 self.interims += 1;
                 if self.interims > MAX_INTERIM_RESPONSES {
                     return Err(FailureKind::UpstreamProtocol.into());
@@ -184,6 +203,7 @@ impl Origin {
                 } else {
                     head.body
                 };
+                self.tunnel = head.tunnel;
                 self.head = Some((len, kind));
                 Ok(Some(head))
             }

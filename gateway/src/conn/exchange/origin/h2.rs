@@ -33,6 +33,8 @@ pub(in crate::conn::exchange) struct Origin {
     /// Status and fields that came, and were not taken: an interim head, or the final one.
     came: Option<(u16, HeaderMap)>,
     interims: u8,
+    /// It shall be a tunnel, and is none yet.
+    withheld: bool,
     download: Download,
     /// The final head, as bytes.
     head: Vec<u8>,
@@ -102,6 +104,7 @@ impl Origin {
             response: None,
             came: None,
             interims: 0,
+            withheld: false,
             download: Download::default(),
             head: Vec::new(),
             begun: false,
@@ -121,7 +124,8 @@ impl Origin {
     ) {
         let request = fields::request(line, buf, index, edits);
         let request = request.and_then(|head| fields::with_scheme(head, self.lease.is_tls()));
-        let ended = line.body == BodyKind::None;
+        self.withheld = line.upgrade.is_some();
+        let ended = line.body == BodyKind::None && !self.withheld;
         let Some(request) = request else {
             self.failure = Some(FailureKind::UpstreamProtocol.into());
             return;
@@ -137,6 +141,8 @@ impl Origin {
     }
 
     pub(super) fn start_write(&mut self, out: Vec<u8>, end: Option<&[u8]>) {
+        // Behind the head of what shall be a tunnel is no end: its bytes follow the agreement.
+        let end = end.filter(|_| !self.withheld);
         self.upload.handed |= self.upload.body.start(out, end, &self.buffers);
     }
 
@@ -224,8 +230,8 @@ impl Origin {
         let ended = stream.is_some_and(RecvStream::is_end_stream);
         let head = write_response(&mut self.head, index, status, lines, ended, asked);
         let head = head.map_err(|_| FailureKind::UpstreamProtocol)?;
+        self.withheld &= !head.tunnel;
         if head.interim {
-            index.clear();
             self.interims += 1;
             if self.interims > MAX_INTERIM_RESPONSES {
                 return Err(FailureKind::UpstreamProtocol.into());
