@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Load(Load),
     /// Start a control process and be the mesh that it serves: memory, convergence, reconnects, CSRs.
     Control(Control),
+    /// Attack the HTTP/2 of a gateway of this host, beside a good client.
+    Attack(Attack),
     /// Do one piece of the core's work, for counting instructions; without a case, list them.
     Core {
         /// Which.
@@ -108,6 +110,34 @@ pub(crate) struct Load {
     /// Connections that make one request each first and then stay idle beside the load.
     #[arg(long, default_value_t = 0)]
     pub(crate) idle: usize,
+    /// Where to write the result as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Attacks.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Attack {
+    /// `https://…`, or `http://…` for HTTP/2 without TLS; only addresses of this host.
+    pub(crate) url: String,
+    /// Only this row.
+    #[arg(long)]
+    pub(crate) row: Option<String>,
+    /// `:authority` and server name, if not the URL's.
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// The gateway's process, to see what it uses.
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+    /// Requests per second of the good client.
+    #[arg(long, default_value_t = 200.0)]
+    pub(crate) rate: f64,
+    /// Seconds of the good client, alone and again beside each attack.
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+    /// Milliseconds between the beginnings of an attacker's connections.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) every_ms: u64,
     /// Where to write the result as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,

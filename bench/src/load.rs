@@ -18,7 +18,7 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tally::Tally;
-use target::Target;
+pub(crate) use target::Target;
 use tokio::task::LocalSet;
 
 /// Connections that are opened at the same time.
@@ -33,6 +33,18 @@ struct Shared {
     target: Target,
     schedule: Schedule,
     tally: Tally,
+}
+
+/// Runs the load and gives what came of it.
+///
+/// # Errors
+/// The URL is none, or nothing can be connected.
+pub(crate) fn measure(load: &Load) -> Result<serde_json::Value, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let report = LocalSet::new().block_on(&runtime, drive(load))?;
+    Ok(report.into_value())
 }
 
 /// Runs the load and prints what came of it.

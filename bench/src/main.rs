@@ -2,6 +2,7 @@
 //! its schedule, and the pure core by itself. `bench/README.md` says how to read the figures.
 
 mod args;
+mod attack;
 mod control;
 mod core;
 mod load;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
             serve::run(&address, serve::Service::Relay(upstream.into())).map_err(Into::into)
         }
         args::Command::Core { case, iterations } => core::run(case.as_deref(), iterations),
+        args::Command::Attack(attack) => attack::run(&attack),
         args::Command::Load(load) => load::run(&load),
         args::Command::Control(control) => control::run(&control),
     };

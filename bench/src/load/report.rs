@@ -46,6 +46,11 @@ impl Report {
         }))
     }
 
+    /// All that it says.
+    pub(super) fn into_value(self) -> Value {
+        self.0
+    }
+
     /// For machines.
     pub(super) fn json(&self) -> String {
         self.0.to_string() + "\n"

@@ -15,24 +15,24 @@ const SESSIONS_MAX: usize = 1_024;
 
 /// Where the load goes.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Address; on this host.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Whole URI, with the authority that is asked for.
-    pub(super) uri: http::Uri,
+    pub(crate) uri: http::Uri,
     /// The server name, for TLS.
-    pub(super) name: ServerName<'static>,
+    pub(crate) name: ServerName<'static>,
     /// TLS, with the protocol that is to be spoken.
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     /// The HTTP/1.1 request.
-    pub(super) request: Vec<u8>,
+    pub(crate) request: Vec<u8>,
     /// A new connection for every request.
-    pub(super) fresh: bool,
+    pub(crate) fresh: bool,
 }
 
 impl Target {
     /// Reads the URL.
-    pub(super) fn new(load: &Load) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(load: &Load) -> Result<Self, Box<dyn Error>> {
         let uri: http::Uri = load.url.parse()?;
         let secure = uri.scheme_str() == Some("https");
         let authority = uri.authority().ok_or("the URL has no host")?;
