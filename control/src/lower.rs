@@ -116,6 +116,7 @@ pub fn vantage(proxy: &Proxy, labels: &BTreeSet<String>) -> Proxy {
         vantage.addresses = Vec::new();
         vantage.app_ports = Vec::new();
         vantage.extensions = BTreeSet::new();
+        vantage.group = None;
     }
     vantage
 }

@@ -200,15 +200,19 @@ impl Pipeline {
             retained: built.retained.clone(),
         };
         if built.set_is_empty {
-            let message = if self.last_good.is_empty() {
-                match self.origin {
-                    From::Files(..) => "there is nothing to serve",
-                    From::Control(_) => "the control process gave nothing to serve yet",
-                }
+            let (level, message) = if !self.last_good.is_empty() {
+                let message = "nothing is left to serve; what was served stays";
+                (Level::Error, message)
             } else {
-                "nothing is left to serve; what was served stays"
+                match self.origin {
+                    From::Files(..) => (Level::Error, "there is nothing to serve"),
+                    // which is how every first start begins
+                    From::Control(_) => {
+                        (Level::Warning, "nothing came from the control process yet")
+                    }
+                }
             };
-            let problem = Problem::of(Level::Error, "configuration", message);
+            let problem = Problem::of(level, "configuration", message);
             findings.problems.push(problem);
             return refused(findings, directories, begun);
         }

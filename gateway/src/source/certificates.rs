@@ -376,6 +376,43 @@ mod tests {
         assert!(!format!("{found:?}").contains("PRIVATE"));
     }
 
+    /// A certificate of a workload.
+    fn held() -> Held {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut own = rcgen::CertificateParams::default();
+        let name = "spiffe://cluster.local/ns/istio-system/sa/edge";
+        own.subject_alt_names = vec![rcgen::SanType::URI(name.try_into().unwrap())];
+        let chain = own.self_signed(&key).unwrap().pem();
+        Held::read(key.serialize_pem(), chain, "roots".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_renewed_identity_is_another_snapshot() {
+        let mut pairs = KeyPairs::default();
+        let mut own = |held: Option<&Held>| {
+            held.iter().for_each(|held| pairs.identify(held));
+            let mut snapshot = Snapshot {
+                certificates: vec![Certificate {
+                    name: "default".to_owned(),
+                    source: CertificateSource::Workload,
+                    origin: origin(),
+                }],
+                ..Snapshot::default()
+            };
+            let found = pairs.read_into(&mut snapshot);
+            (snapshot.certificates.remove(0).source, found.unusable.len())
+        };
+        assert_eq!(own(None), (CertificateSource::Missing, 1));
+        let (first, second) = (held(), held());
+        for held in [&first, &second] {
+            let (source, unusable) = own(Some(held));
+            let whole = matches!(&source, CertificateSource::Inline { chain, .. }
+                if **chain == *held.chain.as_bytes());
+            assert!(whole && unusable == 0, "{source:?}");
+        }
+        assert!(!format!("{first:?}").contains("PRIVATE"));
+    }
+
     #[test]
     fn half_a_rotation_keeps_the_last_good_pair() {
         let scratch = Scratch::new("rotation");

@@ -81,6 +81,12 @@ impl Gateway {
         Self::start_by(command, config, arguments)
     }
 
+    /// Starts one with these arguments alone, and waits for its ready line.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_sallyport-gateway"));
+        Self::start_with(command, arguments)
+    }
+
     /// As [`Self::start`], with no more descriptors than this.
     pub(crate) fn start_within(descriptors: u32, config: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new("sh");
@@ -93,8 +99,12 @@ impl Gateway {
     }
 
     fn start_by(mut command: Command, config: &Path, arguments: &[&str]) -> Self {
+        command.args(["--config", config.to_str().unwrap()]);
+        Self::start_with(command, arguments)
+    }
+
+    fn start_with(mut command: Command, arguments: &[&str]) -> Self {
         let mut child = command
-            .args(["--config", config.to_str().unwrap()])
             .args(["--admin", "127.0.0.1:0", "--status", "127.0.0.1:0"])
             .args(["--metrics", "127.0.0.1:0", "--bind-address", "127.0.0.1"])
             .args(["--debounce", "1"])
