@@ -27,6 +27,15 @@ pub fn fuzz_decide_vs_model(data: &[u8]) {
     agree(data, &mut |_| ());
 }
 
+/// As [`fuzz_decide_vs_model`], in a world of policies: the index and the naive evaluator.
+///
+/// # Panics
+/// When they disagree.
+#[doc(hidden)]
+pub fn fuzz_authz_vs_naive(data: &[u8]) {
+    agree_on_policies(data, &mut |_| ());
+}
+
 /// As [`fuzz_decide_vs_model`]; shows every verdict that both agreed on.
 ///
 /// # Panics

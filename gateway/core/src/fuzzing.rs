@@ -7,6 +7,7 @@
 mod exchange;
 mod h2;
 mod h3;
+mod tokens;
 
 use crate::authority;
 use crate::call::Scheme;
@@ -24,6 +25,7 @@ use crate::proxy_protocol;
 pub use exchange::fuzz_exchange_ops;
 pub use h2::fuzz_h2_head;
 pub use h3::fuzz_h3_frames;
+pub use tokens::{fuzz_authority, fuzz_jwks, fuzz_jwt_token};
 
 /// Heads: the verdict is the same whole and cut; a request that is accepted and written again is
 /// accepted again, with the same meaning.

@@ -229,7 +229,7 @@ impl Key {
             ("EC", Some("P-384")) => point(Algorithm::Es384, 48)?,
             ("EC", Some("P-521")) => point(Algorithm::Es512, 66)?,
             ("OKP", Some("Ed25519")) => {
-                let x = bytes("x").filter(|x| x.len() == 32)?;
+                let x = bytes("x").filter(|x| x.len() == 32 && !is_of_low_order(x))?;
                 Material::Curve(Algorithm::EdDsa, x.into())
             }
             _ => return None,
@@ -287,6 +287,38 @@ impl Key {
         let key = RsaPublicKeyComponents { n, e };
         key.verify(how, message, signature).is_ok()
     }
+}
+
+/// The two ordinates of the points of order 8 (little end first).
+const ORDER_8: [[u8; 32]; 2] = [
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+];
+
+/// Whether a key is one of the few points of Ed25519 by which anybody can sign (order 1, 2, 4 or 8),
+/// in any spelling: the sign of the abscissa does not matter, and ordinates up to p + 1 mean 0 and 1.
+fn is_of_low_order(point: &[u8]) -> bool {
+    let [first, middle @ .., last] = point else {
+        return true;
+    };
+    let last = last & 0x7f;
+    let is_small = *first <= 1 && last == 0 && middle.iter().all(|byte| *byte == 0);
+    // p is 2^255 - 19.
+    let is_near_p =
+        (0xec..=0xee).contains(first) && last == 0x7f && middle.iter().all(|byte| *byte == 0xff);
+    let of_order_8 = ORDER_8.iter().any(|known| {
+        let [first_known, middle_known @ .., last_known] = known;
+        (first, middle, last) == (first_known, middle_known.as_slice(), *last_known)
+    });
+    is_small || is_near_p || of_order_8
 }
 
 /// Without leading zeros, which RFC 7518 §6.3.1.1 forbids and some issuers write.

@@ -56,5 +56,9 @@ corpora! {
     path_host => sallyport_core::fuzzing::fuzz_path_host,
     client_hello => sallyport_core::fuzzing::fuzz_client_hello,
     proxy_protocol => sallyport_core::fuzzing::fuzz_proxy_protocol,
+    jwt_token => sallyport_core::fuzzing::fuzz_jwt_token,
+    jwks => sallyport_core::fuzzing::fuzz_jwks,
+    authority => sallyport_core::fuzzing::fuzz_authority,
+    authz_vs_naive => sallyport_core::agreement::fuzz_authz_vs_naive,
     exchange_ops => sallyport_core::fuzzing::fuzz_exchange_ops,
 }

@@ -8,6 +8,7 @@ use rustls::crypto::aws_lc_rs;
 use sallyport_core::rng::Rng;
 
 use super::*;
+use crate::tls::Peer;
 
 const SHOP: &str = "spiffe://cluster.local/ns/shop/sa/shop";
 
@@ -296,6 +297,11 @@ fn of_ten_thousand_damaged_certificates_none_is_believed() {
         }
         tried += 1;
         chain[which] = bytes.into();
+        // Whatever it says of itself, it is read or not.
+        let read = Peer::read(&chain[which], &[]);
+        let identity = read.and_then(|peer| peer.identity);
+        assert!(identity.is_none_or(|id| id.starts_with("spiffe://")));
+        names_match(&chain[which], &[SHOP, "shop.example"]);
         assert!(!verifier.accepts(&chain), "{:02x?}", &chain[which][..]);
     }
 }

@@ -10,6 +10,7 @@ use sallyport_config::ir::{Origin, Snapshot};
 use serde_json::{Value, json};
 
 mod algorithms;
+mod forgeries;
 
 /// When tests take place.
 const NOW: u64 = 1_800_000_000;
