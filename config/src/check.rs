@@ -9,6 +9,7 @@ mod authorization_policy;
 mod destination_rule;
 mod envoy_filter;
 mod gateway;
+pub(crate) mod health;
 mod mesh;
 mod outlier;
 mod policy;

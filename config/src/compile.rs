@@ -3,7 +3,7 @@
 //! Passes, one a file: `listeners` merges Gateway servers into sockets, `tls`, `tcp` and
 //! `auto_passthrough` fill filter chains, `hosts` intersects names, `virtual_hosts` binds rules to them, `delegates` flattens VirtualServices, `routes`,
 //! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` and `discovery` resolve
-//! destinations (`traffic` their policies, `locality` who is asked first), `upstream_tls` says how
+//! destinations (`traffic` their policies, `networks` and `locality` who is asked first), `upstream_tls` says how
 //! they are encrypted, `settings` reads the mesh's, `authn` and `authz` choose policies. Compiling never
 //! fails: what is broken disables itself and says so.
 
@@ -21,6 +21,7 @@ mod hosts;
 mod listeners;
 mod locality;
 mod matches;
+mod networks;
 mod retries;
 mod routes;
 mod settings;

@@ -24,8 +24,8 @@ pub(crate) use inventory::same_name;
 pub use inventory::{Disposition, FieldInfo, MessageInfo, Shape};
 pub use map::Map;
 pub(crate) use near::nearest;
-pub(crate) use scalar::base64;
 pub use scalar::{Bytes, IntOrString, SecretText};
+pub(crate) use scalar::{base64, go_duration};
 
 /// What to do with a field that the message does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod mesh;
+mod networks;
 mod peers;
 mod rules;
 mod services;
@@ -14,9 +15,10 @@ use crate::api;
 use crate::ir::Origin;
 use crate::resource::{Kind, Resource, ResourceSet, Spec};
 use crate::source::SourceMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub(crate) use networks::NETWORK;
 pub use peers::Peers;
 pub use rules::{Merged, RuleIndex};
 pub(crate) use services::full_name;
@@ -57,6 +59,7 @@ pub struct World {
     rules: RuleIndex,
     peers: Peers,
     services: HashMap<Arc<str>, Vec<Service>>,
+    networks: BTreeMap<Arc<str>, Vec<Place>>,
     secrets: HashMap<Named, Arc<Resource>>,
     config_maps: HashMap<Named, Arc<Resource>>,
     kube_services: Vec<Arc<Resource>>,
@@ -88,6 +91,7 @@ impl World {
             rules: RuleIndex::build(set, domain_suffix),
             peers: Peers::build(set),
             services: services::index(set, domain_suffix),
+            networks: networks::gateways(set),
             secrets: named(Kind::Secret),
             config_maps: named(Kind::ConfigMap),
             kube_services: all(Kind::Service),
@@ -221,6 +225,13 @@ impl World {
             .get(host)
             .map(Vec::as_slice)
             .unwrap_or_default()
+    }
+
+    /// The gateways of a network, in a stable order.
+    #[must_use]
+    pub fn gateways_of_network(&self, network: &str) -> &[Place] {
+        let found = self.networks.get(network);
+        found.map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Bytes of a Secret's member, from `data` or `stringData`.

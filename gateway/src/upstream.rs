@@ -11,6 +11,7 @@ mod pool;
 mod terms;
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use sallyport_core::time::Now;
 
 use breaker::{Breakers, Slot};
 
+use crate::io::stream::Stream;
 use crate::tls::client::Security;
 use crate::worker::Worker;
 
@@ -43,10 +45,10 @@ pub(crate) struct Upstream {
     health: Option<Health>,
 }
 
-/// What is known of the endpoints' health, where failing ones are ejected.
+/// What is known of the endpoints' health, where failing ones are ejected or endpoints are checked.
 #[derive(Debug)]
 struct Health {
-    rules: ir::Outlier,
+    rules: Option<ir::Outlier>,
     hosts: Box<[Arc<Host>]>,
     /// The version that the balancer knows.
     seen: Cell<u64>,
@@ -67,10 +69,11 @@ impl Upstream {
         let born = |index: usize| endpoints.get(index).map_or(now, |pool| pool.born);
         let shared = commons.cluster(cluster);
         let rules = cluster.traffic.outlier.as_ref();
+        let watched = rules.is_some() || cluster.traffic.health.is_some();
         Self {
             balancer: RefCell::new(Balancer::new(cluster, born, rng)),
-            health: rules.map(|rules| Health {
-                rules: rules.clone(),
+            health: watched.then(|| Health {
+                rules: rules.cloned(),
                 hosts: shared.hosts(cluster),
                 seen: Cell::new(0),
             }),
@@ -88,7 +91,7 @@ impl Upstream {
             if health.seen.replace(version) != version {
                 let healthy = |endpoint| {
                     let host = health.host(endpoint);
-                    host.is_none_or(|host| !host.is_ejected())
+                    host.is_none_or(|host| !host.is_left_out())
                 };
                 balancer.set_health(healthy, wanted.now, rng);
             }
@@ -99,18 +102,39 @@ impl Upstream {
     /// Takes note of how a try ended, and ejects an endpoint that failed once too often.
     pub(crate) fn note(&self, endpoint: u32, verdict: Verdict, commons: &Commons) {
         let Some(health) = &self.health else { return };
-        if let Some(host) = health.host(endpoint)
-            && host.note(&health.rules, verdict)
+        if let (Some(rules), Some(host)) = (&health.rules, health.host(endpoint))
+            && host.note(rules, verdict)
         {
-            self.shared.eject(&health.rules, host, commons.now());
+            self.shared.eject(rules, host, commons.now());
         }
     }
 
     /// Lets endpoints back in whose time is over.
     pub(crate) fn sweep(&self, commons: &Commons) {
-        if let Some(health) = &self.health {
-            self.shared.sweep(&health.rules, commons.now());
+        if let Some(rules) = self.health.as_ref().and_then(|h| h.rules.as_ref()) {
+            self.shared.sweep(rules, commons.now());
         }
+    }
+
+    /// Whether health checks leave an endpoint out.
+    pub(crate) fn is_sick(&self, endpoint: u32) -> bool {
+        let host = self.health.as_ref().and_then(|h| h.host(endpoint));
+        host.is_some_and(|host| host.is_sick())
+    }
+
+    /// A connection to an endpoint that is for no request: outside of pools and breakers.
+    ///
+    /// # Errors
+    /// What connecting said; no such endpoint is "address not available".
+    pub(crate) async fn dial(
+        &self,
+        worker: &Worker,
+        endpoint: u32,
+        errand: Errand<'_>,
+    ) -> Result<Stream, ConnectError> {
+        let missing = || ConnectError::Io(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
+        let pool = self.endpoint(endpoint).ok_or_else(missing)?;
+        pool.connect(errand, &worker.buffers).await
     }
 
     /// What a request asks before it is tried again; `None` where retries are not limited.

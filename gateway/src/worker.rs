@@ -4,6 +4,7 @@
 mod active;
 mod clock;
 mod guests;
+mod health;
 mod hosts;
 mod mailbox;
 mod scratch;
@@ -31,6 +32,8 @@ use crate::log::AccessLog;
 use crate::rt::{self, Driver, Runtime, Timers};
 use crate::stats::{Report, WorkerStats};
 use crate::upstream::{Commons, Pools};
+
+use health::Doctor;
 
 pub(crate) use active::{Active, Target};
 pub(crate) use clock::Clock;
@@ -226,6 +229,8 @@ pub(crate) struct Worker {
     pub(crate) guests: Guests,
     /// Copies of requests under way.
     pub(crate) mirrors: Cell<usize>,
+    /// Asks endpoints whether they are well, on the first worker.
+    doctor: Doctor,
     news: tokio::sync::mpsc::Sender<News>,
     others: OnceCell<Others>,
     active: RefCell<Rc<Active>>,
@@ -255,6 +260,7 @@ impl Worker {
             quic: RefCell::default(),
             guests: Guests::default(),
             mirrors: Cell::new(0),
+            doctor: Doctor::default(),
             active: RefCell::new(Rc::new(Active::new(options.generation))),
         };
         worker.point_log();
@@ -344,6 +350,9 @@ async fn housekeeping(worker: Rc<Worker>) {
         let now = worker.timers.now();
         worker.clock.adjust(now);
         worker.active().sweep(&worker);
+        if worker.index == 0 {
+            worker.doctor.round(&worker, now);
+        }
         {
             let mut log = worker.log.borrow_mut();
             if log.pending() {

@@ -8,8 +8,8 @@ message! {
         address: String,
         ports: Map<u32>,
         labels: Map<String>,
-        network: String => Later("several networks"),
-        locality: String => Later("locality load balancing"),
+        network: String,
+        locality: String,
         weight: u32,
         service_account: String,
     }

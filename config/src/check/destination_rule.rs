@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Path, Scope, outlier, policy, tls, traffic, words};
+use super::{Path, Scope, health, outlier, policy, tls, traffic, words};
 use crate::api::DestinationRule;
 use crate::api::destination_rule::TrafficPolicy;
 use crate::diag::codes;
@@ -11,6 +11,7 @@ use crate::diag::codes;
 const MAX_PORTS: usize = 4096;
 
 pub(super) fn check(spec: &DestinationRule, scope: &mut Scope<'_>) {
+    health::check(scope);
     let root = Path::root("spec");
     if spec.host.is_empty() {
         scope.error(&root, "`host` is missing", "name the service");

@@ -7,17 +7,20 @@ use super::discovery;
 use super::draft::Draft;
 use super::locality::{self, Nearness, Preference};
 use super::millis;
+use super::networks;
 use super::traffic::{self, Policy};
 use super::upstream_tls::{self, Target};
 use crate::api::destination_rule::{H2UpgradePolicy, TunnelSettings};
 use crate::api::virtual_service::Destination;
+use crate::check::health as health_check;
 use crate::diag::codes;
 use crate::ir::{
-    Cluster, ClusterId, ClusterRef, Discovery, Endpoint, LocalityWeight, Millis, Tunnel,
-    UpstreamProtocol, UpstreamTls,
+    Cluster, ClusterId, ClusterRef, Discovery, Endpoint, HealthCheck, LocalityWeight, Millis,
+    Tunnel, UpstreamProtocol, UpstreamTls,
 };
 use crate::resource::{Resource, Spec};
-use crate::world::{Merged, Service, ServicePort, covers, full_name};
+use crate::world::{Instance, Merged, Service, ServicePort, covers, full_name};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
@@ -279,6 +282,11 @@ fn cluster(
     let mut traffic = policy.traffic(&world.mesh);
     let rule = rules.rules.first().map(|r| r.resource);
     let target = Target::new(service, port, chosen);
+    traffic.health = health(&rules);
+    if traffic.health.is_some() && policy.outlier.is_none() {
+        // as with outlier detection: who asks is told, and whoever is left out stays out
+        traffic.panic_threshold = 0;
+    }
     let found = endpoints(draft, target, speaker, &policy, rule);
     traffic.locality_weights = found.weights;
     discovery::report(draft, service);
@@ -318,6 +326,12 @@ fn cluster(
     })
 }
 
+/// The health check of the first rule that has one.
+fn health(rules: &Merged<'_>) -> Option<HealthCheck> {
+    let mut all = rules.rules.iter();
+    all.find_map(|rule| health_check::of(rule.resource)?.ok())
+}
+
 /// Where a cluster is.
 struct Found {
     endpoints: Vec<Endpoint>,
@@ -340,20 +354,28 @@ fn endpoints(
         port,
         subset,
     } = target;
+    let checked = rule.and_then(health_check::of).is_some();
     let preference = Preference {
         rule: policy.balancer.and_then(|b| b.locality_lb_setting.as_ref()),
         distribution: nearness(service),
         mesh: draft.world.mesh.locality_lb_setting.as_ref(),
-        ejects: policy.outlier.is_some(),
+        ejects: policy.outlier.is_some() || checked,
     };
     let selected = port
         .instances
         .iter()
-        .filter(|i| subset.is_none_or(|s| covers(&i.labels, &s.labels)))
-        .filter(|i| {
-            speaker == Speaker::Ours || upstream_tls::is_reached(draft, service, i, policy.tls)
-        });
-    let (ranked, weights) = locality::arrange(draft.view, preference, selected.collect());
+        .filter(|i| subset.is_none_or(|s| covers(&i.labels, &s.labels)));
+    let asker = &*draft;
+    let mutual = |i: &Instance| upstream_tls::is_reached(asker, service, i, policy.tls);
+    let seen = match speaker {
+        Speaker::Ours => networks::seen(asker, selected.collect(), mutual),
+        Speaker::Theirs => selected
+            .filter(|i| networks::is_here(asker.view, i) && mutual(i))
+            .map(Cow::Borrowed)
+            .collect(),
+    };
+    let seen = seen.iter().map(|i| &**i).collect();
+    let (ranked, weights) = locality::arrange(draft.view, preference, seen);
     let (endpoints, discovery, tls) = match speaker {
         Speaker::Ours => upstream_tls::secured(draft, target, &ranked, policy.tls.zip(rule)),
         Speaker::Theirs => {

@@ -130,6 +130,7 @@ impl<'w> Policy<'w> {
             }),
             max_streams: streams.filter(|count| *count > 0),
             ping: http.and_then(ping),
+            health: None,
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Traffic {
     pub max_streams: Option<u32>,
     /// PINGs on HTTP/2 connections.
     pub ping: Option<Ping>,
+    /// Endpoints are asked whether they are well (annotation `sallyport.io/health-check`).
+    pub health: Option<HealthCheck>,
 }
 
 impl Default for Traffic {
@@ -45,6 +47,7 @@ impl Default for Traffic {
             proxy_protocol: None,
             max_streams: None,
             ping: None,
+            health: None,
         }
     }
 }
@@ -143,4 +146,38 @@ pub struct Ping {
     pub interval: Millis,
     /// A connection that does not answer within this is closed; positive.
     pub timeout: Millis,
+}
+
+/// How endpoints are asked whether they are well.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: HealthProbe,
+    /// Time from one check of an endpoint to the next.
+    pub interval: Millis,
+    /// A check that takes longer has failed.
+    pub timeout: Millis,
+    /// Failures in a row that leave an endpoint out; positive.
+    pub unhealthy: u32,
+    /// Successes in a row that bring it back; positive.
+    pub healthy: u32,
+}
+
+/// What an endpoint is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HealthProbe {
+    /// To take a connection, with TLS where the cluster has it.
+    Tcp,
+    /// `GET`, answered with 2xx.
+    Http {
+        /// Path with query.
+        path: String,
+        /// Host, empty for the service's.
+        host: String,
+    },
+    /// `grpc.health.v1.Health/Check`, answered with `SERVING`.
+    Grpc {
+        /// Service, empty for the whole server; at most 127 bytes.
+        service: String,
+    },
 }

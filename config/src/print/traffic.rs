@@ -90,6 +90,20 @@ pub(super) fn traffic(out: &mut Out, traffic: &Traffic) {
         let (interval, timeout) = (millis(Some(ping.interval)), millis(Some(ping.timeout)));
         out.line(&format!("ping interval {interval} timeout {timeout}"));
     }
+    if let Some(check) = &traffic.health {
+        health(out, check);
+    }
+}
+
+fn health(out: &mut Out, check: &HealthCheck) {
+    out.line(&format!(
+        "health check {:?} interval {} timeout {} unhealthy {} healthy {}",
+        check.probe,
+        millis(Some(check.interval)),
+        millis(Some(check.timeout)),
+        check.unhealthy,
+        check.healthy
+    ));
 }
 
 fn outlier(out: &mut Out, o: &Outlier) {

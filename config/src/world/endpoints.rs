@@ -1,6 +1,7 @@
 //! Endpoints of services: EndpointSlices, Endpoints, pods, WorkloadEntries.
 
 use super::covers;
+use super::networks::NETWORK;
 use super::services::{Instance, Place};
 use crate::api;
 use crate::api::kube::{EndpointPort, ServicePort, ServiceSpec};
@@ -150,6 +151,7 @@ fn instance(
     Some(Instance {
         mtls: labels.get(TLS_MODE).is_some_and(|mode| mode == "istio"),
         place: Place::Address(address),
+        network: labelled_network(&labels),
         labels,
         weight: 1,
         locality,
@@ -163,6 +165,11 @@ fn instance(
 fn labelled_locality(labels: &Map<String>) -> Option<Arc<str>> {
     let label = labels.get("istio-locality")?;
     Some(Arc::from(label.replace('.', "/")))
+}
+
+/// The network that a label gives.
+fn labelled_network(labels: &Map<String>) -> Arc<str> {
+    Arc::from(labels.get(NETWORK).map(String::as_str).unwrap_or_default())
 }
 
 /// Number of the endpoints' port that stands for a service port: by name, or the only one.
@@ -179,6 +186,7 @@ pub(super) fn named(name: &str, port: u16) -> Instance {
         labels: Arc::default(),
         weight: 1,
         locality: Arc::from(""),
+        network: Arc::from(""),
         workload: Arc::from("unknown"),
         service_account: Arc::from(""),
         mtls: false,
@@ -376,6 +384,10 @@ fn at(
     };
     Some(Instance {
         place,
+        network: match entry.network.as_str() {
+            "" => labelled_network(&labels),
+            network => Arc::from(network),
+        },
         // as in Istio, an account says that there is a proxy, unless the label says otherwise
         mtls: match labels.get(TLS_MODE) {
             Some(mode) => mode == "istio",
@@ -390,7 +402,7 @@ fn at(
 }
 
 /// A host as DNS is asked for it; `None` for what is no name, like the path of a socket.
-fn dns_name(host: &str) -> Option<Arc<str>> {
+pub(super) fn dns_name(host: &str) -> Option<Arc<str>> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_name = !host.is_empty() && !host.contains(['*', '/', ':']);
     is_name.then(|| Arc::from(host.to_ascii_lowercase()))

@@ -74,6 +74,8 @@ pub struct Instance {
     pub weight: u32,
     /// `region/zone/subzone`, empty when unknown.
     pub locality: Arc<str>,
+    /// Network that it is in, empty when unknown.
+    pub network: Arc<str>,
     /// Workload's name, `unknown` if it has none.
     pub workload: Arc<str>,
     /// Its service account, in the service's namespace; empty when unknown.

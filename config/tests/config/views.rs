@@ -2,7 +2,7 @@
 
 use sallyport_config::View;
 use sallyport_config::delta::Delta;
-use sallyport_config::ir::{Bind, Snapshot};
+use sallyport_config::ir::{Bind, HealthProbe, Snapshot};
 use sallyport_config::pipeline;
 use sallyport_config::retain::LastGood;
 
@@ -88,4 +88,117 @@ fn a_broken_edit_changes_nothing_and_a_good_one_keeps_the_sockets() {
     let delta = Delta::between(&before.snapshot, &after.snapshot);
     assert_eq!(delta.keep, [(Bind::Default, 80), (Bind::Default, 81)]);
     assert!(delta.open.is_empty() && delta.close.is_empty() && !delta.only_endpoints);
+}
+
+const NETWORKS: &str = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: shop, namespace: default}
+spec:
+  hosts: [shop.mesh]
+  location: MESH_INTERNAL
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints:
+    - {address: 10.1.0.1, network: n1, serviceAccount: shop}
+    - {address: 10.2.0.1, network: n2, serviceAccount: shop, weight: 3}
+    - {address: 10.2.0.2, labels: {topology.istio.io/network: n2}, serviceAccount: shop}
+    - {address: 10.2.0.3, network: n2}
+    - {address: 10.3.0.1, network: n3, serviceAccount: shop}
+    - {address: 10.4.0.1, network: n4, serviceAccount: shop}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: eastwest, namespace: istio-system, labels: {topology.istio.io/network: n2}}
+spec: {externalIPs: [192.0.2.1], ports: [{name: tls, port: 15443}]}
+status: {loadBalancer: {ingress: [{ip: 192.0.2.2}]}}
+---
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+spec:
+  values:
+    global:
+      meshNetworks:
+        n3: {gateways: [{address: 192.0.2.3, port: 443}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: default}
+spec:
+  hosts: [shop.test]
+  gateways: [istio-system/public]
+  http: [{route: [{destination: {host: shop.mesh}}]}]
+";
+
+fn endpoints_from(network: &str, more: &str) -> Vec<(String, u32, bool)> {
+    let view = View {
+        network: network.to_owned(),
+        ..View::default()
+    };
+    let files = files(&format!("{NETWORKS}{more}"));
+    let snapshot = pipeline::build(&files, &view, &mut LastGood::default()).snapshot;
+    let endpoints = snapshot.clusters[0].endpoints.iter();
+    let mut seen: Vec<_> = endpoints
+        .map(|e| (e.address.to_string(), e.weight, e.mtls))
+        .collect();
+    seen.sort();
+    seen
+}
+
+#[test]
+fn endpoints_of_another_network_are_behind_its_gateways() {
+    let seen = |list: &[(&str, u32, bool)]| -> Vec<(String, u32, bool)> {
+        let owned = list.iter().map(|(a, w, m)| ((*a).to_owned(), *w, *m));
+        owned.collect()
+    };
+    // two gateways share what three plus one weigh; of n4 nothing is known but the address
+    let want = seen(&[
+        ("10.1.0.1:80", 2, true),
+        ("10.4.0.1:80", 2, true),
+        ("192.0.2.1:15443", 4, true),
+        ("192.0.2.2:15443", 4, true),
+        ("192.0.2.3:443", 2, true),
+    ]);
+    assert_eq!(endpoints_from("n1", ""), want);
+    // who does not know its own network meets everybody
+    assert_eq!(endpoints_from("", "").len(), 6);
+    // without mutual TLS a gateway would not know whom is meant
+    let clear = "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: shop, namespace: default}
+spec: {host: shop.mesh, trafficPolicy: {tls: {mode: DISABLE}}}
+";
+    let want = seen(&[("10.1.0.1:80", 2, false), ("10.4.0.1:80", 2, false)]);
+    assert_eq!(endpoints_from("n1", clear), want);
+}
+
+#[test]
+fn a_rule_may_ask_for_health_checks() {
+    let rule = |check: &str| {
+        format!(
+            "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: shop, namespace: default, annotations: {{sallyport.io/health-check: '{check}'}}}}
+spec: {{host: shop.mesh}}
+"
+        )
+    };
+    let build = |check: &str| {
+        let files = files(&format!("{NETWORKS}{}", rule(check)));
+        pipeline::build(&files, &View::default(), &mut LastGood::default())
+    };
+    let built = build("grpc: {service: shop.Shop}");
+    let traffic = &built.snapshot.clusters[0].traffic;
+    let service = "shop.Shop".to_owned();
+    let check = traffic.health.as_ref().unwrap();
+    assert_eq!(check.probe, HealthProbe::Grpc { service });
+    assert_eq!((check.interval.0, check.timeout.0), (10_000, 1_000));
+    // without anybody who is well there is no answer
+    assert_eq!(traffic.panic_threshold, 0);
+    let broken = build("ping: {}");
+    assert_eq!(broken.snapshot.clusters[0].traffic.health, None);
+    let found = broken.diagnostics.iter();
+    assert!(found.into_iter().any(|d| d.message.contains("no `ping`")));
 }

@@ -57,13 +57,27 @@ pub struct Host {
     gateway: AtomicU32,
     local: AtomicU32,
     ejected: AtomicBool,
+    /// Health checks say so.
+    sick: AtomicBool,
 }
 
 impl Host {
-    /// Whether it is left out.
+    /// Whether it was ejected.
     #[must_use]
     pub fn is_ejected(&self) -> bool {
         self.ejected.load(Ordering::Relaxed)
+    }
+
+    /// Whether health checks say that it is not well.
+    #[must_use]
+    pub fn is_sick(&self) -> bool {
+        self.sick.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is left out, for whatever reason.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        self.is_ejected() || self.is_sick()
     }
 
     /// Takes note of a try. `true`: it failed once too often, ask [`Detector::eject`].
@@ -132,6 +146,16 @@ pub struct Detector {
     hosts: Vec<Entry>,
     next_sweep: Option<Now>,
     ejections: u64,
+    checks: Checks,
+}
+
+/// Health checks so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// That were answered well.
+    pub passed: u64,
+    /// That were not.
+    pub failed: u64,
 }
 
 #[derive(Debug)]
@@ -215,6 +239,29 @@ impl Detector {
             }
         }
         changed
+    }
+
+    /// Takes note of a health check of an endpoint, which is `sick` now or not. Whether anything
+    /// changed that balancers must know.
+    pub fn checked(&mut self, address: SocketAddr, passed: bool, sick: bool) -> bool {
+        match passed {
+            true => self.checks.passed += 1,
+            false => self.checks.failed += 1,
+        }
+        let host = self.hosts.iter().find(|entry| entry.address == address);
+        host.is_some_and(|entry| entry.host.sick.swap(sick, Ordering::Relaxed) != sick)
+    }
+
+    /// Health checks so far.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        self.checks
+    }
+
+    /// Endpoints that health checks leave out at present.
+    pub fn all_sick(&self) -> impl Iterator<Item = SocketAddr> {
+        let out = self.hosts.iter().filter(|entry| entry.host.is_sick());
+        out.map(|entry| entry.address)
     }
 
     /// Hosts left out at present.

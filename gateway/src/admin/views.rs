@@ -68,7 +68,7 @@ pub(super) fn clusters(
 ) -> Answer {
     if as_json {
         let statuses = generation.clusters();
-        let statuses = statuses.map(|c| cluster_json(c, &commons.ejected(&c.name)));
+        let statuses = statuses.map(|c| cluster_json(c, commons));
         return Answer::json(&json!({ "cluster_statuses": statuses.collect::<Vec<_>>() }));
     }
     let mut out = String::new();
@@ -113,7 +113,7 @@ fn cluster_text(out: &mut String, cluster: &Cluster, commons: &Commons, report: 
             let _ = writeln!(out, "{name}::default_priority::open_{what}::{now}");
         }
     }
-    let ejected = commons.ejected(name);
+    let (ejected, sick) = (commons.ejected(name), commons.sick(name));
     for Endpoint {
         address,
         weight,
@@ -123,9 +123,11 @@ fn cluster_text(out: &mut String, cluster: &Cluster, commons: &Commons, report: 
         priority,
     } in &cluster.endpoints
     {
-        let health = match ejected.contains(address) {
-            true => "/failed_outlier_check",
-            false => "healthy",
+        let health = match (sick.contains(address), ejected.contains(address)) {
+            (true, true) => "/failed_active_hc/failed_outlier_check",
+            (true, false) => "/failed_active_hc",
+            (false, true) => "/failed_outlier_check",
+            (false, false) => "healthy",
         };
         let _ = writeln!(out, "{name}::{address}::health_flags::{health}");
         let _ = writeln!(out, "{name}::{address}::weight::{weight}");
@@ -138,7 +140,9 @@ fn cluster_text(out: &mut String, cluster: &Cluster, commons: &Commons, report: 
     }
 }
 
-fn cluster_json(cluster: &Cluster, ejected: &[SocketAddr]) -> Value {
+fn cluster_json(cluster: &Cluster, commons: &Commons) -> Value {
+    let ejected = commons.ejected(&cluster.name);
+    let sick = commons.sick(&cluster.name);
     let hosts = cluster.endpoints.iter().map(|endpoint| {
         let mut parts = endpoint.locality.splitn(3, '/');
         let mut part = || parts.next().unwrap_or_default();
@@ -147,6 +151,7 @@ fn cluster_json(cluster: &Cluster, ejected: &[SocketAddr]) -> Value {
             "health_status": {
                 "eds_health_status": "HEALTHY",
                 "failed_outlier_check": ejected.contains(&endpoint.address),
+                "failed_active_health_check": sick.contains(&endpoint.address),
             },
             "weight": endpoint.weight,
             "priority": endpoint.priority,

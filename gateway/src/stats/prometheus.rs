@@ -7,6 +7,8 @@ use super::histogram::Histogram;
 use super::names::{self, Kind, Name};
 use super::tcp::Tcp;
 use super::{Protocol, Report};
+use sallyport_core::outlier::Checks;
+
 use crate::args::Node;
 use crate::control::Facts as ControlFacts;
 use crate::keys::KeyStatus;
@@ -285,6 +287,23 @@ fn ejections(page: &mut Page, facts: &Facts) {
     for cluster in &facts.clusters {
         let labels = [("cluster", &*cluster.name)];
         page.sample(names::EJECTIONS, "", &labels, cluster.ejections);
+    }
+    page.head(names::UNHEALTHY);
+    for cluster in &facts.clusters {
+        page.sample(
+            names::UNHEALTHY,
+            "",
+            &[("cluster", &*cluster.name)],
+            cluster.sick,
+        );
+    }
+    page.head(names::HEALTH_CHECKS);
+    for cluster in &facts.clusters {
+        let Checks { passed, failed } = cluster.checks;
+        for (outcome, count) in [("passed", passed), ("failed", failed)] {
+            let labels = [("cluster", &*cluster.name), ("outcome", outcome)];
+            page.sample(names::HEALTH_CHECKS, "", &labels, count);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use sallyport_config::ir::{Cluster, Outlier};
-use sallyport_core::outlier::{Detector, Host};
+use sallyport_core::outlier::{Checks, Detector, Host};
 use sallyport_core::quota::{Cells, What};
 use sallyport_core::time::Now;
 
@@ -45,6 +45,16 @@ pub(crate) struct ClusterFacts {
     pub(crate) ejected: usize,
     /// Ejections so far.
     pub(crate) ejections: u64,
+    /// Endpoints that health checks leave out at present.
+    pub(crate) sick: usize,
+    /// Health checks so far.
+    pub(crate) checks: Checks,
+}
+
+impl ClusterFacts {
+    fn is_news(&self) -> bool {
+        self.ejections > 0 || self.checks != Checks::default()
+    }
 }
 
 /// A panic while it was held has left counts that are as good as any.
@@ -94,7 +104,25 @@ impl Commons {
         shared.map_or(0, |shared| shared.cells.count(what))
     }
 
-    /// The state of every cluster that has ejected an endpoint, by name.
+    /// The endpoints of a cluster that health checks leave out at present.
+    pub(crate) fn sick(&self, cluster: &str) -> Vec<SocketAddr> {
+        let shared = lock(&self.clusters).get(cluster).cloned();
+        shared.map_or_else(Vec::new, |shared| {
+            lock(&shared.detector).all_sick().collect()
+        })
+    }
+
+    /// An endpoint was checked; all workers are told when that changes anything.
+    pub(crate) fn checked(&self, cluster: &str, address: SocketAddr, passed: bool, sick: bool) {
+        let shared = lock(&self.clusters).get(cluster).cloned();
+        if let Some(shared) = shared
+            && lock(&shared.detector).checked(address, passed, sick)
+        {
+            shared.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// The state of every cluster that has ejected or checked an endpoint, by name.
     pub(crate) fn facts(&self) -> Vec<ClusterFacts> {
         let clusters = lock(&self.clusters);
         let facts = clusters.iter().map(|(name, shared)| {
@@ -103,9 +131,11 @@ impl Commons {
                 name: Arc::clone(name),
                 ejected: detector.ejected(),
                 ejections: detector.ejections(),
+                sick: detector.all_sick().count(),
+                checks: detector.checks(),
             }
         });
-        let mut facts: Vec<ClusterFacts> = facts.filter(|f| f.ejections > 0).collect();
+        let mut facts: Vec<ClusterFacts> = facts.filter(|f| f.is_news()).collect();
         facts.sort_by(|a, b| a.name.cmp(&b.name));
         facts
     }

@@ -15,6 +15,7 @@ mod frames;
 mod grpc;
 mod h3;
 mod h3_frames;
+mod health;
 mod http1;
 mod http2;
 mod limits;

@@ -15,6 +15,7 @@ fn instance(locality: &str, labels: &[(&str, &str)]) -> Instance {
         labels: Arc::new(map),
         weight: 1,
         locality: Arc::from(locality),
+        network: Arc::default(),
         workload: Arc::from("w"),
         mtls: false,
         service_account: Arc::default(),
