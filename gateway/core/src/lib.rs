@@ -21,6 +21,7 @@ mod fault;
 pub mod flags;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod grpc_web;
 pub mod h1;
 pub mod h2;
 pub mod h3;

@@ -2,6 +2,7 @@
 
 use crate::call::HeaderLines;
 use crate::flags::Flags;
+use crate::reply::grpc_status_name;
 use crate::template::{Facts, Field, Format, Value};
 use sallyport_config::ir::LogFormat;
 use sallyport_config::template;
@@ -57,6 +58,8 @@ pub struct Record<'a> {
     pub bytes_received: u64,
     /// Bytes of the response body.
     pub bytes_sent: u64,
+    /// gRPC status of the answer, if it has one.
+    pub grpc_status: Option<u16>,
     /// Address of the endpoint.
     pub upstream_host: Option<SocketAddr>,
     /// Our address of the upstream connection.
@@ -96,6 +99,13 @@ pub struct Record<'a> {
 impl std::fmt::Debug for Record<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} {}", self.method, self.path, self.status)
+    }
+}
+
+impl Record<'_> {
+    fn grpc_number(&self) -> Value<'static> {
+        let status = self.grpc_status;
+        status.map_or(Value::Missing, |status| Value::Number(status.into()))
     }
 }
 
@@ -191,10 +201,12 @@ impl Facts for Record<'_> {
             Field::DownstreamPeerUriSan => Value::of(self.peer_uri),
             Field::ConnectionId => Value::Number(self.connection),
             Field::FilterChainName => Value::of(self.chain),
-            Field::GrpcStatus => {
-                let line = self.trailers.first("grpc-status");
-                Value::line(line.or_else(|| self.response.first("grpc-status")))
-            }
+            Field::GrpcStatus => self.grpc_number(),
+            Field::GrpcStatusName => match self.grpc_status.and_then(grpc_status_name) {
+                Some(name) => Value::of(name),
+                // Envoy writes what it does not know as a number.
+                None => self.grpc_number(),
+            },
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::flags::Flags;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
-pub use status::{grpc_status, reason};
+pub use status::{grpc_status, grpc_status_name, reason};
 
 /// An answer made here. Header hygiene (`server`, `date`) and framing are the shell's.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -329,6 +329,11 @@ fn operator(name: &str, argument: Option<&str>) -> Operator {
             Operator::Trailer(name, or)
         }
         "START_TIME" => Operator::Start(TimeFormat::new(argument)),
+        "GRPC_STATUS" => match argument {
+            None | Some("CAMEL_STRING") => Operator::Field(Field::GrpcStatusName),
+            Some("NUMBER") => Operator::Field(Field::GrpcStatus),
+            Some(_) => Operator::Unserved,
+        },
         _ => Field::named(name).map_or(Operator::Unserved, Operator::Field),
     }
 }

@@ -8,6 +8,7 @@ mod relay;
 mod tunnel;
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sallyport_config::ir::Millis;
@@ -45,7 +46,8 @@ struct Note {
     transport: &'static str,
     /// `%CONNECTION_TERMINATION_DETAILS%`
     termination: Cow<'static, str>,
-    upstream: Option<std::net::SocketAddr>,
+    upstream: Option<SocketAddr>,
+    upstream_local: Option<SocketAddr>,
     attempts: u32,
     /// Whose counters are concerned, and of which of its workloads.
     labels: Labels,
@@ -65,6 +67,7 @@ impl Note {
             transport: "",
             termination: Cow::Borrowed(""),
             upstream: None,
+            upstream_local: None,
             attempts: 0,
             labels: labels(None),
             workload: Box::default(),

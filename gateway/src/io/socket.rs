@@ -83,6 +83,8 @@ pub(crate) struct Socket {
     /// The lanes own it; it is open as long as they are there.
     descriptor: RawFd,
     breaker: Option<Breaker>,
+    /// Our end, of a connection that we made.
+    local: Option<SocketAddr>,
     buffers: Rc<Buffers>,
 }
 
@@ -148,7 +150,15 @@ impl Socket {
                 probes.probes.map(|count| count.min(KEEPALIVE_PROBES_MAX)),
             )?;
         }
-        Ok(Self::new(stream, buffers))
+        let local = stream.local_addr().ok();
+        let mut socket = Self::new(stream, buffers);
+        socket.local = local;
+        Ok(socket)
+    }
+
+    /// Our end, of a connection that we made.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     fn new(stream: TcpStream, buffers: Rc<Buffers>) -> Self {
@@ -162,6 +172,7 @@ impl Socket {
             parkable: false,
             canceller: None,
             breaker: None,
+            local: None,
             buffers,
         }
     }

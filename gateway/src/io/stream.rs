@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -67,6 +68,11 @@ impl Stream {
             tls: Some(Box::new(tls)),
             buffers,
         }
+    }
+
+    /// Our end, of a connection that we made.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.socket.local()
     }
 
     /// Whether it is encrypted.

@@ -34,6 +34,8 @@ const IDLE_DEFAULT: Millis = Millis(3_600_000);
 pub(crate) struct Connection {
     send: RefCell<SendRequest<Chunk>>,
     tls: bool,
+    /// Our end.
+    local: Option<SocketAddr>,
     /// What it was made with: only requests that ask for the same share it.
     agreed: Agreed,
     state: Rc<State>,
@@ -228,6 +230,11 @@ impl Lease {
     /// Whether it served a request before.
     pub(crate) fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    /// Our end of the connection.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.connection.local
     }
 
     /// Where it leads.

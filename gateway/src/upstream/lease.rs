@@ -42,7 +42,7 @@ pub(crate) struct Lease {
 
 /// What a request in line was waiting for.
 enum Found {
-    Lease(Lease),
+    Lease(Box<Lease>),
     Slot(Slot),
 }
 
@@ -102,11 +102,11 @@ impl Lease {
                     // Nobody is woken by an idle connection: it is asked once.
                     let mut context = Context::from_waker(Waker::noop());
                     let lease = Self::pooled(worker, upstream, endpoint, errand, &mut context);
-                    let lease = lease.map(Found::Lease);
+                    let lease = lease.map(|lease| Found::Lease(Box::new(lease)));
                     lease.or_else(|| upstream.slot(worker).map(Found::Slot))
                 };
                 match upstream.breakers.wait(found).await {
-                    Some(Found::Lease(lease)) => return Ok(lease),
+                    Some(Found::Lease(lease)) => return Ok(*lease),
                     Some(Found::Slot(slot)) => slot,
                     None => return Err(ConnectError::Overflow(What::Connections)),
                 }
@@ -214,6 +214,11 @@ impl Lease {
     /// Where it leads.
     pub(crate) fn address(&self) -> SocketAddr {
         self.pool.address
+    }
+
+    /// Our end of the connection.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.stream.as_ref()?.local()
     }
 
     /// Whether the cluster allows this connection no request after the next.

@@ -13,6 +13,7 @@ mod faults;
 mod floods;
 mod frames;
 mod grpc;
+mod grpc_web;
 mod h3;
 mod h3_frames;
 mod health;

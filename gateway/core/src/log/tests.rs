@@ -53,6 +53,7 @@ fn record() -> Record<'static> {
         transport_failure: "",
         bytes_received: 0,
         bytes_sent: 1_024,
+        grpc_status: Some(0),
         upstream_host: Some(([10, 0, 0, 9], 8080).into()),
         upstream_local: Some(([10, 0, 0, 3], 40_000).into()),
         upstream_cluster: "outbound|80||s",
@@ -161,8 +162,8 @@ fn every_operator_has_its_value() {
             "gw-0 7 https.443",
         ),
         (
-            "%GRPC_STATUS_NUMBER% %RESP(:STATUS)% %REQ(:SCHEME)%",
-            "0 200 https",
+            "%GRPC_STATUS_NUMBER% %GRPC_STATUS% %GRPC_STATUS(NUMBER)% %RESP(:STATUS)% %REQ(:SCHEME)%",
+            "0 OK 0 200 https",
         ),
         ("%REQ(X-EMPTY?:PATH)%|%REQ(X-NONE?:PATH)%", "|/new?q"),
         ("100%% %START_TIME(%H:%M:%S.%3f)%", "100% 03:04:05.678"),
@@ -181,6 +182,7 @@ fn nothing_happened_is_said_with_dashes() {
         trailers: &NoHeaders,
         status: 0,
         flags: Flags::DC,
+        grpc_status: None,
         upstream_host: None,
         upstream_local: None,
         upstream_cluster: "",
@@ -188,11 +190,11 @@ fn nothing_happened_is_said_with_dashes() {
         original_path: "",
         ..record()
     };
-    let format = "%RESPONSE_CODE% %RESPONSE_FLAGS% %UPSTREAM_HOST% %UPSTREAM_LOCAL_ADDRESS% \
+    let format = "%GRPC_STATUS% %RESPONSE_CODE% %RESPONSE_FLAGS% %UPSTREAM_HOST% %UPSTREAM_LOCAL_ADDRESS% \
         %RESPONSE_DURATION% %RESPONSE_TX_DURATION% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%";
     assert_eq!(
         text(LogFormat::Text(format.to_owned()), &record),
-        "0 DC - - - - /new?q\n"
+        "- 0 DC - - - - /new?q\n"
     );
 }
 

@@ -80,3 +80,28 @@ pub fn grpc_status(http: u16) -> u8 {
         _ => 2,
     }
 }
+
+/// Envoy's name of a gRPC status in access logs; `None` beyond those that gRPC has.
+#[must_use]
+pub fn grpc_status_name(status: u16) -> Option<&'static str> {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "Canceled",
+        "Unknown",
+        "InvalidArgument",
+        "DeadlineExceeded",
+        "NotFound",
+        "AlreadyExists",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "FailedPrecondition",
+        "Aborted",
+        "OutOfRange",
+        "Unimplemented",
+        "Internal",
+        "Unavailable",
+        "DataLoss",
+        "Unauthenticated",
+    ];
+    NAMES.get(usize::from(status)).copied()
+}

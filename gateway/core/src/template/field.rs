@@ -68,5 +68,6 @@ fields! {
     DownstreamPeerUriSan = "DOWNSTREAM_PEER_URI_SAN", "URI names of the client's certificate.";
     ConnectionId = "CONNECTION_ID", "Number of the client's connection.";
     FilterChainName = "FILTER_CHAIN_NAME", "Name of the filter chain.";
-    GrpcStatus = "GRPC_STATUS_NUMBER", "gRPC status number.";
+    GrpcStatus = "GRPC_STATUS_NUMBER", "gRPC status as a number.";
+    GrpcStatusName = "GRPC_STATUS", "gRPC status by its name.";
 }

@@ -107,6 +107,7 @@ fn nothing<'a>(active: &'a Rc<Active>, link: &Link, version: Version) -> Request
         client: link.ends.source.ip(),
         ends: link.ends,
         scheme: link.scheme(),
+        web: None,
         active,
     }
 }
@@ -140,11 +141,21 @@ pub(super) async fn send<C: Client>(
     rules: Rules<'_>,
     mut ledger: Ledger<'_>,
 ) -> Fate {
-    let reply = if is_grpc(request.buf, scratch) {
+    let mut reply = if is_grpc(request, scratch) {
         for_grpc(reply)
     } else {
         reply
     };
+    let mut fields = reply.headers.iter();
+    let status = fields.find(|(name, _)| name == "grpc-status");
+    ledger.grpc_status = status.and_then(|(_, status)| status.parse().ok());
+    if let Some(web) = request.web {
+        let types = reply
+            .headers
+            .iter_mut()
+            .filter(|(n, _)| n == "content-type");
+        types.for_each(|(_, value)| *value = web.content_type().into());
+    }
     let now = client.visit().worker.timers.now();
     ledger.status = reply.status;
     ledger.flags = ledger.flags.with(reply.flags);

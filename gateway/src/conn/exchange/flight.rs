@@ -19,6 +19,7 @@ use sallyport_core::exchange::{
 };
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::flags::Flags;
+use sallyport_core::grpc_web::GRPC;
 use sallyport_core::h1::{BodyKind, HeaderView, KnownHeader, Version};
 use sallyport_core::outlier::Verdict;
 use sallyport_core::plan::{EditSink, Plan};
@@ -88,6 +89,10 @@ pub(super) async fn forward<'a, 't, C: Client>(
             return Fate::Cut;
         }
     }
+    if request.web.is_some() {
+        let (edits, index) = (&mut scratch.request_edits, &scratch.request);
+        edits.set(request.buf, index, b"content-type", GRPC.as_bytes());
+    }
     edit_request(client.visit(), scratch, request, plan, &ledger);
     let worker = &client.visit().worker;
     let found = match plan.cluster {
@@ -146,7 +151,7 @@ async fn fly<'a, 't, C: Client>(
     let flight = Flight {
         key,
         exchange: Exchange::new(policy, seed, now).gated(upstream.gate(worker, &cluster.name)),
-        upload: Upload::new(request.head.body),
+        upload: Upload::new(request.head.body, request.web),
         download: Download::new(),
         keep: request.head.keep_alive,
         client,
@@ -168,7 +173,7 @@ async fn fly<'a, 't, C: Client>(
 }
 
 fn policy<'a>(scratch: &Scratch, request: &Request<'_>, plan: &'a Plan<'_>) -> Policy<'a> {
-    let grpc = is_grpc(request.buf, scratch);
+    let grpc = is_grpc(request, scratch);
     let grpc_timeout = scratch.request.value(request.buf, KnownHeader::GrpcTimeout);
     Policy {
         retry: plan.retry,
@@ -339,6 +344,7 @@ impl<'a, C: Client> Flight<'a, '_, C> {
     fn connected(&mut self, origin: Origin, now: Now) {
         let reused = origin.is_reused();
         self.ledger.upstream = Some(origin.address());
+        self.ledger.upstream_local = origin.local();
         self.ledger.upstream_protocol = origin.protocol();
         self.origin = Some(origin);
         self.exchange.on(Event::Connected { reused }, now);

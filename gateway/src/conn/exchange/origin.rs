@@ -134,6 +134,14 @@ impl Origin {
         }
     }
 
+    /// Our end of its connection.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::H1(origin) => origin.lease.local(),
+            Self::H2(origin) => origin.lease.local(),
+        }
+    }
+
     /// Whether the cluster allows the connection no request after this one.
     pub(super) fn is_last(&self, cluster: &Cluster) -> bool {
         match self {

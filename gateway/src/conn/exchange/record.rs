@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use sallyport_config::ir::{Cluster, Route};
 use sallyport_core::call::{HeaderLines, NoHeaders};
 use sallyport_core::flags::Flags;
+use sallyport_core::grpc_web;
 use sallyport_core::h1::{HeaderView, KnownHeader, TrailerLines};
 use sallyport_core::log::{Capture, Record};
 use sallyport_core::time::Now;
@@ -33,12 +34,14 @@ pub(super) struct Ledger<'t> {
     pub(super) cluster: Option<&'t Cluster>,
     pub(super) endpoint: Option<u32>,
     pub(super) upstream: Option<SocketAddr>,
+    pub(super) upstream_local: Option<SocketAddr>,
     /// Protocol spoken with it; empty before there is one.
     pub(super) upstream_protocol: &'static str,
     pub(super) attempts: u32,
     pub(super) request_us: Option<u64>,
     pub(super) request_tx_us: Option<u64>,
     pub(super) response_us: Option<u64>,
+    /// Of any answer that has one.
     pub(super) grpc_status: Option<u16>,
     /// All of the request's body has been taken off the connection.
     pub(super) body_taken: bool,
@@ -107,8 +110,9 @@ impl<'t> Ledger<'t> {
             transport_failure: self.transport,
             bytes_received: self.received,
             bytes_sent: self.sent,
+            grpc_status: self.grpc_status,
             upstream_host: self.upstream,
-            upstream_local: None,
+            upstream_local: self.upstream_local,
             upstream_cluster: cluster,
             upstream_protocol: self.upstream_protocol,
             attempts: self.attempts,
@@ -129,7 +133,7 @@ impl<'t> Ledger<'t> {
 
     /// Counts the request and writes its line.
     pub(super) fn close(&self, visit: &Visit, scratch: &Scratch, request: &Request<'_>, now: Now) {
-        let is_grpc = is_grpc(request.buf, scratch);
+        let is_grpc = is_grpc(request, scratch);
         let endpoint = self.cluster.and_then(|cluster| {
             let index = usize::try_from(self.endpoint?).ok()?;
             cluster.endpoints.get(index)
@@ -177,8 +181,8 @@ impl<'t> Ledger<'t> {
     }
 }
 
-/// Whether a request is gRPC by its content type.
-pub(super) fn is_grpc(buf: &[u8], scratch: &Scratch) -> bool {
-    let value = scratch.request.value(buf, KnownHeader::ContentType);
-    value.is_some_and(|value| value.starts_with(b"application/grpc"))
+/// Whether a request is gRPC by its content type, or becomes so.
+pub(super) fn is_grpc(request: &Request<'_>, scratch: &Scratch) -> bool {
+    let value = scratch.request.value(request.buf, KnownHeader::ContentType);
+    request.web.is_some() || value.is_some_and(grpc_web::is_grpc)
 }

@@ -3,13 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+use sallyport_config::ir::Service;
 use sallyport_config::model::Dice;
 use sallyport_core::admit::{Admitted, Context, Denial, admit, without_tokens};
 use sallyport_core::call::{Call, Scheme};
 use sallyport_core::decide::{Answer, Decision, Where, decide};
 use sallyport_core::failure::FailureKind;
 use sallyport_core::flags::Flags;
-use sallyport_core::h1::{HeaderView, RequestHead, TargetForm};
+use sallyport_core::grpc_web::Web;
+use sallyport_core::h1::{BodyKind, HeaderView, RequestHead, TargetForm};
 use sallyport_core::hygiene::{Peer, clean_request, client_scheme};
 use sallyport_core::path::{PathAction, normalize};
 use sallyport_core::plan::Plan;
@@ -41,6 +43,8 @@ pub(super) struct Request<'a> {
     pub(super) ends: Ends,
     /// The scheme that the client used, as far as it can be trusted.
     pub(super) scheme: Scheme,
+    /// It is gRPC-Web, where that is translated.
+    pub(super) web: Option<Web>,
     /// What it is served by.
     pub(super) active: &'a Rc<Active>,
 }
@@ -102,6 +106,7 @@ pub(in crate::conn) async fn serve<C: Client>(
         client: link.ends.source.ip(),
         ends: link.ends,
         scheme: client_scheme(buf, &scratch.request, hygiene, link.scheme()),
+        web: None,
         active: &active,
     };
     request.client = clean(client.visit(), scratch, &request);
@@ -174,6 +179,7 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
         let ledger = Ledger::default();
         return answer::send(client, scratch, request, reply, Rules::default(), ledger).await;
     };
+    let request = &of_web(scratch, request, place);
     // What is logged has no token where one is looked for.
     let redacted = redacted(request);
     let target = redacted.as_deref().unwrap_or(request.target);
@@ -216,6 +222,31 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
             answer::send(client, scratch, request, reply, rules, ledger).await
         }
         Judgement::Forward(plan) => flight::forward(client, scratch, request, &plan).await,
+    }
+}
+
+/// The request as upstreams will see it, if it is gRPC-Web and its server speaks that.
+fn of_web<'a>(scratch: &Scratch, request: &Request<'a>, place: Where) -> Request<'a> {
+    let service = request.active.generation.tables.service(place);
+    let served = matches!(service, Some(Service::Http(http)) if http.grpc_web);
+    let fields = HeaderView {
+        buf: request.buf,
+        index: &scratch.request,
+        edits: &scratch.request_edits,
+    };
+    let web = served.then(|| Web::of(&fields)).flatten();
+    let mut head = request.head;
+    if let Some(web) = web {
+        head.te_trailers = true;
+        // What a text says is shorter than the text.
+        if web.text_up && matches!(head.body, BodyKind::Length(1..)) {
+            head.body = BodyKind::Chunked;
+        }
+    }
+    Request {
+        head,
+        web,
+        ..*request
     }
 }
 

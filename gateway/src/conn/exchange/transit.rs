@@ -141,6 +141,18 @@ fn write(input: &[u8], pieces: &[Range<usize>], total: usize, framing: Framing, 
     }
 }
 
+/// Writes a piece of payload.
+pub(crate) fn write_piece(framing: Framing, bytes: &[u8], out: &mut Vec<u8>) {
+    let whole = 0..bytes.len();
+    write(
+        bytes,
+        std::slice::from_ref(&whole),
+        bytes.len(),
+        framing,
+        out,
+    );
+}
+
 /// Writes what says that a body has ended.
 pub(crate) fn write_end(framing: Framing, trailers: &[u8], out: &mut Vec<u8>) {
     if framing == Framing::Chunked {

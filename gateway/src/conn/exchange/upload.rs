@@ -1,12 +1,15 @@
 //! The upload of one request: what was taken from the client, what of it is kept for another try,
 //! and what waits to be written.
 
+use std::rc::Rc;
+
 use sallyport_core::exchange::Exchange;
-use sallyport_core::failure::Failure;
-use sallyport_core::h1::{BodyKind, ChunkHead};
+use sallyport_core::failure::{Failure, FailureKind};
+use sallyport_core::grpc_web::{Decoder, Web};
+use sallyport_core::h1::BodyKind;
 
 use super::client::Client;
-use super::transit::{Framing, Moved};
+use super::transit::{Framing, Moved, write_piece};
 
 /// The upload of one request, through all its tries.
 #[derive(Debug)]
@@ -25,11 +28,13 @@ pub(super) struct Upload {
     pub(super) told: bool,
     /// The upstream of the current try takes no more.
     given_up: bool,
+    /// The client sends base64.
+    text: Option<Decoder>,
 }
 
 impl Upload {
-    /// For a request with such a body.
-    pub(super) fn new(kind: BodyKind) -> Self {
+    /// For a request with such a body, which may be gRPC-Web's.
+    pub(super) fn new(kind: BodyKind, web: Option<Web>) -> Self {
         Self {
             taken: matches!(kind, BodyKind::None | BodyKind::Length(0)),
             kept: Vec::new(),
@@ -38,6 +43,7 @@ impl Upload {
             ended: false,
             told: false,
             given_up: false,
+            text: web.filter(|web| web.text_up).map(|_| Decoder::default()),
         }
     }
 
@@ -77,7 +83,10 @@ impl Upload {
             self.kept = Vec::new();
         }
         let copy = keeps.then_some(&mut self.kept);
-        let moved = client.take(&mut self.out, framing, copy)?;
+        let moved = match &mut self.text {
+            None => client.take(&mut self.out, framing, copy)?,
+            Some(decoder) => decode(client, decoder, &mut self.out, framing, copy)?,
+        };
         self.taken = moved.done;
         self.payload += moved.payload;
         Ok(moved)
@@ -86,17 +95,7 @@ impl Upload {
     /// Begins another try: behind the head comes what was taken before.
     pub(super) fn replay(&mut self, framing: Framing, out: &mut Vec<u8>) {
         self.out.clear();
-        if self.kept.is_empty() {
-            return;
-        }
-        if framing == Framing::Chunked {
-            let size = u64::try_from(self.kept.len()).unwrap_or(u64::MAX);
-            out.extend_from_slice(ChunkHead::new(size).as_bytes());
-        }
-        out.extend_from_slice(&self.kept);
-        if framing == Framing::Chunked {
-            out.extend_from_slice(b"\r\n");
-        }
+        write_piece(framing, &self.kept, out);
     }
 
     /// The whole body, if it has come and was kept.
@@ -119,4 +118,33 @@ impl Upload {
         self.told = true;
         self.out.clear();
     }
+}
+
+/// Takes base64 from the client, and moves what it says to the end of `out`, framed.
+fn decode<C: Client>(
+    client: &mut C,
+    decoder: &mut Decoder,
+    out: &mut Vec<u8>,
+    framing: Framing,
+    copy: Option<&mut Vec<u8>>,
+) -> Result<Moved, Failure> {
+    let buffers = Rc::clone(&client.visit().worker.buffers);
+    let mut text = buffers.take();
+    let moved = client.take(&mut text, Framing::Bare, None)?;
+    let mut bytes = buffers.take();
+    let read = decoder.read(&text, &mut bytes);
+    if read.is_err() || moved.done && !decoder.is_whole() {
+        // Envoy's name for it.
+        let details = "grpc_base_64_decode_failed";
+        let status = 400;
+        return Err(FailureKind::Downstream { status, details }.into());
+    }
+    write_piece(framing, &bytes, out);
+    if let Some(copy) = copy {
+        copy.extend_from_slice(&bytes);
+    }
+    let payload = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    buffers.give(text);
+    buffers.give(bytes);
+    Ok(Moved { payload, ..moved })
 }

@@ -104,6 +104,7 @@ pub(super) async fn open(conn: &mut Conn) -> Result<Opened, End> {
                 let well = Verdict::Status(200);
                 to.upstream.note(endpoint, well, &conn.worker.commons);
                 conn.note.upstream = Some(lease.address());
+                conn.note.upstream_local = lease.local();
                 return Ok(Opened {
                     lease,
                     limits: to.limits,

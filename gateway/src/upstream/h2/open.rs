@@ -50,7 +50,7 @@ pub(super) async fn open(
     let agreed = pool.map(|pool| pool.terms(errand).agreed());
     let closed = || ConnectError::Io(io::ErrorKind::NotConnected.into());
     let stream = lease.into_stream().ok_or_else(closed)?;
-    let tls = stream.is_tls();
+    let (tls, local) = (stream.is_tls(), stream.local());
     let state = Rc::clone(&ended.state);
     let watcher = Quiet(Rc::clone(&state));
     let wire = Wire::new(stream, Rc::clone(&worker.buffers), watcher, Vec::new());
@@ -86,6 +86,7 @@ pub(super) async fn open(
     Ok(Connection {
         send: RefCell::new(send),
         tls,
+        local,
         agreed: agreed.unwrap_or_default(),
         state,
     })

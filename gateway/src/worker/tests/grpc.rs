@@ -37,7 +37,7 @@ fn codec() -> ProstCodec<Note, Note> {
 
 /// A service whose methods do what their names say.
 #[derive(Debug, Clone, Default)]
-struct Echo {
+pub(super) struct Echo {
     /// A call that hangs was dropped.
     dropped: Arc<AtomicBool>,
 }
@@ -126,7 +126,7 @@ impl tonic::server::ServerStreamingService<Note> for Echo {
     }
 }
 
-fn serve(echo: Echo) -> SocketAddr {
+pub(super) fn serve(echo: Echo) -> SocketAddr {
     let (sender, address) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();

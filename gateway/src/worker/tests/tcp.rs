@@ -96,7 +96,13 @@ fn ping(stream: &mut TcpStream, text: &[u8]) {
 fn bytes_go_there_and_back_and_are_counted() {
     on_each_driver(|driver| {
         let origin = echo();
-        let house = House::open(driver, bytes(&[origin]));
+        let lines = Lines::new("tcp-counted");
+        let mut snapshot = bytes(&[origin]);
+        lines.write_to(
+            &mut snapshot,
+            "%UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %UPSTREAM_REMOTE_PORT%",
+        );
+        let house = House::open(driver, snapshot);
         let mut stream = client(&house);
         for text in [&b"a"[..], b"hello", &[7; 100_000]] {
             ping(&mut stream, text);
@@ -107,6 +113,7 @@ fn bytes_go_there_and_back_and_are_counted() {
         assert_eq!((&*labels.service, &*labels.workload), ("up", "up"));
         assert_eq!((tcp.opened, tcp.closed), (1, 1));
         assert_eq!((tcp.received, tcp.sent), (100_006, 100_006));
+        assert_eq!(lines.take(1), [format!("127.0.0.1 {}", origin.port())]);
         assert_eq!(house.close(), 0);
     });
 }

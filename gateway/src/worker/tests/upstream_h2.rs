@@ -22,7 +22,7 @@ fn clients_share_one_connection_of_http2() {
         let mut snapshot = origin.snapshot();
         lines.write_to(
             &mut snapshot,
-            "%PROTOCOL% %UPSTREAM_PROTOCOL% %RESPONSE_CODE%",
+            "%PROTOCOL% %UPSTREAM_PROTOCOL% %RESPONSE_CODE% %UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%",
         );
         let house = House::open(driver, snapshot);
         for _ in 0..10 {
@@ -31,7 +31,7 @@ fn clients_share_one_connection_of_http2() {
             assert_eq!(client.ask(&get("/x")).status, 200);
         }
         assert_eq!(origin.connections(), 1);
-        assert_eq!(lines.take(20)[19], "HTTP/1.1 HTTP/2 200");
+        assert_eq!(lines.take(20)[19], "HTTP/1.1 HTTP/2 200 127.0.0.1");
         let heads = origin.seen.heads.lock().unwrap();
         assert!(heads[0].starts_with("GET a.example /x\r\n"), "{}", heads[0]);
         assert_eq!(field(&heads[0], "x-forwarded-proto"), Some("http"));

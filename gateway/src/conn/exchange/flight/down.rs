@@ -2,10 +2,14 @@
 
 use sallyport_core::call::HeaderLines;
 use sallyport_core::exchange::{Event, Head};
-use sallyport_core::h1::{Asked, BodyKind, HeaderEdits, HeaderView, ResponseHead, ResponseLine};
+use sallyport_core::grpc_web::{Web, is_grpc};
+use sallyport_core::h1::{
+    Asked, BodyKind, HeaderEdits, HeaderView, KnownHeader, ResponseHead, ResponseLine,
+};
 use sallyport_core::hygiene::{advertise_http3, clean_response};
 use sallyport_core::log::Capture;
 use sallyport_core::outlier::Verdict;
+use sallyport_core::plan::EditSink;
 use sallyport_core::time::Now;
 
 use super::super::aim;
@@ -117,8 +121,14 @@ impl<'t, C: Client> Flight<'_, 't, C> {
             return;
         };
         let now = self.now();
-        let framed = self.client.frame(head.body, head.tunnel);
-        self.download.relay(&head, framed);
+        let web = self.web();
+        let body = match head.body {
+            // The trailers follow as payload.
+            BodyKind::Length(1..) if web.is_some() => BodyKind::Chunked,
+            other => other,
+        };
+        let framed = self.client.frame(body, head.tunnel);
+        self.download.relay(&head, framed, web);
         let framed = framed.kind;
         let open = framed == BodyKind::UntilClose || head.tunnel;
         self.keep = self.keep && !early && !open && !self.client.shall_end();
@@ -156,6 +166,14 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         }
     }
 
+    /// How the answer goes to a client of gRPC-Web; one that is not gRPC goes as it is.
+    fn web(&self) -> Option<Web> {
+        let bytes = self.origin.as_ref()?.bytes();
+        let index = &self.scratch.response;
+        let kind = index.value(bytes, KnownHeader::ContentType)?;
+        self.request.web.filter(|_| is_grpc(kind))
+    }
+
     fn edit_response(&mut self, head: &ResponseHead, now: Now) {
         let serving = &self.request.active.generation.serving;
         let outcome = self.exchange.outcome();
@@ -175,6 +193,9 @@ impl<'t, C: Client> Flight<'_, 't, C> {
                 index: &self.scratch.response,
             };
             aim::set_cookie(&self.key, &mut sink);
+            if let Some(web) = self.download.web {
+                sink.set("content-type", web.content_type().as_bytes());
+            }
         }
         if head.tunnel {
             self.accept_tunnel();
@@ -260,7 +281,8 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         if download.done || !origin.has_body() {
             return;
         }
-        match origin.take(&mut download.out, framing) {
+        let buffers = &self.client.visit().worker.buffers;
+        match download.pass(origin, framing, buffers) {
             Ok(moved) => {
                 download.done = moved.done;
                 if moved.payload > 0 {
@@ -327,6 +349,10 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         }
         if !self.trailers.is_empty() {
             self.ledger.note_trailers(self.request, &self.trailers);
+        }
+        // They are in the body already.
+        if self.download.web.is_some() {
+            self.trailers.clear();
         }
         self.client.start_write(out, Some(&self.trailers));
     }
