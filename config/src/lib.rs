@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod delta;
 pub mod diag;
 pub mod document;
+pub mod endpoints;
 #[doc(hidden)]
 pub mod fuzzing;
 #[doc(hidden)]

@@ -36,7 +36,7 @@ use crate::proxy::Proxy;
 use crate::push::Generation;
 use crate::registry::Registry;
 use crate::resources::Resources;
-use crate::store::{Store, Watch};
+use crate::store::{Configuration, Store, Watch};
 use crate::token::UsedTokens;
 use admission::Admission;
 use args::Options;
@@ -204,23 +204,18 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(stopped)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(stopped)?;
     let mut reload = signal(SignalKind::hangup()).map_err(stopped)?;
+    // endpoints go ahead once, then what follows is debounced with all else
+    let mut ahead = false;
     loop {
-        tokio::select! {
+        ahead = tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = reload.recv() => {}
-            () = watch.changed() => {}
-            () = registry.changed() => {}
-        }
-        let registered = Arc::clone(&registry);
-        let loading = tokio::task::spawn_blocking(move || {
-            registered.save();
-            let loaded = store.load(registered.texts());
-            (store, loaded)
-        });
-        let loaded = loading.await;
-        let (returned, loaded) =
-            loaded.map_err(|error| StartError::new("go on after a failed load", error))?;
+            _ = reload.recv() => false,
+            () = watch.completed(), if !ahead => true,
+            () = watch.changed() => false,
+            () = registry.changed() => false,
+        };
+        let (returned, loaded) = load(store, &registry, ahead).await?;
         store = returned;
         watch.set(store.directories());
         if let Some(configuration) = loaded {
@@ -238,7 +233,26 @@ async fn serve(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
-fn tell(configuration: Option<&crate::store::Configuration>) {
+/// Reads what there is, on a thread that may wait; `ahead`, if only endpoints changed.
+async fn load(
+    mut store: Store,
+    registry: &Arc<Registry>,
+    ahead: bool,
+) -> Result<(Store, Option<Configuration>), StartError> {
+    let registered = Arc::clone(registry);
+    let loading = tokio::task::spawn_blocking(move || {
+        registered.save();
+        let loaded = match ahead {
+            true => store.load_endpoints(registered.texts()),
+            false => store.load(registered.texts()),
+        };
+        (store, loaded)
+    });
+    let loaded = loading.await;
+    loaded.map_err(|error| StartError::new("go on after a failed load", error))
+}
+
+fn tell(configuration: Option<&Configuration>) {
     let Some(configuration) = configuration else {
         log::warn(
             "config",

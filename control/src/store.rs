@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use sallyport_config::diag::Level;
 use sallyport_config::diag::render::{Format, render};
+use sallyport_config::endpoints::only_endpoints;
 use sallyport_config::resource::{Kind, Resource, ResourceSet};
 use sallyport_config::retain::LastGood;
 use sallyport_config::{Diagnostics, World, analyze, pipeline};
@@ -96,11 +97,45 @@ impl Store {
     /// Reads everything, and takes it together with texts that are no files. `None` when nothing changed, or when there is nothing to serve: proxies
     /// keep what they have then, because an empty directory is a mistake or a mount that is late.
     pub(crate) fn load(&mut self, registered: Vec<(String, String)>) -> Option<Configuration> {
-        let (mut texts, mut findings) = self.files.read(&self.paths);
+        let (mut texts, findings) = self.files.read(&self.paths);
         texts.extend(registered);
         if self.input.as_ref() == Some(&texts) {
             return None;
         }
+        self.accept(texts, findings)
+    }
+
+    /// The same if nothing changed but endpoints, which need not wait for more to come; otherwise
+    /// `None`, and the change is still there for [`Store::load`].
+    pub(crate) fn load_endpoints(
+        &mut self,
+        registered: Vec<(String, String)>,
+    ) -> Option<Configuration> {
+        let (mut texts, findings) = self.files.read(&self.paths);
+        texts.extend(registered);
+        let old = self.input.as_ref()?;
+        if *old == texts || old.len() != texts.len() {
+            return None;
+        }
+        let parsed = |file: &(String, String)| {
+            let file = std::slice::from_ref(file);
+            pipeline::accept(file, &mut LastGood::default())
+        };
+        let mut changed = old.iter().zip(&texts).filter(|(old, new)| old != new);
+        let endpoints = changed.all(|(old, new)| {
+            old.0 == new.0 && {
+                let (old, new) = (parsed(old), parsed(new));
+                errors(&new.diagnostics) == 0 && only_endpoints(&old.set, &new.set)
+            }
+        });
+        endpoints.then(|| self.accept(texts, findings)).flatten()
+    }
+
+    fn accept(
+        &mut self,
+        texts: Vec<(String, String)>,
+        mut findings: Vec<String>,
+    ) -> Option<Configuration> {
         let mut last_good = self.last_good.clone();
         let accepted = pipeline::accept(&texts, &mut last_good);
         self.input = Some(texts);

@@ -15,11 +15,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 /// Window of each stream and of the connection, in bytes.
 const WINDOW: u32 = 1024 * 1024;
+
+/// A client that lost its stream waits this long.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Versions by name.
 type Versions = HashMap<String, String>;
@@ -106,10 +109,13 @@ impl Client {
         }
     }
 
-    /// Serves until it is ended; a broken stream is said once.
+    /// Serves until it is ended; what breaks is said, and tried again as a proxy does.
     pub(super) async fn run(mut self) {
-        if let Err(error) = self.stream().await {
-            eprintln!("client {}: {error}", self.index);
+        loop {
+            if let Err(error) = self.stream().await {
+                eprintln!("client {}: {error}", self.index);
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

@@ -15,7 +15,7 @@ const NAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 const ERROR_MAX: usize = 4_096;
 /// Bytes of resources in one delta response; a larger one is split, and each part is answered
 /// before the next. Not so documents, which are compiled together.
-const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+const RESPONSE_BYTES_MAX: usize = 128 * 1024;
 /// The name that stands for everything.
 const WILDCARD: &str = "*";
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -128,6 +128,8 @@ pub(crate) struct Watch {
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
     changed: Arc<Notify>,
+    /// A file was written to its end, or came under its name.
+    completed: Arc<Notify>,
     quiet: Duration,
     most: Duration,
 }
@@ -137,8 +139,12 @@ impl Watch {
     /// the latest. Where watching is impossible, changes are looked for in intervals.
     pub(crate) fn new(quiet: Duration, most: Duration) -> Self {
         let changed = Arc::new(Notify::new());
-        let notify = Arc::clone(&changed);
+        let completed = Arc::new(Notify::new());
+        let (notify, complete) = (Arc::clone(&changed), Arc::clone(&completed));
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.as_ref().is_ok_and(|event| is_complete(&event.kind)) {
+                complete.notify_one();
+            }
             if event.map_or(true, |event| is_change(&event.kind)) {
                 notify.notify_one();
             }
@@ -150,6 +156,7 @@ impl Watch {
             watcher: watcher.ok(),
             directories: BTreeSet::new(),
             changed,
+            completed,
             quiet,
             most,
         }
@@ -174,6 +181,13 @@ impl Watch {
         self.directories = directories;
     }
 
+    /// Waits until a file is complete. The same change is still one for [`Watch::changed`]. May be
+    /// cancelled.
+    pub(crate) async fn completed(&self) {
+        self.completed.notified().await;
+        self.changed.notify_one();
+    }
+
     /// Waits for a change, then until it is quiet. Ends in intervals as well, because the parent of
     /// a directory that is swapped is not watched. May be cancelled.
     pub(crate) async fn changed(&self) {
@@ -183,6 +197,15 @@ impl Watch {
         let end = Instant::now() + self.most;
         while Instant::now() < end && timeout(self.quiet, self.changed.notified()).await.is_ok() {}
     }
+}
+
+/// What is half written looks like something else, and looks like a whole when it ends well.
+fn is_complete(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+    )
 }
 
 /// Reading files is no change of them.

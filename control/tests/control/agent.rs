@@ -318,7 +318,7 @@ async fn workloads_know_each_other_and_strict_comes_without_a_failure() {
     let [.., high, low] = std::process::id().to_be_bytes();
     let part = format!("127.{}.{}", 60 + high % 8, low);
     let shop = |mode: &str| SHOP.replace("PART", &part).replace("MODE", mode);
-    let control = Control::start(&[("mesh/shop.yaml", &shop("PERMISSIVE"))]);
+    let mut control = Control::start(&[("mesh/shop.yaml", &shop("PERMISSIVE"))]);
     let join = |account: &str, number: u8, more: &[&str]| {
         let address = format!("{part}.{number}");
         let labels = format!("app={account}");
@@ -367,4 +367,21 @@ async fn workloads_know_each_other_and_strict_comes_without_a_failure() {
     for _ in 0..20 {
         assert_eq!(status(call(2)), Some(200));
     }
+    // the control process is gone, and comes back with nothing, then with everything
+    control.kill();
+    for _ in 0..20 {
+        assert_eq!(status(call(2)), Some(200), "without the control process");
+    }
+    control.write("shop.yaml", "");
+    control.restart();
+    control.until("/metrics", |page| !page.is_empty()).await;
+    for _ in 0..20 {
+        assert_eq!(status(call(2)), Some(200), "with an empty one");
+        assert_eq!(status(call(3)), Some(403));
+    }
+    control.write("shop.yaml", &shop("PERMISSIVE"));
+    eventually("a stranger is heard again", || {
+        assert_eq!(status(call(2)), Some(200));
+        status(plain()).filter(|status| *status == 403)
+    });
 }

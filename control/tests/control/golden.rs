@@ -38,7 +38,7 @@ use judge::{sorted, verdict};
 use place::{SHORTER, cases, compile, outcomes, place, texts};
 
 /// Where Envoy answers otherwise, and why that is meant: case, how the id begins, reason.
-/// `ARCHITECTURE.md` tells users of those that they can see.
+/// `control/DIFFERENCES.md` says it for people.
 const DIFFERENCES: [(&str, &str, &str); 22] = [
     ("authz-operations", "template /y/a//z", MERGED),
     (
@@ -149,6 +149,23 @@ fn envoy_answers_golden_calls_as_the_model_says() {
     assert!(cases.len() >= CASES_MIN && ran >= CALLS_MIN, "{ran} calls");
     let stale = (0..DIFFERENCES.len()).find(|entry| !seen.contains(entry));
     assert_eq!(stale.map(|entry| DIFFERENCES[entry]), None, "no such call");
+}
+
+#[test]
+fn people_can_read_where_envoy_answers_otherwise() {
+    let rows = include_str!("../../DIFFERENCES.md").lines();
+    let rows: Vec<Vec<&str>> = rows
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let said: Vec<(&str, &str)> = rows.iter().map(|row| (row[1], row[2])).collect();
+    let wanted = DIFFERENCES.map(|(case, id, _)| (case, format!("`{id}`")));
+    let wanted: Vec<(&str, &str)> = wanted
+        .iter()
+        .map(|(case, id)| (*case, id.as_str()))
+        .collect();
+    assert_eq!(said, wanted);
 }
 
 /// The files of a case, with an access log and certificates that exist.

@@ -36,10 +36,15 @@ impl Drop for Control {
 impl Control {
     /// Starts it with a directory of these files, on ports of its own.
     pub(crate) fn start(list: &[(&str, &str)]) -> Self {
+        Self::start_with(list, "10ms")
+    }
+
+    /// The same with another time of quiet before a change is taken.
+    pub(crate) fn start_with(list: &[(&str, &str)], quiet: &str) -> Self {
         let dir = files(list);
         let root = dir.path();
         std::fs::create_dir_all(format!("{root}/mesh")).unwrap();
-        let (child, (plain, tls, monitoring)) = spawn(root, None);
+        let (child, (plain, tls, monitoring)) = spawn(root, None, quiet);
         Self {
             child,
             dir,
@@ -58,7 +63,7 @@ impl Control {
     /// Starts it again where it was.
     pub(crate) fn restart(&mut self) {
         let ports = (self.plain, self.tls, self.monitoring);
-        let (child, found) = spawn(self.dir.path(), Some(ports));
+        let (child, found) = spawn(self.dir.path(), Some(ports), "10ms");
         self.child = child;
         assert_eq!(found, ports);
     }
@@ -171,7 +176,7 @@ impl Control {
 type Ports = (SocketAddr, SocketAddr, SocketAddr);
 
 /// Starts the process in a directory; the line that it prints says where it is.
-fn spawn(root: &str, ports: Option<Ports>) -> (Child, Ports) {
+fn spawn(root: &str, ports: Option<Ports>, quiet: &str) -> (Child, Ports) {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let (plain, tls, monitoring) = ports.unwrap_or((any, any, any));
     let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport-control"))
@@ -183,7 +188,7 @@ fn spawn(root: &str, ports: Option<Ports>) -> (Child, Ports) {
             "--monitoring",
             &monitoring.to_string(),
             "--debounce-after",
-            "10ms",
+            quiet,
             "--workload-entry-grace",
             "200ms",
         ])

@@ -17,6 +17,8 @@ use crate::support::sallyctl;
 
 const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 
+const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+
 const MESH: &[(&str, &str)] = &[(
     "mesh/a.yaml",
     "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports: [{port: 80}]\n",
@@ -124,6 +126,43 @@ async fn a_proxy_is_served_and_seen() {
             body.contains("\"totalClients\": 0")
         })
         .await;
+}
+
+/// A service at an address, with a rule that has a timeout.
+fn shop(address: &str, timeout: u8) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: a}}\nspec:\n  \
+         hosts: [a.test]\n  resolution: STATIC\n  ports: [{{number: 80, name: http}}]\n  \
+         endpoints: [{{address: {address}}}]\n---\napiVersion: networking.istio.io/v1\n\
+         kind: VirtualService\nmetadata: {{name: a}}\nspec:\n  hosts: [a.test]\n  http: \
+         [{{timeout: {timeout}s, route: [{{destination: {{host: a.test}}}}]}}]\n"
+    )
+}
+
+#[tokio::test]
+async fn endpoints_do_not_wait_for_quiet() {
+    let control = Control::start_with(&[("mesh/a.yaml", &shop("10.0.0.1", 1))], "1h");
+    let node = Some(node("sidecar", "default", "web"));
+    let mut client = Client::open(control.plaintext().await, node, None)
+        .await
+        .unwrap();
+    client.next().await.unwrap().unwrap();
+    let mut endpoints = ask(None, ENDPOINTS);
+    endpoints.resource_names_subscribe = vec!["outbound|80||a.test".to_owned()];
+    client.requests.send(endpoints).await.unwrap();
+    let first = client.next().await.unwrap().unwrap();
+    assert_eq!(first.type_url, ENDPOINTS);
+    let mut answer = ask(None, ENDPOINTS);
+    answer.response_nonce = first.nonce;
+    client.requests.send(answer).await.unwrap();
+    // a rule waits for quiet, an endpoint does not
+    control.write("a.yaml", &shop("10.0.0.2", 1));
+    let second = client.next().await.unwrap().unwrap();
+    assert_eq!(second.type_url, ENDPOINTS);
+    assert_ne!(second.resources[0].version, first.resources[0].version);
+    control.write("a.yaml", &shop("10.0.0.2", 2));
+    let page = control.get("/metrics").await.1;
+    assert!(page.contains("\npilot_inbound_updates 1\n"), "{page}");
 }
 
 #[tokio::test]
