@@ -84,7 +84,7 @@ fn ecdsa_signatures_are_two_numbers_of_the_groups_and_nothing_else() {
     }
     let der = EcdsaKeyPair::from_private_key_and_public_key(
         &ECDSA_P256_SHA256_ASN1_SIGNING,
-        &aws_lc_rs::encoding::AsBigEndian::<aws_lc_rs::encoding::EcPrivateKeyBin<'_>>::as_be_bytes(
+        aws_lc_rs::encoding::AsBigEndian::<aws_lc_rs::encoding::EcPrivateKeyBin<'_>>::as_be_bytes(
             &pair.private_key(),
         )
         .unwrap()
