@@ -148,7 +148,7 @@ impl Reader {
         };
         match kind {
             RST_STREAM => *end.resets.entry(word(0).unwrap_or(0)).or_default() += 1,
-            GOAWAY => end.goaway = end.goaway.or(word(4)),
+            GOAWAY => end.goaway = end.goaway.or_else(|| word(4)),
             _ => {}
         }
         self.bytes.drain(..9 + length);
