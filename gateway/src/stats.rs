@@ -255,6 +255,8 @@ impl WorkerStats {
             listeners: self.listeners.iter().cloned().collect(),
             latency: self.latency.clone(),
             in_flight: self.in_flight,
+            alarms: 0,
+            mirrors: 0,
             handshakes_ok: self.handshakes_ok,
             handshakes_failed: self.handshakes_failed,
             revoked: self.revoked,
@@ -280,6 +282,10 @@ pub(crate) struct Report {
     pub(crate) latency: Option<hdrhistogram::Histogram<u64>>,
     /// Requests that wait for their answer.
     pub(crate) in_flight: u64,
+    /// Deadlines that somebody holds, set or not: each connection and each stream has one.
+    pub(crate) alarms: u64,
+    /// Copies of requests under way.
+    pub(crate) mirrors: u64,
     /// TLS handshakes that succeeded.
     pub(crate) handshakes_ok: u64,
     /// TLS handshakes that failed.
@@ -317,6 +323,8 @@ impl Report {
             (Some(_), None) => {}
         }
         self.in_flight += other.in_flight;
+        self.alarms += other.alarms;
+        self.mirrors += other.mirrors;
         self.handshakes_ok += other.handshakes_ok;
         self.handshakes_failed += other.handshakes_failed;
         self.revoked += other.revoked;

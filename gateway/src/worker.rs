@@ -316,6 +316,16 @@ impl Worker {
         self.hosts.poll(host, self.timers.now(), context, ask)
     }
 
+    /// The counters, and what is held at the moment.
+    fn report(&self) -> Report {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Report {
+            alarms: count(self.timers.alarms()),
+            mirrors: count(self.mirrors.get()),
+            ..self.stats.borrow().report()
+        }
+    }
+
     fn point_log(&self) {
         let active = self.active();
         let log = &active.generation.snapshot.settings.access_log;

@@ -76,6 +76,11 @@ impl Timers {
         Now(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// How many alarms there are.
+    pub(crate) fn alarms(&self) -> usize {
+        self.queue.borrow().alarms.len()
+    }
+
     /// A new alarm, not set.
     pub(crate) fn alarm(self: &Rc<Self>) -> Alarm {
         let mut queue = self.queue.borrow_mut();

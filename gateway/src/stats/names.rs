@@ -70,6 +70,8 @@ names! {
     EJECTIONS = Counter "sallyport_upstream_ejections_total", "Times that endpoints were left out because they failed, by cluster.";
     UNHEALTHY = Gauge "sallyport_upstream_endpoints_unhealthy", "Endpoints that health checks leave out, by cluster.";
     HEALTH_CHECKS = Counter "sallyport_upstream_health_checks_total", "Health checks of endpoints, by cluster and outcome.";
+    ALARMS = Gauge "sallyport_alarms", "Deadlines that connections and streams hold.";
+    MIRRORS = Gauge "sallyport_mirrors_in_flight", "Copies of requests under way.";
     IN_FLIGHT = Gauge "sallyport_requests_in_flight", "Requests that wait for their answer.";
     DURATION_QUANTILES = Summary "sallyport_request_duration", "Microseconds from the first byte of a request to the last byte of its answer.";
     HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome.";

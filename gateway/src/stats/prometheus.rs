@@ -309,6 +309,8 @@ fn ejections(page: &mut Page, facts: &Facts) {
 
 fn process(page: &mut Page, report: &Report, facts: &Facts) {
     page.one(names::IN_FLIGHT, report.in_flight);
+    page.one(names::ALARMS, report.alarms);
+    page.one(names::MIRRORS, report.mirrors);
     page.one(names::ODDITIES, report.oddities);
     page.head(names::LOG_DROPPED);
     for (reason, value) in [

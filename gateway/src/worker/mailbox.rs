@@ -119,7 +119,7 @@ impl Listeners {
             }
             Command::Meet(others) => worker.meet(others),
             Command::Seat(handed) => self.seat(worker, *handed),
-            Command::Collect(reply) => answer(reply, worker.stats.borrow().report()),
+            Command::Collect(reply) => answer(reply, worker.report()),
             Command::Drain(..) => {}
         }
     }

@@ -1,6 +1,7 @@
 //! Every feature over every pair of wires, on both drivers: what works is written down as a table,
 //! and the table that the repository has must be that one.
 
+mod cancels;
 mod cell;
 mod client;
 mod features;
@@ -11,7 +12,7 @@ mod plain;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::rt::DriverChoice;
@@ -26,9 +27,8 @@ type Table = BTreeMap<(usize, usize), bool>;
 
 /// Tries all features of one cell; names those that do not work.
 fn run(cell: Cell, driver: DriverChoice, secrets: &Secrets) -> Vec<(Feature, bool)> {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().build().unwrap();
-    let mut bench = Bench::open(cell, driver, secrets, &runtime);
+    let mut bench = Bench::open(cell, driver, secrets);
+    let runtime = Arc::clone(&bench.runtime);
     let mut results = Vec::new();
     for feature in Feature::ALL {
         if feature.without(cell).is_some() {

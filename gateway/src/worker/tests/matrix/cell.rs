@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport_config::ir;
+use tokio::runtime::Runtime;
 
 use super::super::support::{House, Lines, snapshot};
 use super::super::tls::{self, pair};
@@ -80,6 +81,8 @@ pub(super) struct Bench {
     /// Where copies go.
     pub(super) shadow: Origin,
     pub(super) client: Client,
+    /// What the client runs on.
+    pub(super) runtime: Arc<Runtime>,
     pub(super) lines: Lines,
 }
 
@@ -102,12 +105,9 @@ impl Secrets {
 }
 
 impl Bench {
-    pub(super) fn open(
-        cell: Cell,
-        driver: DriverChoice,
-        secrets: &Secrets,
-        runtime: &tokio::runtime::Runtime,
-    ) -> Self {
+    pub(super) fn open(cell: Cell, driver: DriverChoice, secrets: &Secrets) -> Self {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = Arc::new(runtime.enable_all().build().unwrap());
         let secret = cell.tls.then_some(&secrets.origin);
         let origin = Origin::start(cell.origin, secret);
         let shadow = Origin::start(cell.origin, secret);
@@ -137,7 +137,8 @@ impl Bench {
         lines.write_to(&mut snapshot, format);
         let house = House::open(driver, snapshot);
         Self {
-            client: Client::new(cell, house.door, &secrets.gateway, runtime),
+            client: Client::new(cell, house.door, &secrets.gateway, &runtime),
+            runtime,
             cell,
             house,
             origin,

@@ -11,6 +11,7 @@ use rustls_pki_types::ServerName;
 use sallyport_core::h3::{RequestStream, qpack, varint};
 use tokio::net::TcpStream;
 
+use super::super::support::PATIENCE;
 use super::super::{h3, tls};
 use super::cell::{Cell, Wire};
 use super::halves::{Inlet, Outlet};
@@ -85,6 +86,8 @@ pub(super) struct Client {
     tls: Arc<rustls::ClientConfig>,
     endpoint: Option<quinn::Endpoint>,
     line: Line,
+    /// What drives connections of HTTP/2.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 /// The connection that requests share, if they do.
@@ -116,6 +119,7 @@ impl Client {
                 h3::endpoint(trusted)
             }),
             line: Line::None,
+            tasks: Vec::new(),
         }
     }
 
@@ -141,6 +145,11 @@ impl Client {
     /// Hangs up, and waits until that has been said.
     pub(super) async fn leave(&mut self) {
         self.hang_up();
+        for mut task in self.tasks.drain(..) {
+            if tokio::time::timeout(PATIENCE, &mut task).await.is_err() {
+                panic!("a connection that nobody uses lives on");
+            }
+        }
         if let Some(endpoint) = &self.endpoint {
             endpoint.wait_idle().await;
         }
@@ -155,7 +164,8 @@ impl Client {
                 let io = self.dial().await;
                 let (send, connection) = builder.handshake(io).await.unwrap();
                 // How it ends is seen by its streams.
-                tokio::spawn(async move { drop(connection.await) });
+                let task = tokio::spawn(async move { drop(connection.await) });
+                self.tasks.push(task);
                 Line::H2(send)
             }
             Wire::H3 => {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::super::upstream_tls::Pair;
 use super::cell::Wire;
@@ -32,6 +32,8 @@ pub(super) struct Origin {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
     _stop: oneshot::Sender<()>,
+    /// Changes when all connections shall end.
+    hang_up: watch::Sender<()>,
 }
 
 /// A request that an origin answers.
@@ -54,11 +56,12 @@ impl Origin {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let kept = Arc::clone(&seen);
         let (stop, stopped) = oneshot::channel::<()>();
+        let (hang_up, hung_up) = watch::channel(());
         std::thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().build().unwrap();
             runtime.block_on(async move {
-                let accept = accept(listener, wire, acceptor, kept);
+                let accept = accept(listener, wire, acceptor, kept, hung_up);
                 tokio::select! {
                     () = accept => {}
                     _ = stopped => {}
@@ -69,7 +72,14 @@ impl Origin {
             address,
             seen,
             _stop: stop,
+            hang_up,
         }
+    }
+
+    /// Ends all its connections.
+    pub(super) fn hang_up(&self) {
+        // Nobody hears it when there are none.
+        self.hang_up.send_replace(());
     }
 
     /// What it has seen.
@@ -95,18 +105,27 @@ async fn accept(
     wire: Wire,
     acceptor: Option<tokio_rustls::TlsAcceptor>,
     seen: Arc<Mutex<Seen>>,
+    hung_up: watch::Receiver<()>,
 ) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+        let mut hung_up = hung_up.clone();
+        hung_up.mark_unchanged();
         tokio::spawn(async move {
-            let Some(io) = open(stream, acceptor, &seen).await else {
-                return;
+            let serve = async {
+                let Some(io) = open(stream, acceptor, &seen).await else {
+                    return;
+                };
+                match wire {
+                    Wire::H2 => serve_h2(io, seen).await,
+                    Wire::H1 | Wire::H3 => serve_h1(io, &seen).await,
+                }
             };
-            match wire {
-                Wire::H2 => serve_h2(io, seen).await,
-                Wire::H1 | Wire::H3 => serve_h1(io, &seen).await,
+            tokio::select! {
+                () = serve => {}
+                _ = hung_up.changed() => {}
             }
         });
     }
@@ -210,7 +229,9 @@ impl Served {
             }
             "/socket" => self.tunnel().await,
             "/grpc-only" => self.trailers_only().await,
-            "/download" => self.download().await,
+            "/download" => self.download(None).await,
+            "/die" => self.download(self.number("x-after")).await,
+            "/hang" => self.hang().await,
             _ => self.echo().await,
         };
         if done.is_err() {
@@ -294,14 +315,29 @@ impl Served {
         Ok(true)
     }
 
-    /// Sends without end.
-    async fn download(&mut self) -> Result<bool, Broken> {
+    fn number(&self, name: &str) -> Option<usize> {
+        self.fields.get(name)?.to_str().ok()?.parse().ok()
+    }
+
+    /// Sends without end, or breaks off after so many bytes.
+    async fn download(&mut self, limit: Option<usize>) -> Result<bool, Broken> {
+        if limit == Some(0) {
+            return self.cut().await;
+        }
         self.outlet.answer(200, &HeaderMap::new(), false).await?;
+        let limit = limit.unwrap_or(usize::MAX);
         let mut sent = 0;
-        loop {
-            let part = pattern(sent, usize::MAX);
+        while sent < limit {
+            let part = pattern(sent, limit - sent);
             sent += part.len();
             self.outlet.data(part).await?;
         }
+        self.cut().await
+    }
+
+    /// Reads all that comes, and never answers.
+    async fn hang(&mut self) -> Result<bool, Broken> {
+        self.inlet.whole().await?;
+        std::future::pending().await
     }
 }
