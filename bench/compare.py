@@ -3,11 +3,12 @@
 The figure is user+sys of the whole proxy process from /proc divided by the requests that the load
 generator completed. Ratios within one run count; absolute numbers drift with the machine.
 """
-import importlib, json, os, pkgutil, sys, tempfile
+import datetime, importlib, json, os, pkgutil, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import scenarios
 from runner.process import CannotRun
+from runner.page import page
 from runner.report import Report
 from runner.world import ROOT, World
 
@@ -41,7 +42,17 @@ def main():
     path = f"{ROOT}/target/bench.json"
     with open(path, "w") as f:
         json.dump(report.scenarios, f, indent=1)
-    print(f"\nwrote {os.path.relpath(path)}")
+    with open(f"{ROOT}/target/bench.html", "w") as f:
+        f.write(page(report.scenarios, machine(size)))
+    print(f"\nwrote {os.path.relpath(path)} and {os.path.relpath(ROOT)}/target/bench.html")
+
+
+def machine(size):
+    """Where and when the figures were taken."""
+    with open("/proc/cpuinfo") as f:
+        name = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "")
+    system = os.uname()
+    return f"{size} set, {datetime.date.today()}, {os.cpu_count()} cores of {name or system.machine}, Linux {system.release}"
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ class Proxy:
         self.ready_seconds, self.admin = None, None
 
 
-def gateway(world, driver="io_uring", services=1, extra="", origin=None, flags=(), service=None):
+def gateway(world, driver="io_uring", services=1, extra="", origin=None, flags=(), service=None, ports=None):
     """Starts it on one core with one worker. `extra` is more YAML, `service` stands for the plain
-    ServiceEntry of the origin."""
+    ServiceEntry of the origin, `ports` are more ports of Gateways and where they listen here."""
     plain, tls = free_port(), free_port()
+    mapped = ",".join(f"{port}={here}" for port, here in {80: plain, 443: tls, **(ports or {})}.items())
     config = f"{world.directory}/gateway-{services}-{driver}"
     shutil.rmtree(config, ignore_errors=True)
     os.mkdir(config)
@@ -25,7 +26,7 @@ def gateway(world, driver="io_uring", services=1, extra="", origin=None, flags=(
         f.write(objects(world, services, service or plain_service(origin or world.origin_port)) + extra)
     process = world.spawn(
         PROXY_CORE,
-        [BINARY, "--config", config, "--workers", "1", "--driver", driver, "--port-map", f"80={plain},443={tls}",
+        [BINARY, "--config", config, "--workers", "1", "--driver", driver, "--port-map", mapped,
          "--bind-address", "127.0.0.1", "--admin", "127.0.0.1:0", "--status", "none", "--metrics", "none", *flags],
         stdout=subprocess.PIPE, text=True)
     started = time.time()

@@ -1,4 +1,4 @@
-"""RSS of an idle keep-alive connection that has served one request."""
+"""RSS of an idle keep-alive connection that has served one request, and load beside ten thousand of them."""
 import socket, ssl, time
 from runner import gateway, load
 from runner.process import rss_bytes, wait_port
@@ -6,6 +6,7 @@ from runner.world import HOST
 
 TITLE = "idle connections: KiB of RSS each"
 SETS = ("short", "full")
+IDLE = 10_000
 
 
 def run(world, report):
@@ -24,6 +25,20 @@ def run(world, report):
         for s in sockets:
             s.close()
         world.stop(proxy.process)
+    beside(world, report)
+
+
+def beside(world, report):
+    """The same load with and without ten thousand idle TLS connections."""
+    proxy = gateway.gateway(world)
+    wait_port(proxy.tls)
+    url = f"https://127.0.0.1:{proxy.tls}/"
+    for idle in (0, IDLE):
+        said = load.ours(url, proxy.pid, world.seconds, "--connections", "32", "--rate", "5000", "--idle", str(idle))
+        latency = said.details["latency_us"]
+        report.note(f"5,000 requests a second beside {idle:>6,} idle TLS connections: "
+                    f"p50 {latency['p50']} µs, p99 {latency['p99']} µs, p99.9 {latency['p99.9']} µs, errors {said.details['errors'] or 0}")
+    world.stop(proxy.process)
 
 
 def connect(port, context):

@@ -15,13 +15,19 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Answer every HTTP/1.1 request with a fixed body, as cheaply as one core can.
+    /// Answer every HTTP/1.1 request with a fixed body, as cheaply as one core can; a
+    /// WebSocket, which is what `/websocket` asks for, gets its bytes back.
     Origin {
         /// Address to listen on.
         address: String,
         /// Bytes of each body.
         #[arg(default_value_t = 1024)]
         body: usize,
+    },
+    /// Send back every byte: the far end of `--wire tcp`.
+    Echo {
+        /// Address to listen on.
+        address: String,
     },
     /// Copy bytes and read none of them: what it costs, every proxy costs.
     Relay {
@@ -107,6 +113,9 @@ pub(crate) struct Load {
     /// With `--fresh`: resume TLS sessions.
     #[arg(long, requires = "fresh")]
     pub(crate) resume: bool,
+    /// Give up every so-manieth request before its answer: by a reset of the connection or stream.
+    #[arg(long, value_name = "N")]
+    pub(crate) abandon: Option<u64>,
     /// Connections that make one request each first and then stay idle beside the load.
     #[arg(long, default_value_t = 0)]
     pub(crate) idle: usize,
@@ -152,4 +161,8 @@ pub(crate) enum Wire {
     H2,
     /// HTTP/3.
     H3,
+    /// WebSocket over HTTP/1.1: each request is a message that the origin sends back.
+    Websocket,
+    /// Bytes that the far end sends back.
+    Tcp,
 }

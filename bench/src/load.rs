@@ -4,6 +4,7 @@
 //! as it has its answer, which finds the capacity.
 
 mod clock;
+mod echo;
 mod h1;
 mod h2;
 mod h3;
@@ -14,6 +15,7 @@ mod target;
 
 use crate::args::{Load, Wire};
 use schedule::Schedule;
+use std::cell::Cell;
 use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -33,6 +35,19 @@ struct Shared {
     target: Target,
     schedule: Schedule,
     tally: Tally,
+    /// Every so-manieth request is given up.
+    abandon: Option<u64>,
+    asked: Cell<u64>,
+}
+
+impl Shared {
+    /// Whether the next request is one to give up.
+    fn abandons(&self) -> bool {
+        let asked = self.asked.get() + 1;
+        self.asked.set(asked);
+        self.abandon
+            .is_some_and(|every| asked.is_multiple_of(every))
+    }
 }
 
 /// Runs the load and gives what came of it.
@@ -68,6 +83,8 @@ async fn drive(load: &Load) -> Result<report::Report, Box<dyn Error>> {
         target: Target::new(load)?,
         schedule: Schedule::new(load.rate),
         tally: Tally::new()?,
+        abandon: load.abandon,
+        asked: Cell::new(0),
     });
     let idle = open_idle(load, &shared).await?;
     let mut connections = Vec::with_capacity(load.connections);
@@ -76,6 +93,8 @@ async fn drive(load: &Load) -> Result<report::Report, Box<dyn Error>> {
         connections.push(match load.wire {
             Wire::H1 => tokio::task::spawn_local(h1::serve(shared)),
             Wire::H2 => tokio::task::spawn_local(h2::serve(shared, load.streams)),
+            Wire::Websocket => tokio::task::spawn_local(echo::serve(shared, true)),
+            Wire::Tcp => tokio::task::spawn_local(echo::serve(shared, false)),
             Wire::H3 => tokio::task::spawn_local(h3::serve(shared, load.streams)),
         });
     }

@@ -16,6 +16,9 @@ fn main() -> ExitCode {
         args::Command::Origin { address, body } => {
             serve::run(&address, serve::Service::answer(body)).map_err(Into::into)
         }
+        args::Command::Echo { address } => {
+            serve::run(&address, serve::Service::Echo).map_err(Into::into)
+        }
         args::Command::Relay { address, upstream } => {
             serve::run(&address, serve::Service::Relay(upstream.into())).map_err(Into::into)
         }

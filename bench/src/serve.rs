@@ -14,6 +14,8 @@ const RING_ENTRIES: u32 = 1024;
 pub(crate) enum Service {
     /// Answer each request by these bytes; requests have no bodies.
     Answer(Rc<[u8]>),
+    /// Send back whatever comes.
+    Echo,
     /// Copy everything to this address and back.
     Relay(Rc<str>),
 }
@@ -49,6 +51,7 @@ async fn serve(address: &str, service: Service) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         match service.clone() {
             Service::Answer(answer) => monoio::spawn(answer_all(stream, answer)),
+            Service::Echo => monoio::spawn(echo(stream, Vec::with_capacity(READ_BYTES))),
             Service::Relay(upstream) => monoio::spawn(relay(stream, upstream)),
         };
     }
@@ -80,6 +83,20 @@ async fn relay(mut client: TcpStream, upstream: Rc<str>) {
     }
 }
 
+/// Sends back whatever comes.
+async fn echo(mut stream: TcpStream, mut buffer: Vec<u8>) {
+    loop {
+        buffer.clear();
+        let (read, filled) = stream.read(buffer).await;
+        let Ok(1..) = read else { return };
+        let (written, sent) = stream.write_all(filled).await;
+        if written.is_err() {
+            return;
+        }
+        buffer = sent;
+    }
+}
+
 /// Answers every request of a connection; requests have no bodies.
 async fn answer_all(mut stream: TcpStream, answer: Rc<[u8]>) {
     let mut buffer = Vec::with_capacity(READ_BYTES);
@@ -88,6 +105,13 @@ async fn answer_all(mut stream: TcpStream, answer: Rc<[u8]>) {
     loop {
         let (read, filled) = stream.read(buffer).await;
         let Ok(1..) = read else { return };
+        if filled.starts_with(WEBSOCKET) {
+            let (written, _) = stream.write_all(SWITCHED).await;
+            if written.is_ok() {
+                echo(stream, filled).await;
+            }
+            return;
+        }
         reply.clear();
         for byte in &filled {
             matched = end_of_head(matched, *byte);
@@ -105,6 +129,13 @@ async fn answer_all(mut stream: TcpStream, answer: Rc<[u8]>) {
         reply = sent;
     }
 }
+
+/// What a WebSocket is told. Nobody here checks the key.
+const SWITCHED: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+
+/// The path that asks for a WebSocket.
+const WEBSOCKET: &[u8] = b"GET /websocket ";
 
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 

@@ -14,7 +14,7 @@ const READ_BYTES: usize = 32 * 1024;
 const FIELDS_MAX: usize = 64;
 
 /// A byte stream in clear or over TLS.
-trait Bytes: AsyncRead + AsyncWrite + Unpin {}
+pub(super) trait Bytes: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Bytes for T {}
 
 /// One connection.
@@ -29,6 +29,13 @@ pub(super) struct Connection {
 pub(super) async fn serve(shared: Rc<Shared>) {
     let mut kept: Option<Connection> = None;
     while let Some(due) = shared.schedule.next().await {
+        if shared.abandons() {
+            match leave(&shared.target, kept.take()).await {
+                Ok(()) => shared.tally.abandoned(due),
+                Err(error) => shared.tally.failed(due, &error),
+            }
+            continue;
+        }
         match turn(&shared.target, kept.take()).await {
             Ok((status, bytes, connection)) => {
                 shared.tally.answered(due, status, bytes);
@@ -41,6 +48,16 @@ pub(super) async fn serve(shared: Rc<Shared>) {
             }
         }
     }
+}
+
+/// Asks, and leaves before the answer.
+async fn leave(target: &Target, kept: Option<Connection>) -> io::Result<()> {
+    let mut connection = match kept {
+        Some(connection) => connection,
+        None => Connection::open(target).await?,
+    };
+    connection.stream.write_all(&target.request).await?;
+    connection.stream.flush().await
 }
 
 /// One request; the connection too, if it can be used again.
@@ -59,17 +76,8 @@ async fn turn(
 impl Connection {
     /// Connects, and shakes hands.
     pub(super) async fn open(target: &Target) -> io::Result<Self> {
-        let socket = TcpStream::connect(target.address).await?;
-        socket.set_nodelay(true)?;
-        let stream: Box<dyn Bytes> = match &target.tls {
-            None => Box::new(socket),
-            Some(config) => {
-                let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-                Box::new(connector.connect(target.name.clone(), socket).await?)
-            }
-        };
         Ok(Self {
-            stream,
+            stream: connect(target).await?,
             buffer: vec![0; READ_BYTES],
             filled: 0,
         })
@@ -135,6 +143,19 @@ impl Connection {
             keep: field("connection") != Some("close"),
         }))
     }
+}
+
+/// A stream to the target, in clear or over TLS.
+pub(super) async fn connect(target: &Target) -> io::Result<Box<dyn Bytes>> {
+    let socket = TcpStream::connect(target.address).await?;
+    socket.set_nodelay(true)?;
+    Ok(match &target.tls {
+        None => Box::new(socket),
+        Some(config) => {
+            let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+            Box::new(connector.connect(target.name.clone(), socket).await?)
+        }
+    })
 }
 
 /// What a head says.

@@ -80,9 +80,35 @@ async fn stream(shared: Rc<Shared>, sender: SendRequest<Bytes>) -> bool {
 
 /// One request; whether the connection is still good.
 async fn ask(shared: &Shared, sender: SendRequest<Bytes>, due: Instant) -> bool {
+    if shared.abandons() {
+        return leave(shared, sender, due).await;
+    }
     match exchange(&shared.target, sender).await {
         Ok((status, bytes)) => {
             shared.tally.answered(due, status, bytes);
+            true
+        }
+        Err(error) => {
+            shared.tally.failed(due, &error);
+            false
+        }
+    }
+}
+
+/// Asks, and resets the stream before the answer.
+async fn leave(shared: &Shared, sender: SendRequest<Bytes>, due: Instant) -> bool {
+    let asked = async {
+        let mut request = http::Request::new(());
+        *request.uri_mut() = shared.target.uri.clone();
+        let (_, mut stream) = sender.ready().await?.send_request(request, true)?;
+        // The request has to be on its way, or nobody ever hears of it.
+        tokio::task::yield_now().await;
+        stream.send_reset(h2::Reason::CANCEL);
+        Ok::<_, h2::Error>(())
+    };
+    match asked.await {
+        Ok(()) => {
+            shared.tally.abandoned(due);
             true
         }
         Err(error) => {

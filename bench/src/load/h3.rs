@@ -65,9 +65,35 @@ async fn stream(shared: Rc<Shared>, mut sender: Sender) -> bool {
 
 /// One request; whether the connection is still good.
 async fn ask(shared: &Shared, sender: &mut Sender, due: Instant) -> bool {
+    if shared.abandons() {
+        return leave(shared, sender, due).await;
+    }
     match exchange(&shared.target, sender).await {
         Ok((status, bytes)) => {
             shared.tally.answered(due, status, bytes);
+            true
+        }
+        Err(error) => {
+            shared.tally.failed(due, &error);
+            false
+        }
+    }
+}
+
+/// Asks, and resets the stream before the answer.
+async fn leave(shared: &Shared, sender: &mut Sender, due: Instant) -> bool {
+    let asked = async {
+        let mut request = http::Request::new(());
+        *request.uri_mut() = shared.target.uri.clone();
+        let mut stream = sender.send_request(request).await?;
+        tokio::task::yield_now().await;
+        stream.stop_sending(h3::error::Code::H3_REQUEST_CANCELLED);
+        stream.stop_stream(h3::error::Code::H3_REQUEST_CANCELLED);
+        Ok::<_, h3::error::StreamError>(())
+    };
+    match asked.await {
+        Ok(()) => {
+            shared.tally.abandoned(due);
             true
         }
         Err(error) => {

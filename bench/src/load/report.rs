@@ -40,6 +40,7 @@ impl Report {
             "answered": tally.good(),
             "answered_per_second": per_second(tally.good()),
             "bytes_per_second": per_second(tally.bytes()),
+            "abandoned": tally.given_up(),
             "latency_us": latency,
             "errors": tally.errors(),
             "unsent": unsent,

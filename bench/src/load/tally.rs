@@ -16,6 +16,8 @@ pub(super) struct Tally {
     /// Latencies in µs.
     latency: RefCell<Histogram<u64>>,
     bytes: Cell<u64>,
+    /// Requests that were given up on purpose.
+    abandoned: Cell<u64>,
     /// Answers whose status is not 200, and connections that failed, by what went wrong.
     errors: RefCell<BTreeMap<String, u64>>,
     counted: Cell<Option<(Instant, Instant)>>,
@@ -27,6 +29,7 @@ impl Tally {
         Ok(Self {
             latency: RefCell::new(Histogram::new_with_max(LATENCY_MAX, DIGITS)?),
             bytes: Cell::new(0),
+            abandoned: Cell::new(0),
             errors: RefCell::default(),
             counted: Cell::new(None),
         })
@@ -55,6 +58,18 @@ impl Tally {
         self.latency.borrow_mut().saturating_record(micros.max(1));
         let bytes = u64::try_from(bytes).unwrap_or(0);
         self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    /// A request that was due then was given up on purpose.
+    pub(super) fn abandoned(&self, due: Instant) {
+        if self.counts(due) {
+            self.abandoned.set(self.abandoned.get() + 1);
+        }
+    }
+
+    /// Requests that were given up on purpose.
+    pub(super) fn given_up(&self) -> u64 {
+        self.abandoned.get()
     }
 
     /// A request that was due then will have no answer.

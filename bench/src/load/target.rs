@@ -13,6 +13,10 @@ use std::sync::Arc;
 /// Sessions kept for `--resume`.
 const SESSIONS_MAX: usize = 1_024;
 
+/// What asks for a WebSocket, with the key of RFC 6455's example.
+const UPGRADE: &str = "connection: upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /// Where the load goes.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -50,8 +54,13 @@ impl Target {
         let host = load.host.as_deref().unwrap_or_else(|| authority.host());
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let scheme = if secure { "https" } else { "http" };
-        let head =
-            format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: sallyport-bench\r\n\r\n");
+        let upgrade = match load.wire {
+            Wire::Websocket => UPGRADE,
+            _ => "",
+        };
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: sallyport-bench\r\n{upgrade}\r\n"
+        );
         Ok(Self {
             address,
             uri: format!("{scheme}://{host}{path}").parse()?,
@@ -75,7 +84,7 @@ fn tls(load: &Load) -> ClientConfig {
         .with_custom_certificate_verifier(anyone)
         .with_no_client_auth();
     config.alpn_protocols = vec![match load.wire {
-        Wire::H1 => b"http/1.1".to_vec(),
+        Wire::H1 | Wire::Websocket | Wire::Tcp => b"http/1.1".to_vec(),
         Wire::H2 => b"h2".to_vec(),
         Wire::H3 => b"h3".to_vec(),
     }];
