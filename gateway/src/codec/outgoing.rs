@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Buf;
 use h2::{Reason, SendStream};
 use http::HeaderMap;
 
@@ -30,7 +31,7 @@ impl End {
 
 /// A piece that waits for the peer's window.
 struct Waiting {
-    bytes: Vec<u8>,
+    bytes: Chunk,
     end: End,
 }
 
@@ -81,8 +82,9 @@ impl Outgoing {
             return false;
         }
         stream.reserve_capacity(out.len());
-        self.waiting = Some(Waiting { bytes: out, end });
-        self.send_on(buffers);
+        let bytes = Chunk::new(out, Rc::clone(buffers));
+        self.waiting = Some(Waiting { bytes, end });
+        self.send_on();
         self.waiting.is_none()
     }
 
@@ -94,7 +96,6 @@ impl Outgoing {
     /// Ready when nothing waits any more. `moved` is told of each part that the window took.
     pub(crate) fn poll(
         &mut self,
-        buffers: &Rc<Buffers>,
         context: &mut Context<'_>,
         mut moved: impl FnMut(),
     ) -> Poll<io::Result<()>> {
@@ -104,7 +105,7 @@ impl Outgoing {
             };
             match stream.poll_capacity(context) {
                 Poll::Ready(Some(Ok(_))) => {
-                    if self.send_on(buffers) {
+                    if self.send_on() {
                         moved();
                     }
                 }
@@ -134,32 +135,27 @@ impl Outgoing {
     }
 
     /// Gives back what still waits.
-    pub(crate) fn clear(&mut self, buffers: &Buffers) {
-        if let Some(waiting) = self.waiting.take() {
-            buffers.give(waiting.bytes);
-        }
+    pub(crate) fn clear(&mut self) {
+        self.waiting = None;
     }
 
     /// Hands what waits to the codec, as far as the peer's window allows; whether it did.
-    fn send_on(&mut self, buffers: &Rc<Buffers>) -> bool {
-        let (Some(stream), Some(waiting)) = (&mut self.stream, &mut self.waiting) else {
+    fn send_on(&mut self) -> bool {
+        let (Some(stream), Some(mut waiting)) = (&mut self.stream, self.waiting.take()) else {
             return false;
         };
         let room = stream.capacity();
         if room == 0 {
+            self.waiting = Some(waiting);
             return false;
         }
-        let sent = if room < waiting.bytes.len() {
-            let mut part = buffers.take();
-            part.extend(waiting.bytes.drain(..room));
-            let sent = stream.send_data(Chunk::new(part, Rc::clone(buffers)), false);
-            stream.reserve_capacity(waiting.bytes.len());
+        let sent = if room < waiting.bytes.remaining() {
+            let sent = stream.send_data(waiting.bytes.split_to(room), false);
+            stream.reserve_capacity(waiting.bytes.remaining());
+            self.waiting = Some(waiting);
             sent
         } else {
-            let bytes = std::mem::take(&mut waiting.bytes);
-            let chunk = Chunk::new(bytes, Rc::clone(buffers));
-            let end = std::mem::replace(&mut waiting.end, End::More);
-            self.waiting = None;
+            let Waiting { bytes: chunk, end } = waiting;
             match end {
                 End::More => stream.send_data(chunk, false),
                 End::Data => stream.send_data(chunk, true),

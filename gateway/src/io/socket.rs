@@ -13,6 +13,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -27,7 +28,7 @@ use monoio::net::TcpStream;
 use sallyport_config::ir::Keepalive;
 
 use super::lane::{Clerk, Lane};
-use crate::buffer::Buffers;
+use crate::buffer::{Buffers, LARGE_BYTES, READ_BYTES_MAX};
 
 /// Size of the address that means nobody (`AF_UNSPEC`).
 const ADDRESS_BYTES: libc::socklen_t = 16;
@@ -289,16 +290,23 @@ async fn read_orders(mut half: OwnedReadHalf<TcpStream>, clerk: Clerk<ReadOrder,
     loop {
         let outcome = match clerk.next().await {
             ReadOrder::Read(buffer, handle) => {
-                let behind = buffer.len();
-                let (result, slice) = half
-                    .cancelable_read(buffer.slice_mut(behind..), handle)
-                    .await;
+                let room = behind(&buffer);
+                let (result, slice) = half.cancelable_read(buffer.slice_mut(room), handle).await;
                 ReadOutcome::Read(result, slice.into_inner())
             }
             ReadOrder::Watch => ReadOutcome::Readable(readable(&half).await),
         };
         clerk.report(outcome);
     }
+}
+
+/// Where a read puts what comes: a large buffer has room besides, for sealing what was read.
+fn behind(buffer: &Vec<u8>) -> Range<usize> {
+    let end = match buffer.capacity() {
+        LARGE_BYTES if buffer.len() < READ_BYTES_MAX => READ_BYTES_MAX,
+        capacity => capacity,
+    };
+    buffer.len()..end
 }
 
 /// Waits until a read would not block.

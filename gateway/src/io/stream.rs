@@ -4,11 +4,11 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use crate::buffer::Buffers;
+use crate::buffer::{BUFFER_BYTES, Buffers};
 use crate::io::socket::{ReadDone, Socket};
-use crate::tls::session::Session;
+use crate::tls::session::{Session, sealed_bytes};
 
 /// A connected stream. Owns its buffers: they come from the worker's pool and go back to it.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Stream {
     socket: Socket,
     tls: Option<Box<Tls>>,
     buffers: Rc<Buffers>,
+    /// The last read filled its buffer: the next one takes a large one.
+    bulk: bool,
 }
 
 /// What TLS adds to a stream.
@@ -40,6 +42,7 @@ impl Stream {
             socket,
             tls: None,
             buffers,
+            bulk: false,
         }
     }
 
@@ -67,6 +70,7 @@ impl Stream {
             socket,
             tls: Some(Box::new(tls)),
             buffers,
+            bulk: false,
         }
     }
 
@@ -84,8 +88,12 @@ impl Stream {
     pub(crate) fn start_read(&mut self, partial: Option<Vec<u8>>) {
         match &mut self.tls {
             None => {
-                let buffer = partial.unwrap_or_else(|| self.buffers.take());
-                self.socket.start_read(buffer);
+                let bulk = self.bulk;
+                let fresh = || match bulk {
+                    true => self.buffers.take_large(),
+                    false => self.buffers.take(),
+                };
+                self.socket.start_read(partial.unwrap_or_else(fresh));
             }
             Some(tls) => {
                 tls.plain = partial;
@@ -125,7 +133,11 @@ impl Stream {
     /// How the read went: the bytes appended, 0 at the end of the stream, and the buffer.
     pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<ReadDone> {
         match &mut self.tls {
-            None if self.socket.is_reading() => self.socket.poll_read(context),
+            None if self.socket.is_reading() => {
+                let done = ready!(self.socket.poll_read(context));
+                self.bulk = done.1.len() >= BUFFER_BYTES;
+                Poll::Ready(done)
+            }
             None => Poll::Pending,
             Some(tls) => tls.poll_read(&mut self.socket, &self.buffers, context),
         }
@@ -136,7 +148,7 @@ impl Stream {
         match &mut self.tls {
             None => self.socket.start_write(buffer),
             Some(tls) => {
-                let mut sealed = self.buffers.take();
+                let mut sealed = self.buffers.take_for(sealed_bytes(buffer.len()));
                 match tls.session.seal(&buffer, &mut sealed) {
                     Ok(()) => self.socket.start_write(sealed),
                     Err(error) => tls.broken = Some(error),
@@ -226,7 +238,9 @@ impl Tls {
             }
             // Several records may have come at once: ask the session before the socket.
             if !self.session.is_drained() && !socket.is_reading() {
-                let mut plain = self.plain.take().unwrap_or_else(|| buffers.take());
+                let waiting = self.session.waiting();
+                let fresh = || buffers.take_for(waiting);
+                let mut plain = self.plain.take().unwrap_or_else(fresh);
                 let before = plain.len();
                 let result = self.session.open(&mut plain);
                 let count = plain.len() - before;

@@ -11,16 +11,25 @@ use rustls::unbuffered::{
 use rustls::{CipherSuite, ProtocolVersion};
 use rustls_pki_types::CertificateDer;
 
-use crate::buffer::Buffers;
+use crate::buffer::{BUFFER_BYTES, Buffers, LARGE_BYTES, READ_BYTES_MAX};
 
 /// Largest record: header, payload and what TLS 1.2 may add (RFC 5246 §6.2.3).
 const RECORD_BYTES_MAX: usize = 5 + 16_384 + 2_048;
+const _: () = assert!(
+    RECORD_BYTES_MAX < READ_BYTES_MAX && sealed_bytes(READ_BYTES_MAX) <= LARGE_BYTES,
+    "a large buffer holds every record, and what one read brings when it is sealed"
+);
 /// What sealing adds to each record at most.
 const SEAL_OVERHEAD: usize = 64;
 /// Payload of a record that we seal.
 const FRAGMENT_BYTES: usize = 16_384;
 /// Handshake bytes that a peer may make us queue before we end the connection.
 const QUEUED_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that so much payload has when it is sealed, at most.
+pub(crate) const fn sealed_bytes(payload: usize) -> usize {
+    payload + (payload / FRAGMENT_BYTES + 1) * SEAL_OVERHEAD
+}
 
 /// Our side of a connection.
 enum Side {
@@ -68,6 +77,8 @@ pub(crate) struct Session {
     finished: bool,
     /// What is in `received` is less than a record.
     incomplete: bool,
+    /// The last time as much came as a buffer holds: the next one is large.
+    bulk: bool,
 }
 
 impl std::fmt::Debug for Session {
@@ -97,6 +108,7 @@ impl Session {
             received,
             queued: Vec::new(),
             finished: false,
+            bulk: false,
         }
     }
 
@@ -147,19 +159,31 @@ impl Session {
         self.finished
     }
 
+    /// Bytes that were received and not opened.
+    pub(crate) fn waiting(&self) -> usize {
+        self.received.len()
+    }
+
     /// A buffer to receive more into, behind what is there.
     pub(crate) fn receive_buffer(&mut self, buffers: &Buffers) -> Vec<u8> {
         let mut buffer = std::mem::take(&mut self.received);
         if buffer.capacity() == 0 {
-            buffer = buffers.take();
+            buffer = match self.bulk {
+                true => buffers.take_large(),
+                false => buffers.take(),
+            };
         } else if buffer.len() == buffer.capacity() {
-            buffer.reserve_exact(RECORD_BYTES_MAX.saturating_sub(buffer.len()).max(1_024));
+            // A record of the largest size: a large buffer holds it, and more behind it.
+            let mut large = buffers.take_large();
+            large.extend_from_slice(&buffer);
+            buffers.give(std::mem::replace(&mut buffer, large));
         }
         buffer
     }
 
     /// Takes the buffer back, with what came.
     pub(crate) fn received(&mut self, buffer: Vec<u8>) {
+        self.bulk = buffer.len() >= BUFFER_BYTES;
         self.received = buffer;
         self.incomplete = self.received.is_empty();
     }
@@ -282,8 +306,7 @@ fn seal<E: Engine>(
             ConnectionState::TransmitTlsData(data) => data.done(),
             ConnectionState::WriteTraffic(mut traffic) => {
                 out.append(queued);
-                let records = plain.len() / FRAGMENT_BYTES + 1;
-                let room = plain.len() + records * SEAL_OVERHEAD;
+                let room = sealed_bytes(plain.len());
                 let start = out.len();
                 out.resize(start + room, 0);
                 let tail = out.get_mut(start..).unwrap_or_default();

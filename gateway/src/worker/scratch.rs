@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use sallyport_core::h1::{HeaderEdits, HeaderIndex};
 
 /// Working memories kept for later, per worker.
-const KEPT_MAX: usize = 128;
+const KEPT_MAX: usize = 1_024;
 
 /// Working memory of one request.
 #[derive(Debug, Default)]

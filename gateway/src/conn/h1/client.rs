@@ -11,6 +11,9 @@ use sallyport_core::h1::{
 use super::Conn;
 use crate::conn::exchange::{Client, Framed, Framing, Moved, News, Transit, Visit, write_end};
 
+/// What a chunk needs around its payload, at most.
+const CHUNK_FRAME_BYTES: usize = 32;
+
 /// The client of one request.
 pub(super) struct Caller<'c> {
     conn: &'c mut Conn,
@@ -76,6 +79,11 @@ impl Client for Caller<'_> {
         framing: Framing,
         copy: Option<&mut Vec<u8>>,
     ) -> Result<Moved, Failure> {
+        let wanted = self.conn.input.len() + CHUNK_FRAME_BYTES;
+        if framing == Framing::Chunked && out.is_empty() && out.capacity() < wanted {
+            let buffers = &self.conn.visit.worker.buffers;
+            buffers.give(std::mem::replace(out, buffers.take_for(wanted)));
+        }
         let moved = self.body.pass(&mut self.conn.input, out, framing, copy);
         moved.map_err(|error| {
             let kind = FailureKind::Downstream {

@@ -94,8 +94,7 @@ impl Caller {
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<News> {
         let oddities = &self.shared.oddities;
         let moved = || oddities.borrow_mut().worked();
-        let buffers = &self.visit.worker.buffers;
-        self.answer.poll(buffers, context, moved).map(News::Written)
+        self.answer.poll(context, moved).map(News::Written)
     }
 
     /// Whether the client has given up, or is gone.
@@ -317,7 +316,7 @@ impl Drop for Caller {
     fn drop(&mut self) {
         let buffers = &self.visit.worker.buffers;
         buffers.give(std::mem::take(&mut self.upload.input));
-        self.answer.clear(buffers);
+        self.answer.clear();
         // What was received and is not wanted must not keep the connection's window.
         self.upload.release();
     }

@@ -312,7 +312,9 @@ impl<'t, C: Client> Flight<'_, 't, C> {
             let waits = self.origin.as_ref().is_some_and(Origin::has_body);
             if self.download.out.is_empty() && waits && !self.download.done {
                 if self.download.out.capacity() == 0 {
-                    self.download.out = self.client.visit().worker.buffers.take();
+                    let waiting = self.origin.as_ref().map_or(0, Origin::waiting);
+                    let buffers = &self.client.visit().worker.buffers;
+                    self.download.out = buffers.take_for(waiting + FRAME_BYTES);
                 }
                 self.pass_body(now);
             }

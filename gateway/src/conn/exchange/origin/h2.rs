@@ -156,7 +156,7 @@ impl Origin {
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<News> {
         if self.is_writing()
-            && let Poll::Ready(result) = self.upload.poll(&self.buffers, context)
+            && let Poll::Ready(result) = self.upload.poll(context)
         {
             return Poll::Ready(News::Written(result));
         }
@@ -276,8 +276,8 @@ impl Origin {
 }
 
 impl Upload {
-    fn poll(&mut self, buffers: &Rc<Buffers>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = self.body.poll(buffers, context, || ());
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = self.body.poll(context, || ());
         self.handed &= written.is_pending();
         written
     }
@@ -373,7 +373,7 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.buffers.give(std::mem::take(&mut self.download.input));
         self.buffers.give(std::mem::take(&mut self.head));
-        self.upload.body.clear(&self.buffers);
+        self.upload.body.clear();
         // What was received and is not wanted must not keep the connection's window.
         self.download.release();
     }
