@@ -108,6 +108,7 @@ fn asks(args: &Attack, seconds: f64) -> Load {
         warm_up: WARM_UP,
         fresh: false,
         resume: false,
+        abandon: None,
         idle: 0,
         json: None,
     }

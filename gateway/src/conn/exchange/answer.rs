@@ -132,7 +132,8 @@ fn no_head(version: Version) -> RequestHead {
     }
 }
 
-/// Sends an answer, counts and logs the request.
+/// Sends an answer, counts and logs the request. To be boxed: every exchange has room for whatever
+/// it may await, and few answer by themselves.
 pub(super) async fn send<C: Client>(
     client: &mut C,
     scratch: &mut Scratch,

@@ -105,20 +105,32 @@ pub(super) async fn forward<'a, 't, C: Client>(
     let Some((id, (cluster, upstream))) = found else {
         let failure = FailureKind::MissingCluster.into();
         let reply = reply::reply(&failure, &Default::default());
-        return answer::send(client, scratch, request, reply, Rules::of(plan), ledger).await;
+        return Box::pin(answer::send(
+            client,
+            scratch,
+            request,
+            reply,
+            Rules::of(plan),
+            ledger,
+        ))
+        .await;
     };
     ledger.cluster = Some(cluster);
     if cluster.discovery.is_static() {
-        return fly(client, scratch, request, plan, (cluster, upstream), ledger).await;
+        let mut flight = Flight::new(client, scratch, request, plan, (cluster, upstream), ledger);
+        return flight.run().await;
     }
     let authority = plan.authority.unwrap_or(request.authority);
     // Rare enough to be worth a box, large enough to be worth one.
     let asked = Box::pin(on_demand::target(client, request, id, cluster, authority));
     match asked.await {
-        Ok(None) => fly(client, scratch, request, plan, (cluster, upstream), ledger).await,
-        Ok(Some(target)) => {
-            let found = (&target.cluster, &target.upstream);
-            fly(client, scratch, request, plan, found, ledger).await
+        Ok(target) => {
+            let found = match &target {
+                Some(target) => (&target.cluster, &target.upstream),
+                None => (cluster, upstream),
+            };
+            let mut flight = Flight::new(client, scratch, request, plan, found, ledger);
+            flight.run().await
         }
         Err(None) => {
             ledger.flags = ledger.flags.with(Flags::DC);
@@ -128,48 +140,17 @@ pub(super) async fn forward<'a, 't, C: Client>(
         }
         Err(Some(why)) => {
             let reply = reply::reply(&why.into(), &Default::default());
-            answer::send(client, scratch, request, reply, Rules::of(plan), ledger).await
+            Box::pin(answer::send(
+                client,
+                scratch,
+                request,
+                reply,
+                Rules::of(plan),
+                ledger,
+            ))
+            .await
         }
     }
-}
-
-/// Forwards a request to this upstream.
-async fn fly<'a, 't, C: Client>(
-    client: &'a mut C,
-    scratch: &'a mut Scratch,
-    request: &'a Request<'t>,
-    plan: &'a Plan<'t>,
-    (cluster, upstream): (&'a Cluster, &'a Rc<Upstream>),
-    mut ledger: Ledger<'a>,
-) -> Fate {
-    ledger.cluster = Some(cluster);
-    let worker = &client.visit().worker;
-    let policy = policy(scratch, request, plan);
-    let key = aim::key(client.visit(), scratch, request, cluster);
-    let seed = worker.rng.borrow_mut().next_u64();
-    let now = worker.timers.now();
-    let flight = Flight {
-        key,
-        exchange: Exchange::new(policy, seed, now).gated(upstream.gate(worker, &cluster.name)),
-        upload: Upload::new(request.head.body, request.web),
-        download: Download::new(),
-        keep: request.head.keep_alive,
-        client,
-        scratch,
-        request,
-        plan,
-        cluster,
-        upstream,
-        origin: None,
-        try_begun: false,
-        head_told: false,
-        continued: false,
-        hints: 0,
-        trailers: Vec::new(),
-        clock: now,
-        ledger,
-    };
-    flight.run().await
 }
 
 fn policy<'a>(scratch: &Scratch, request: &Request<'_>, plan: &'a Plan<'_>) -> Policy<'a> {
@@ -235,8 +216,49 @@ pub(super) async fn delay<C: Client>(client: &mut C, wait: Millis) -> bool {
     answer::idle_until(client, until).await
 }
 
-impl<'a, C: Client> Flight<'a, '_, C> {
-    async fn run(mut self) -> Fate {
+impl<'a, 't, C: Client> Flight<'a, 't, C> {
+    /// A request that goes to this upstream.
+    fn new(
+        client: &'a mut C,
+        scratch: &'a mut Scratch,
+        request: &'a Request<'t>,
+        plan: &'a Plan<'t>,
+        (cluster, upstream): (&'a Cluster, &'a Rc<Upstream>),
+        ledger: Ledger<'a>,
+    ) -> Self {
+        let worker = &client.visit().worker;
+        let policy = policy(scratch, request, plan);
+        let key = aim::key(client.visit(), scratch, request, cluster);
+        let seed = worker.rng.borrow_mut().next_u64();
+        let now = worker.timers.now();
+        Self {
+            key,
+            exchange: Exchange::new(policy, seed, now).gated(upstream.gate(worker, &cluster.name)),
+            upload: Upload::new(request.head.body, request.web),
+            download: Download::new(),
+            keep: request.head.keep_alive,
+            client,
+            scratch,
+            request,
+            plan,
+            cluster,
+            upstream,
+            origin: None,
+            try_begun: false,
+            head_told: false,
+            continued: false,
+            hints: 0,
+            trailers: Vec::new(),
+            clock: now,
+            ledger: Ledger {
+                cluster: Some(cluster),
+                ..ledger
+            },
+        }
+    }
+
+    /// Flies to the end. Borrowed, not consumed: what is moved into a future is there twice.
+    async fn run(&mut self) -> Fate {
         loop {
             match self.exchange.next() {
                 Step::Connect { attempt, fresh } => self.connect(attempt, fresh).await,
@@ -450,7 +472,7 @@ impl<'a, C: Client> Flight<'a, '_, C> {
         }
     }
 
-    async fn reply(mut self, failure: Failure) -> Fate {
+    async fn reply(&mut self, failure: Failure) -> Fate {
         self.origin = None;
         let outcome = self.exchange.outcome();
         self.settle();
@@ -459,18 +481,18 @@ impl<'a, C: Client> Flight<'a, '_, C> {
         if !self.ledger.body_taken {
             self.client.abandon_body();
         }
-        answer::send(
+        Box::pin(answer::send(
             self.client,
             self.scratch,
             self.request,
             reply,
             Rules::of(self.plan),
-            self.ledger,
-        )
+            std::mem::take(&mut self.ledger),
+        ))
         .await
     }
 
-    fn abort(mut self, failure: Failure) -> Fate {
+    fn abort(&mut self, failure: Failure) -> Fate {
         self.origin = None;
         self.settle();
         let reply = reply::reply(&failure, &self.exchange.attempts());
@@ -479,7 +501,7 @@ impl<'a, C: Client> Flight<'a, '_, C> {
         Fate::Cut
     }
 
-    fn finish(mut self) -> Fate {
+    fn finish(&mut self) -> Fate {
         let outcome = self.exchange.outcome();
         self.settle();
         self.ledger.details = "via_upstream".into();

@@ -113,7 +113,15 @@ pub(in crate::conn) async fn serve<C: Client>(
     let fate = match early_answer(&client.visit().worker, &request, action) {
         Some(reply) => {
             let ledger = Ledger::default();
-            answer::send(client, scratch, &request, reply, Rules::default(), ledger).await
+            Box::pin(answer::send(
+                client,
+                scratch,
+                &request,
+                reply,
+                Rules::default(),
+                ledger,
+            ))
+            .await
         }
         None => follow(client, scratch, &request).await,
     };
@@ -177,7 +185,15 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
         let mut reply = reply::reply(&FailureKind::NoRoute.into(), &Default::default());
         reply.close = true;
         let ledger = Ledger::default();
-        return answer::send(client, scratch, request, reply, Rules::default(), ledger).await;
+        return Box::pin(answer::send(
+            client,
+            scratch,
+            request,
+            reply,
+            Rules::default(),
+            ledger,
+        ))
+        .await;
     };
     let request = &of_web(scratch, request, place);
     // What is logged has no token where one is looked for.
@@ -188,7 +204,15 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
         Err(reply) => {
             let request = &Request { target, ..*request };
             let ledger = Ledger::default();
-            return answer::send(client, scratch, request, *reply, Rules::default(), ledger).await;
+            return Box::pin(answer::send(
+                client,
+                scratch,
+                request,
+                *reply,
+                Rules::default(),
+                ledger,
+            ))
+            .await;
         }
     };
     let query = admitted.edits().query(request.query);
@@ -219,7 +243,7 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
                 edits: response,
                 cors: cors.as_ref(),
             };
-            answer::send(client, scratch, request, reply, rules, ledger).await
+            Box::pin(answer::send(client, scratch, request, reply, rules, ledger)).await
         }
         Judgement::Forward(plan) => flight::forward(client, scratch, request, &plan).await,
     }
