@@ -9,6 +9,7 @@
 
 mod actions;
 mod authn;
+mod authorizers;
 mod authz;
 mod auto_passthrough;
 mod certificates;
@@ -34,7 +35,7 @@ mod upstream_tls;
 mod virtual_hosts;
 
 use crate::diag::Diagnostics;
-use crate::ir::{Millis, Policies, Snapshot};
+use crate::ir::{Millis, Snapshot};
 use crate::view::View;
 use crate::world::World;
 pub use sidecar::{CompiledSidecar, compile_inbound, compile_outbound, compile_sidecar};
@@ -56,12 +57,15 @@ pub struct Compiled {
 pub fn compile(world: &World, view: &View) -> Compiled {
     let mut draft = Draft::new(world, view);
     draft.settings = settings::settings(&world.mesh, view);
-    draft.policies = Policies {
-        jwt: authn::rules(&mut draft),
-        authorization: authz::policies(&mut draft),
-    };
+    policies(&mut draft);
     listeners::build(&mut draft);
     draft.finish()
+}
+
+fn policies(draft: &mut Draft<'_>) {
+    draft.policies.jwt = authn::rules(draft);
+    let chosen = authz::policies(draft, authz::Asking::Providers);
+    draft.policies.authorization = chosen;
 }
 
 fn millis(duration: Duration) -> Millis {

@@ -9,6 +9,7 @@
 //! does not compile is [`Action::Fail`], a chain without certificate refuses handshakes, and all
 //! else is served.
 
+mod authorizer;
 mod cluster;
 mod listener;
 mod policy;
@@ -18,6 +19,7 @@ mod sidecar;
 mod tls;
 mod traffic;
 
+pub use authorizer::*;
 pub use cluster::*;
 pub use listener::*;
 pub use policy::*;

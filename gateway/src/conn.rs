@@ -1,6 +1,8 @@
 //! One client connection: from the accepted socket through the handshake to the protocol that is
 //! spoken on it. Nothing is decided here.
 
+pub(crate) use exchange::Held;
+
 mod exchange;
 mod h1;
 mod h2;

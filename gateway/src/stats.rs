@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sallyport_config::ir;
+use sallyport_core::admit::Outcome;
 use sallyport_core::flags::Flags;
 use sallyport_core::quota::What;
 
@@ -26,6 +27,11 @@ const LATENCY_MAX_US: u64 = 3_600_000_000;
 const LATENCY_DIGITS: u8 = 2;
 /// Listeners with counters of their own; more share the last one's.
 const LISTENERS_MAX: usize = 1_024;
+/// Authorizers with counters of their own, of all configurations since the start.
+const AUTHORIZERS_MAX: usize = 64;
+
+/// How often an authorizer let pass, refused, failed, and failed open.
+pub(crate) type Answers = [u64; 4];
 
 /// `request_protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +102,7 @@ pub(crate) struct WorkerStats {
     pub(crate) tcp: TcpTable,
     upstreams: HashMap<Arc<str>, Upstream>,
     listeners: Vec<(Arc<str>, Listener)>,
+    authorizers: BTreeMap<Arc<str>, Answers>,
     latency: Option<hdrhistogram::Histogram<u64>>,
     in_flight: u64,
     handshakes_ok: u64,
@@ -112,6 +119,7 @@ impl Default for WorkerStats {
             tcp: TcpTable::default(),
             upstreams: HashMap::new(),
             listeners: Vec::new(),
+            authorizers: BTreeMap::new(),
             latency: new_latency(),
             in_flight: 0,
             handshakes_ok: 0,
@@ -237,6 +245,29 @@ impl WorkerStats {
         }
     }
 
+    /// Somebody was asked whether a request may pass.
+    pub(crate) fn authorizer_asked(&mut self, name: &str, outcome: Outcome) {
+        if !self.authorizers.contains_key(name) {
+            if self.authorizers.len() >= AUTHORIZERS_MAX {
+                return;
+            }
+            self.authorizers.insert(name.into(), Answers::default());
+        }
+        let Some([ok, denied, error, open]) = self.authorizers.get_mut(name) else {
+            return;
+        };
+        match outcome {
+            Outcome::Ok => *ok += 1,
+            Outcome::Denied => *denied += 1,
+            Outcome::Error => *error += 1,
+            // Envoy counts it as a failure, too
+            Outcome::FailedOpen => {
+                *error += 1;
+                *open += 1;
+            }
+        }
+    }
+
     /// How many access-log lines the worker's buffer has dropped so far; a total, not a difference.
     pub(crate) fn set_log_dropped(&mut self, total: u64) {
         self.log_dropped = total;
@@ -253,6 +284,7 @@ impl WorkerStats {
                 .map(|(k, v)| (k.clone(), *v))
                 .collect(),
             listeners: self.listeners.iter().cloned().collect(),
+            authorizers: self.authorizers.clone(),
             latency: self.latency.clone(),
             in_flight: self.in_flight,
             alarms: 0,
@@ -278,6 +310,8 @@ pub(crate) struct Report {
     pub(crate) upstreams: BTreeMap<Arc<str>, Upstream>,
     /// Client connections by listener name.
     pub(crate) listeners: BTreeMap<Arc<str>, Listener>,
+    /// Answers by name of the authorizer.
+    pub(crate) authorizers: BTreeMap<Arc<str>, Answers>,
     /// Durations in microseconds.
     pub(crate) latency: Option<hdrhistogram::Histogram<u64>>,
     /// Requests that wait for their answer.
@@ -314,6 +348,12 @@ impl Report {
         }
         for (name, listener) in other.listeners {
             self.listeners.entry(name).or_default().merge(&listener);
+        }
+        for (name, answers) in other.authorizers {
+            let mine = self.authorizers.entry(name).or_default();
+            for (mine, theirs) in mine.iter_mut().zip(answers) {
+                *mine += theirs;
+            }
         }
         match (&mut self.latency, other.latency) {
             // Both have the same bounds, so adding cannot fail; if it did, quantiles would lack

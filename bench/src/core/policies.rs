@@ -2,7 +2,7 @@
 
 use super::Work;
 use super::routes::{call, snapshot};
-use sallyport_core::admit::{Context, TokenCache, admit};
+use sallyport_core::admit::{Context, Inquiry, TokenCache, admit, inquire};
 use sallyport_core::call::{Call, HeaderLines};
 use sallyport_core::tables::Tables;
 use std::fmt::Write as _;
@@ -108,6 +108,9 @@ spec:
 }
 
 fn pass(tables: &Tables, call: &Call<'_>, context: &Context<'_>) {
-    let admitted = admit(tables, black_box(call), context);
+    let Ok(Inquiry::Nobody(cleared)) = inquire(tables, black_box(call)) else {
+        unreachable!("nobody is there to ask");
+    };
+    let admitted = admit(tables, black_box(call), context, &cleared);
     assert!(black_box(admitted).is_ok(), "the call of a case is allowed");
 }

@@ -6,7 +6,7 @@ use sallyport_config::model::Dice;
 use sallyport_config::pipeline::build;
 use sallyport_config::retain::LastGood;
 use sallyport_config::view::View;
-use sallyport_core::admit::{Admitted, Context, admit};
+use sallyport_core::admit::{Admitted, Context, Inquiry, admit, inquire};
 use sallyport_core::call::{Call, NoHeaders, Scheme};
 use sallyport_core::decide::{Decision, Where, decide};
 use sallyport_core::tables::{ListenerIdx, Tables};
@@ -90,7 +90,10 @@ const DICE: Dice = Dice {
 
 /// Decides about one call again and again.
 fn decide_about(tables: Tables, host: String, path: String) -> Work {
-    let admitted = admit(&tables, &call(&host, &path), &Context::default());
+    let Ok(Inquiry::Nobody(cleared)) = inquire(&tables, &call(&host, &path)) else {
+        unreachable!("nobody is there to ask");
+    };
+    let admitted = admit(&tables, &call(&host, &path), &Context::default(), &cleared);
     let admitted = admitted.unwrap_or_else(|_| unreachable!("no policy is there to deny"));
     Box::new(move || forward(&tables, &call(&host, &path), &admitted))
 }

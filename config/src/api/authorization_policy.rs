@@ -10,8 +10,8 @@ message! {
         target_ref: Option<PolicyTargetReference>,
         target_refs: Vec<PolicyTargetReference>,
         rules: Vec<Rule>,
-        action: Action => Partly("CUSTOM refuses what it matches until external authorization is served; AUDIT is not logged yet; TCP servers are not served yet"),
-        provider: Option<ExtensionProvider> => Later("external authorization"),
+        action: Action => Partly("CUSTOM over gRPC refuses TCP connections that it matches; AUDIT is not logged yet"),
+        provider: Option<ExtensionProvider> => Honoured,
     }
 
     /// The provider of a CUSTOM policy.

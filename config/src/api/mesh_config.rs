@@ -55,7 +55,7 @@ message! {
         outbound_cluster_stat_name: String => NoEffect("cluster names are not configurable"),
         enable_prometheus_merge: Option<bool> => NoEffect("of sidecars only"),
         verify_certificate_at_client: Option<bool> => NoEffect("certificates of upstreams are always verified"),
-        extension_providers: Vec<ExtensionProvider> => Later("extension providers"),
+        extension_providers: Vec<ExtensionProvider> => Partly("of external authorization"),
         default_providers: Option<DefaultProviders> => Later("extension providers"),
         discovery_selectors: Vec<Node> => Later("discovery"),
         path_normalization: Option<ProxyPathNormalization> => Honoured,

@@ -4,14 +4,15 @@
 //! identity (`notPrincipals`, …) in an ALLOW rule asks for an identity to begin with
 //! (ISTIO-SECURITY-2021-004), and every line of a header is a value of its own.
 
+use super::authorizers;
 use super::draft::Draft;
 use crate::api::authorization_policy::{Action, Condition, Operation, Rule, Source};
 use crate::api::shared::{PolicyTargetReference, WorkloadSelector};
 use crate::api::{AuthorizationPolicy as Written, Map};
 use crate::diag::codes;
 use crate::ir::{
-    AddressOf, AuthorizationPolicy, Conditions, IpBlock, PathPattern, PathSegment, PolicyAction,
-    PolicyCondition, PolicyRule, PolicyTest, RequestPrincipal, TextMatch, TextOf,
+    AddressOf, AuthorizationPolicy, AuthorizerId, Conditions, IpBlock, PathPattern, PathSegment,
+    PolicyAction, PolicyCondition, PolicyRule, PolicyTest, RequestPrincipal, TextMatch, TextOf,
 };
 use crate::resource::Resource;
 use crate::view::View;
@@ -25,8 +26,17 @@ const GATEWAY_LABELS: [&str; 2] = [
 /// Annotation of a policy that shall decide nothing yet.
 const DRY_RUN: &str = "istio.io/dry-run";
 
+/// Whom CUSTOM policies may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// Providers of the mesh.
+    Providers,
+    /// Nobody, so they refuse: what a sidecar does for those who call it has no upstreams.
+    Nobody,
+}
+
 /// The policies that apply, in the order in which they are asked.
-pub(super) fn policies(draft: &mut Draft<'_>) -> Vec<AuthorizationPolicy> {
+pub(super) fn policies(draft: &mut Draft<'_>, asking: Asking) -> Vec<AuthorizationPolicy> {
     let world = draft.world;
     let here = Here {
         world,
@@ -42,8 +52,26 @@ pub(super) fn policies(draft: &mut Draft<'_>) -> Vec<AuthorizationPolicy> {
         .collect();
     let root = world.root_namespace();
     chosen.sort_by_key(|p| (action(p.spec.action), *p.resource.meta.namespace != *root));
+    let custom = |p: &&Typed<'_, Written>| p.spec.action == Action::Custom;
+    let custom: Vec<_> = chosen.iter().filter(custom).copied().collect();
+    let asked = match asking {
+        Asking::Providers => authorizers::of(draft, &custom),
+        Asking::Nobody => {
+            for policy in custom {
+                let message =
+                    "sidecars do not ask anybody yet: what the policy matches is answered with 403";
+                draft.report(
+                    codes::SP0401,
+                    policy.resource,
+                    "spec.action",
+                    message.to_owned(),
+                );
+            }
+            None
+        }
+    };
     let chosen = chosen.into_iter();
-    chosen.map(|policy| compile(draft, policy)).collect()
+    chosen.map(|policy| compile(draft, policy, asked)).collect()
 }
 
 /// Which policies concern the proxy.
@@ -103,15 +131,15 @@ fn action(action: Action) -> PolicyAction {
     }
 }
 
-fn compile(draft: &mut Draft<'_>, policy: Typed<'_, Written>) -> AuthorizationPolicy {
+fn compile(
+    draft: &mut Draft<'_>,
+    policy: Typed<'_, Written>,
+    asked: Option<AuthorizerId>,
+) -> AuthorizationPolicy {
     let Typed { resource, spec } = policy;
     let action = action(spec.action);
     let dry_run = annotated(&resource.meta.annotations)
         && matches!(action, PolicyAction::Allow | PolicyAction::Deny);
-    if action == PolicyAction::Custom {
-        let message = "external authorization is not served yet: what the policy matches is answered with 403";
-        draft.report(codes::SP0401, resource, "spec.action", message.to_owned());
-    }
     let aliases = &draft.world.mesh.trust_domain_aliases;
     let mut domains = vec![draft.settings.trust_domain.clone()];
     domains.extend(aliases.iter().cloned());
@@ -145,6 +173,7 @@ fn compile(draft: &mut Draft<'_>, policy: Typed<'_, Written>) -> AuthorizationPo
     AuthorizationPolicy {
         action,
         dry_run,
+        authorizer: asked.filter(|_| action == PolicyAction::Custom),
         rules,
         origin: draft.world.origin(resource, "spec".to_owned()),
     }

@@ -179,6 +179,27 @@ pub(super) fn resolve(
     }
 }
 
+/// The cluster of a service that the mesh's settings name: of this namespace, else of the first that
+/// has it (Istio `pilot/pkg/extensionproviders`).
+pub(super) fn of_service(
+    draft: &mut Draft<'_>,
+    namespace: Option<&str>,
+    host: &str,
+    port: u16,
+) -> Option<ClusterId> {
+    let service = find_service(draft, host, namespace.unwrap_or_default())?;
+    if namespace.is_some_and(|wanted| *service.namespace != *wanted) {
+        return None;
+    }
+    let name = format!("outbound|{port}||{host}");
+    if let Some(id) = draft.clusters.by_name.get(&name) {
+        return Some(*id);
+    }
+    let port = service.ports.iter().find(|p| p.number == port)?;
+    let cluster = cluster(draft, service, port, "", name, Speaker::Ours)?;
+    Some(draft.clusters.add(cluster))
+}
+
 /// The visible service of a host: that of the namespace, else the first.
 pub(super) fn find_service<'w>(
     draft: &Draft<'w>,

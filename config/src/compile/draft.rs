@@ -87,6 +87,10 @@ impl<'w> Draft<'w> {
                 .for_each(|tcp| renumber_tcp(tcp, &to));
         }
         listeners.sort_by(|a, b| (a.port, &a.bind).cmp(&(b.port, &b.bind)));
+        let mut policies = self.policies;
+        for authorizer in &mut policies.authorizers {
+            authorizer.cluster = to(authorizer.cluster);
+        }
         let certificates = self.certificates.finish();
         let snapshot = Snapshot {
             settings: self.settings,
@@ -94,7 +98,7 @@ impl<'w> Draft<'w> {
             route_tables,
             clusters,
             certificates,
-            policies: self.policies,
+            policies,
         };
         let compiled = Compiled {
             snapshot,

@@ -14,6 +14,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use super::authz::Asking;
 use super::draft::Draft;
 use super::{authn, authz, settings};
 use crate::api::service_entry::Resolution;
@@ -87,7 +88,8 @@ pub fn compile_inbound(world: &World, view: &SidecarView) -> CompiledSidecar {
     let mut draft = draft(world, view);
     draft.policies = Policies {
         jwt: authn::rules(&mut draft),
-        authorization: authz::policies(&mut draft),
+        authorization: authz::policies(&mut draft, Asking::Nobody),
+        authorizers: Vec::new(),
     };
     let scope = Scope::of(world, &view.workload);
     let trust_domains = trust_domains(&draft);

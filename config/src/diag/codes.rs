@@ -113,6 +113,7 @@ codes! {
     SP0401 Warning ServedLater "%s is not served yet";
     SP0402 Error RuleBroken "the rule is broken and answers 500: %s";
     SP0403 Error ServerNotServed "the server is not served: %s";
+    SP0404 Error NobodyToAsk "nobody can be asked, so what the rules match is answered 403: %s";
 }
 
 /// The row of a code; none for a code that is not in the table.

@@ -11,6 +11,7 @@
 //!   path: /v2/x
 //!   headers: {x-a: 1, x-b: [1, 2]}
 //!   claims: {role: [admin]}     # of a verified token, by dotted path
+//!   refused: 401                # by whom a CUSTOM policy asks, with this status
 //!   identity: spiffe://cluster.local/ns/x/sa/y    # of the peer's verified certificate
 //!   peer: 10.0.0.1              # address that the connection comes from
 //!   client: 1.2.3.4             # address of the client behind trusted hops
@@ -96,6 +97,7 @@ fn vector(node: &Node) -> Result<Vector, String> {
                     call.claims.push((path, texts(&claim.value)?));
                 }
             }
+            "refused" => call.refused = Some(number(value)?),
             "identity" => call.identity = Some(text(value)?),
             "peer" => call.peer = Some(number(value)?),
             "client" => call.client = Some(number(value)?),

@@ -1,6 +1,6 @@
 //! Who may pass: authorization policies and rules for tokens.
 
-use super::{Millis, Origin};
+use super::{Authorizer, AuthorizerId, Millis, Origin};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,12 +13,22 @@ pub struct Policies {
     /// Policies in the order in which they are asked: CUSTOM, DENY, AUDIT, ALLOW; those of the
     /// root namespace first, older ones first.
     pub authorization: Vec<AuthorizationPolicy>,
+    /// Whom CUSTOM policies ask.
+    pub authorizers: Vec<Authorizer>,
+}
+
+impl Policies {
+    /// An authorizer.
+    #[must_use]
+    pub fn authorizer(&self, id: AuthorizerId) -> Option<&Authorizer> {
+        self.authorizers.get(usize::try_from(id.0).ok()?)
+    }
 }
 
 /// What a policy does with what it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PolicyAction {
-    /// Asks somebody else. Nobody can be asked yet: whatever it matches is refused.
+    /// Asks somebody else. Where nobody can be asked, whatever it matches is refused.
     Custom,
     /// Refuses it.
     Deny,
@@ -35,6 +45,8 @@ pub struct AuthorizationPolicy {
     pub action: PolicyAction,
     /// `istio.io/dry-run`: it decides nothing.
     pub dry_run: bool,
+    /// Whom a CUSTOM policy asks; `None`: nobody, so what it matches is refused.
+    pub authorizer: Option<AuthorizerId>,
     /// Rules; it matches when any of them does. None: it matches nothing.
     pub rules: Vec<PolicyRule>,
     /// Where it was written.
@@ -51,6 +63,7 @@ impl AuthorizationPolicy {
         } = &self.origin;
         let id = format!("ns[{namespace}]-policy[{name}]-rule[{rule}]");
         match self.action {
+            PolicyAction::Custom if self.authorizer.is_some() => format!("istio-ext-authz-{id}"),
             PolicyAction::Custom => format!("istio-ext-authz-{id}-deny-due-to-bad-CUSTOM-action"),
             PolicyAction::Deny | PolicyAction::Audit | PolicyAction::Allow => id,
         }

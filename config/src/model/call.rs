@@ -21,6 +21,8 @@ pub struct Call {
     pub headers: Vec<(String, String)>,
     /// Claims of a verified token by dotted path: a list is several values.
     pub claims: Vec<(Vec<String>, Vec<String>)>,
+    /// The status with which whoever is asked about it refuses; unset: it may pass.
+    pub refused: Option<u16>,
     /// SPIFFE identity of the peer's verified certificate: `spiffe://cluster.local/ns/x/sa/y`.
     pub identity: Option<String>,
     /// Address of the direct peer; unset: 127.0.0.1.

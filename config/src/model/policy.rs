@@ -16,16 +16,24 @@ pub(super) fn denied(policies: &Policies, call: &Call) -> Option<Verdict> {
         claims: Vec::new(),
         ..call.clone()
     };
-    let first = |action: PolicyAction| {
-        let mut all = asked(action);
-        let call = if action == PolicyAction::Custom {
-            &early
-        } else {
-            call
-        };
-        all.find_map(|p| Some(p.id(p.rules.iter().position(|rule| holds(rule, call))?)))
+    let matching = |policy: &AuthorizationPolicy, call: &Call| {
+        let rule = policy.rules.iter().position(|rule| holds(rule, call))?;
+        Some(policy.id(rule))
     };
-    let matched = match (first(PolicyAction::Custom), first(PolicyAction::Deny)) {
+    let first = |action: PolicyAction| asked(action).find_map(|p| matching(p, call));
+    let mut custom = asked(PolicyAction::Custom);
+    let nobody = custom.find_map(|p| matching(p, &early).filter(|_| p.authorizer.is_none()));
+    let mut custom = asked(PolicyAction::Custom);
+    if nobody.is_none()
+        && custom.any(|p| p.authorizer.is_some() && matching(p, &early).is_some())
+        && let Some(status) = call.refused
+    {
+        return Some(Verdict::Denied {
+            status,
+            details: "ext_authz_denied".to_owned(),
+        });
+    }
+    let matched = match (nobody, first(PolicyAction::Deny)) {
         (Some(id), _) | (None, Some(id)) => id,
         (None, None) => {
             let open = asked(PolicyAction::Allow).count() == 0;
@@ -44,6 +52,14 @@ pub(super) fn denied(policies: &Policies, call: &Call) -> Option<Verdict> {
 /// Whether a connection that carries bytes is refused: only what is known of it is asked.
 pub(super) fn refused(policies: &Policies, call: &Call) -> bool {
     let about = |policy: &AuthorizationPolicy| AuthorizationPolicy {
+        // HTTP cannot be asked about bytes
+        dry_run: policy.dry_run
+            || policy
+                .authorizer
+                .and_then(|id| policies.authorizer(id))
+                .is_some_and(|asked| asked.protocol != CheckProtocol::Grpc),
+        // nobody asks about bytes yet
+        authorizer: None,
         rules: policy
             .rules
             .iter()
@@ -54,6 +70,7 @@ pub(super) fn refused(policies: &Policies, call: &Call) -> bool {
     let policies = Policies {
         jwt: Vec::new(),
         authorization: policies.authorization.iter().map(about).collect(),
+        authorizers: policies.authorizers.clone(),
     };
     denied(&policies, call).is_some()
 }

@@ -9,10 +9,18 @@ pub(super) fn policies(out: &mut Out, policies: &Policies) {
     for rule in &policies.jwt {
         out.nested(&format!("jwt {}", rule.issuer), |out| jwt(out, rule));
     }
+    for asked in &policies.authorizers {
+        out.nested(&format!("authorizer {}", asked.name), |out| {
+            authorizer(out, asked)
+        });
+    }
     for policy in &policies.authorization {
         let dry = if policy.dry_run { " dry_run" } else { "" };
         out.nested(&format!("authorization {:?}{dry}", policy.action), |out| {
             out.line(&origin(&policy.origin));
+            if let Some(asked) = policy.authorizer.and_then(|id| policies.authorizer(id)) {
+                out.line(&format!("asks {}", asked.name));
+            }
             for (index, rule) in policy.rules.iter().enumerate() {
                 out.nested(&format!("rule {index}"), |out| {
                     for (part, all) in [("from", &rule.from), ("to", &rule.to)] {
@@ -24,6 +32,39 @@ pub(super) fn policies(out: &mut Out, policies: &Policies) {
                 });
             }
         });
+    }
+}
+
+fn authorizer(out: &mut Out, asked: &Authorizer) {
+    let open = if asked.fail_open { "open" } else { "closed" };
+    out.line(&format!(
+        "at cluster {} host {} timeout {}ms fails {open} status {}",
+        asked.cluster.0, asked.host, asked.timeout.0, asked.status_on_error
+    ));
+    if let Some(CheckBody {
+        bytes,
+        partial,
+        raw,
+    }) = asked.body
+    {
+        out.line(&format!("body {bytes} partial {partial} raw {raw}"));
+    }
+    let CheckProtocol::Http(check) = &asked.protocol else {
+        return out.line("grpc");
+    };
+    out.line(&format!("http prefix {:?}", check.path_prefix));
+    for (name, value) in &check.add {
+        out.line(&format!("adds {name}: {value}"));
+    }
+    for (what, names) in [
+        ("shows", &check.include),
+        ("to upstream", &check.to_upstream),
+        ("on deny", &check.on_deny),
+        ("on allow", &check.on_allow),
+    ] {
+        if !names.is_empty() {
+            out.line(&format!("{what} {}", list(names)));
+        }
     }
 }
 

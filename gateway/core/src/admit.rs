@@ -7,6 +7,7 @@ mod authz;
 mod base64url;
 mod claims;
 mod edits;
+mod external;
 mod json;
 mod jwks;
 mod jwt;
@@ -17,6 +18,9 @@ use crate::tables::Tables;
 
 pub use claims::Claims;
 pub use edits::RequestEdits;
+pub use external::{
+    ANSWER_BYTES_MAX, Asked, Changes, Cleared, HttpCall, Inquiry, Outcome, Question, Shown, inquire,
+};
 pub use jwks::{JWKS_BYTES_MAX, KeySet, KeyStore, Misses};
 pub use jwt::TokenCache;
 
@@ -65,7 +69,8 @@ pub struct Context<'c> {
     pub cache: Option<&'c TokenCache>,
 }
 
-/// Asks every policy in order; the first denial is the answer.
+/// Asks every policy in order; the first denial is the answer. Whoever else must be asked has been:
+/// see [`inquire`].
 ///
 /// # Errors
 /// The answer of the policy that denied.
@@ -73,6 +78,7 @@ pub fn admit<'t>(
     tables: &'t Tables,
     call: &Call<'_>,
     context: &Context<'_>,
+    _: &Cleared,
 ) -> Result<Admitted, Denial<'t>> {
     let mut admitted = Admitted::default();
     for policy in POLICIES {
@@ -105,9 +111,9 @@ type Policy =
     for<'t> fn(&'t Tables, &Call<'_>, &Context<'_>, &mut Admitted) -> Result<(), Denial<'t>>;
 
 /// The order is Istio's filter order on a gateway (`pilot/pkg/networking/core/listener_builder.go`).
-const POLICIES: [Policy; 3] = [
-    // 1. External authorization (`CUSTOM`): before tokens, so it cannot ask about claims.
-    authz::custom,
+const POLICIES: [Policy; 2] = [
+    // 1. External authorization (`CUSTOM`): before tokens, so it cannot ask about claims. It takes
+    //    time, so it is not in this list: `Cleared` proves that it was asked.
     // 2. Tokens (`RequestAuthentication`): before routing, because routes may match on claims.
     jwt::tokens,
     // 3. Authorization (`AuthorizationPolicy`): DENY, ALLOW.

@@ -3,10 +3,12 @@
 
 mod aim;
 mod answer;
+mod ask;
 mod client;
 mod download;
 mod event;
 mod flight;
+mod held;
 mod mirror;
 mod on_demand;
 mod origin;
@@ -18,5 +20,6 @@ mod websocket;
 
 pub(super) use answer::{log_closed, refuse};
 pub(super) use client::{Client, Fate, Framed, News, Visit};
+pub(crate) use held::Held;
 pub(super) use request::serve;
 pub(super) use transit::{Framing, Moved, Transit, write_end};

@@ -267,6 +267,22 @@ fn connections(page: &mut Page, report: &Report) {
             page.sample(names::OVERFLOWS, "", &labels, value);
         }
     }
+    for (position, name) in [
+        names::EXT_AUTHZ_OK,
+        names::EXT_AUTHZ_DENIED,
+        names::EXT_AUTHZ_ERROR,
+        names::EXT_AUTHZ_FAILED_OPEN,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        page.head(name);
+        for (provider, answers) in &report.authorizers {
+            if let Some(count) = answers.get(position) {
+                page.sample(name, "", &[("provider", &**provider)], count);
+            }
+        }
+    }
     page.head(names::HANDSHAKES);
     for (outcome, value) in [
         ("ok", report.handshakes_ok),

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 
 use sallyport_core::h1::{HeaderEdits, HeaderIndex};
 
+use crate::conn::Held;
+
 /// Working memories kept for later, per worker.
 const KEPT_MAX: usize = 1_024;
 
@@ -27,6 +29,8 @@ pub(crate) struct Scratch {
     pub(crate) target: Vec<u8>,
     /// For rendering.
     pub(crate) text: Vec<u8>,
+    /// The beginning of the request's body, if somebody had to see it first.
+    pub(crate) held: Held,
 }
 
 /// Working memories that nobody uses.

@@ -9,6 +9,7 @@ mod conformance;
 #[path = "../../core/tests/core/corpus.rs"]
 mod corpus;
 mod downgrade;
+mod ext_authz;
 mod faults;
 mod floods;
 mod frames;

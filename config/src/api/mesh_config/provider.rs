@@ -8,9 +8,9 @@ use crate::yaml::Node;
 message! {
     /// A named provider of one kind.
     pub struct ExtensionProvider [Later("extension providers")] {
-        name: String,
-        envoy_ext_authz_http: Option<EnvoyExtAuthzHttp> => Later("external authorization"),
-        envoy_ext_authz_grpc: Option<EnvoyExtAuthzGrpc> => Later("external authorization"),
+        name: String => Honoured,
+        envoy_ext_authz_http: Option<EnvoyExtAuthzHttp> => Honoured,
+        envoy_ext_authz_grpc: Option<EnvoyExtAuthzGrpc> => Honoured,
         zipkin: Option<Zipkin> => Later("tracing"),
         lightstep: Option<Node> => Later("tracing"),
         datadog: Option<Datadog> => Later("tracing"),
@@ -31,13 +31,13 @@ message! {
     ]
 
     /// External authorization over HTTP.
-    pub struct EnvoyExtAuthzHttp [Later("external authorization")] {
+    pub struct EnvoyExtAuthzHttp [Honoured] {
         service: String,
         port: u32,
         timeout: Option<Duration>,
         path_prefix: String,
         fail_open: bool,
-        clear_route_cache: bool,
+        clear_route_cache: bool => Partly("always on: routes see what an authorizer changed"),
         status_on_error: String,
         include_headers_in_check: Vec<String>,
         include_request_headers_in_check: Vec<String>,
@@ -49,19 +49,19 @@ message! {
     }
 
     /// External authorization over gRPC.
-    pub struct EnvoyExtAuthzGrpc [Later("external authorization")] {
+    pub struct EnvoyExtAuthzGrpc [Honoured] {
         service: String,
         port: u32,
         timeout: Option<Duration>,
         fail_open: bool,
-        clear_route_cache: bool,
+        clear_route_cache: bool => Partly("always on: routes see what an authorizer changed"),
         status_on_error: String,
         include_request_body_in_check: Option<RequestBody>,
     }
 
     /// How much of the body goes into a check.
-    pub struct RequestBody [Later("external authorization")] {
-        max_request_bytes: u32,
+    pub struct RequestBody [Honoured] {
+        max_request_bytes: u32 => Partly("at most 4 MiB"),
         allow_partial_message: bool,
         pack_as_bytes: bool,
     }

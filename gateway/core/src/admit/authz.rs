@@ -14,7 +14,10 @@ use crate::reply::Reply;
 use crate::tables::Tables;
 use check::{Check, Facts};
 use file::File;
-use sallyport_config::ir::{AuthorizationPolicy, Conditions, Policies, PolicyAction, PolicyRule};
+use sallyport_config::ir::{
+    AuthorizationPolicy, AuthorizerId, CheckProtocol, Conditions, Policies, PolicyAction,
+    PolicyRule,
+};
 use std::borrow::Cow;
 
 /// What the client is told; Envoy's words.
@@ -23,8 +26,10 @@ const DENIED: &str = "RBAC: access denied";
 /// All policies of a snapshot, compiled.
 #[derive(Debug)]
 pub(crate) struct Authorization {
-    /// Nobody can be asked yet, so these deny.
-    custom: Rules,
+    /// CUSTOM, where nobody can be asked: these deny.
+    refuse: Rules,
+    /// CUSTOM: whom to ask about what these match. Istio has one for a proxy at most.
+    ask: Vec<(AuthorizerId, Rules)>,
     deny: Rules,
     /// `None`: everything may pass that is not denied.
     allow: Option<Rules>,
@@ -62,9 +67,11 @@ type Checks = Box<[Check]>;
 
 impl Authorization {
     pub(crate) fn new(policies: &Policies) -> Self {
-        let of = |action: PolicyAction| {
+        let of = |action: PolicyAction, authorizer: Option<AuthorizerId>| {
             let all = policies.authorization.iter();
-            let mut all = all.filter(|p| p.action == action && !p.dry_run).peekable();
+            let mut all = all
+                .filter(|p| p.action == action && !p.dry_run && p.authorizer == authorizer)
+                .peekable();
             all.peek()?;
             let mut rules = Rules::default();
             for policy in all {
@@ -74,12 +81,33 @@ impl Authorization {
             }
             Some(rules)
         };
+        let ids = (0..)
+            .zip(&policies.authorizers)
+            .map(|(id, _)| AuthorizerId(id));
+        let ask = ids.filter_map(|id| Some((id, of(PolicyAction::Custom, Some(id))?)));
         Self {
-            custom: of(PolicyAction::Custom).unwrap_or_default(),
-            deny: of(PolicyAction::Deny).unwrap_or_default(),
-            allow: of(PolicyAction::Allow),
+            refuse: of(PolicyAction::Custom, None).unwrap_or_default(),
+            ask: ask.collect(),
+            deny: of(PolicyAction::Deny, None).unwrap_or_default(),
+            allow: of(PolicyAction::Allow, None),
             connections: Connections::new(policies),
         }
+    }
+
+    /// Whom to ask about a request, if anybody. Nobody has looked at its token yet.
+    ///
+    /// # Errors
+    /// Somebody should be asked, and nobody can be.
+    pub(super) fn custom<'t>(&self, call: &Call<'_>) -> Result<Option<AuthorizerId>, Denial<'t>> {
+        let claims = Claims::default();
+        deny_first(&self.refuse, call, &claims)?;
+        if self.ask.is_empty() {
+            return Ok(None);
+        }
+        let facts = Facts::new(call, &claims);
+        let mut ask = self.ask.iter();
+        let asked = ask.find(|(_, rules)| rules.first(&facts).is_some());
+        Ok(asked.map(|(id, _)| *id))
     }
 }
 
@@ -90,7 +118,13 @@ impl Connections {
             all.filter(move |p| p.action == action && !p.dry_run)
         };
         let mut deny = Rules::default();
-        for policy in of(PolicyAction::Custom).chain(of(PolicyAction::Deny)) {
+        // HTTP cannot be asked about bytes: Istio ignores such a policy there.
+        let http = |policy: &&AuthorizationPolicy| {
+            let asked = policy.authorizer.and_then(|id| policies.authorizer(id));
+            asked.is_some_and(|asked| asked.protocol != CheckProtocol::Grpc)
+        };
+        let custom = of(PolicyAction::Custom).filter(|policy| !http(policy));
+        for policy in custom.chain(of(PolicyAction::Deny)) {
             deny.add_connection_rules(policy);
         }
         let mut allow = None;
@@ -146,17 +180,6 @@ impl Rule {
 
 fn details(id: &str) -> String {
     format!("rbac_access_denied_matched_policy[{id}]")
-}
-
-/// External authorization: what a CUSTOM policy matches is refused until somebody can be asked.
-pub(super) fn custom<'t>(
-    tables: &'t Tables,
-    call: &Call<'_>,
-    _: &Context<'_>,
-    admitted: &mut Admitted,
-) -> Result<(), Denial<'t>> {
-    let rules = &tables.authorization().custom;
-    deny_first(rules, call, admitted.claims())
 }
 
 /// DENY, then ALLOW, on the request as tokens left it.
@@ -224,14 +247,19 @@ pub(super) fn connection(tables: &Tables, call: &Call<'_>) -> Result<(), String>
     }
 }
 
-/// Asks CUSTOM, DENY and ALLOW with given claims: for comparing with the model, which verifies no
-/// tokens.
+/// Asks CUSTOM, DENY and ALLOW with given claims, for comparing with the model, which verifies no
+/// tokens. Who is asked lets everything pass, or answers with this status.
 pub(crate) fn authorize<'t>(
     tables: &'t Tables,
     call: &Call<'_>,
     admitted: &Admitted,
+    answer: Option<u16>,
 ) -> Result<(), Denial<'t>> {
-    deny_first(&tables.authorization().custom, call, &Claims::default())?;
+    let asked = tables.authorization().custom(call)?;
+    if let (Some(_), Some(status)) = (asked, answer) {
+        let reply = Reply::empty(status, Flags::UAEX, "ext_authz_denied");
+        return Err(Box::new(reply));
+    }
     decide(tables, call, admitted.claims())
 }
 

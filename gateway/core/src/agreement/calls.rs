@@ -68,6 +68,7 @@ pub(super) fn call(bytes: &mut Bytes<'_>) -> Call {
             let path = path.iter().map(|part| (*part).to_owned()).collect();
             (path, bytes.some(2, |bytes| bytes.text(VALUES)))
         }),
+        refused: bytes.maybe(50, |bytes| bytes.pick(&[401, 403, 302])),
         identity: bytes.maybe(40, |bytes| format!("spiffe://{}", bytes.pick(IDENTITIES))),
         peer: bytes.maybe(60, address),
         client: bytes.maybe(40, address),

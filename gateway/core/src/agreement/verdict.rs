@@ -108,7 +108,7 @@ fn request(tables: &Tables, at: Where, call: &model::Call, tls: bool) -> Verdict
     let lines = Lines(&call.headers);
     let borrowed = borrowed(call, &lines, scheme(tables.snapshot(), call, tls));
     let admitted = Admitted::with_claims(Claims::new(call.claims.clone()));
-    if let Err(reply) = authorize(tables, &borrowed, &admitted) {
+    if let Err(reply) = authorize(tables, &borrowed, &admitted, call.refused) {
         return Verdict::Denied {
             status: reply.status,
             details: reply.details.into_owned(),

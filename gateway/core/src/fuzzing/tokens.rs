@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sallyport_config::ir::{JwtKeys, JwtRule, Origin, Policies, Snapshot, TokenPlace};
 
 use super::check;
-use crate::admit::{Context, KeySet, TokenCache, admit, without_tokens};
+use crate::admit::{Cleared, Context, KeySet, TokenCache, admit, without_tokens};
 use crate::authority;
 use crate::call::{Call, HeaderLines, Scheme};
 use crate::tables::Tables;
@@ -93,7 +93,7 @@ pub fn fuzz_jwt_token(data: &[u8]) {
             cache,
             ..Context::default()
         };
-        let verdict = admit(&tables, &call, &context);
+        let verdict = admit(&tables, &call, &context, &Cleared::nothing());
         verdict.map(|_| ()).map_err(|reply| reply.status)
     };
     let verdict = ask(None);

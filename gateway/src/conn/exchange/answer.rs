@@ -109,6 +109,7 @@ fn nothing<'a>(active: &'a Rc<Active>, link: &Link, version: Version) -> Request
         scheme: link.scheme(),
         web: None,
         active,
+        response: None,
     }
 }
 
@@ -163,7 +164,12 @@ pub(super) async fn send<C: Client>(
     ledger.details = reply.details.clone();
     ledger.head_received = u64::try_from(request.buf.len()).unwrap_or(u64::MAX);
     // A body that is still to come would be taken for the next request.
-    let read_on = ledger.body_taken || client.skip_body();
+    let held = std::mem::take(&mut scratch.held);
+    if held.is_begun() && !held.whole {
+        client.abandon_body();
+    }
+    let taken = ledger.body_taken || (held.is_begun() && held.whole);
+    let read_on = taken || client.skip_body();
     let keep = request.head.keep_alive && read_on && !reply.close && !client.shall_end();
     let out = write(
         client,
@@ -257,6 +263,7 @@ fn write<C: Client>(
             index: &index,
         });
     }
+    request.change_response(&mut head, &[], &index);
     // RFC 9110 §8.6: these have neither a body nor a length.
     let bare = matches!(reply.status, 204 | 304);
     let length = u64::try_from(reply.body.len()).unwrap_or(u64::MAX);

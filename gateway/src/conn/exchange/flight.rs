@@ -227,6 +227,7 @@ impl<'a, 't, C: Client> Flight<'a, 't, C> {
         ledger: Ledger<'a>,
     ) -> Self {
         let worker = &client.visit().worker;
+        let held = std::mem::take(&mut scratch.held);
         let policy = policy(scratch, request, plan);
         let key = aim::key(client.visit(), scratch, request, cluster);
         let seed = worker.rng.borrow_mut().next_u64();
@@ -234,7 +235,7 @@ impl<'a, 't, C: Client> Flight<'a, 't, C> {
         Self {
             key,
             exchange: Exchange::new(policy, seed, now).gated(upstream.gate(worker, &cluster.name)),
-            upload: Upload::new(request.head.body, request.web),
+            upload: Upload::new(request.head.body, request.web, held),
             download: Download::new(),
             keep: request.head.keep_alive,
             client,
@@ -476,7 +477,7 @@ impl<'a, 't, C: Client> Flight<'a, 't, C> {
         self.origin = None;
         let outcome = self.exchange.outcome();
         self.settle();
-        self.ledger.body_taken = self.upload.taken && !outcome.close_downstream;
+        self.ledger.body_taken = self.upload.is_whole() && !outcome.close_downstream;
         let reply = reply::reply(&failure, &outcome.attempts);
         if !self.ledger.body_taken {
             self.client.abandon_body();

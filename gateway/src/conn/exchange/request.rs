@@ -5,13 +5,15 @@ use std::rc::Rc;
 
 use sallyport_config::ir::Service;
 use sallyport_config::model::Dice;
-use sallyport_core::admit::{Admitted, Context, Denial, admit, without_tokens};
+use sallyport_core::admit::{
+    Admitted, Changes, Cleared, Context, Denial, Inquiry, admit, inquire, without_tokens,
+};
 use sallyport_core::call::{Call, Scheme};
 use sallyport_core::decide::{Answer, Decision, Where, decide};
 use sallyport_core::failure::FailureKind;
 use sallyport_core::flags::Flags;
 use sallyport_core::grpc_web::Web;
-use sallyport_core::h1::{BodyKind, HeaderView, RequestHead, TargetForm};
+use sallyport_core::h1::{BodyKind, HeaderEdits, HeaderIndex, HeaderView, RequestHead, TargetForm};
 use sallyport_core::hygiene::{Peer, clean_request, client_scheme};
 use sallyport_core::path::{PathAction, normalize};
 use sallyport_core::plan::Plan;
@@ -20,8 +22,9 @@ use sallyport_core::reply::{self, Reply};
 
 use super::answer::{Rules, Sink};
 use super::client::{Client, Fate, Visit};
+use super::held::Held;
 use super::record::Ledger;
-use super::{answer, flight};
+use super::{answer, ask, flight};
 use crate::conn::Link;
 use crate::load::Pressure;
 use crate::worker::{Active, Scratch, Worker};
@@ -47,9 +50,21 @@ pub(super) struct Request<'a> {
     pub(super) web: Option<Web>,
     /// What it is served by.
     pub(super) active: &'a Rc<Active>,
+    /// What who let it pass changes of the answer.
+    pub(super) response: Option<&'a Changes>,
 }
 
 impl<'a> Request<'a> {
+    /// Makes the changes of the answer that who let the request pass wants: the last of all.
+    pub(super) fn change_response(&self, edits: &mut HeaderEdits, buf: &[u8], index: &HeaderIndex) {
+        let Some(changes) = self.response.filter(|changes| !changes.is_empty()) else {
+            return;
+        };
+        let view = HeaderView { buf, index, edits };
+        let settled = changes.settle(&view);
+        changes.apply(&settled, &mut Sink { edits, buf, index });
+    }
+
     /// The request as rules see it; `view` shows its fields.
     pub(super) fn call(&self, link: &'a Link, view: &'a HeaderView<'a>) -> Call<'a> {
         Call {
@@ -77,6 +92,7 @@ pub(in crate::conn) async fn serve<C: Client>(
 ) -> Fate {
     let Visit { worker, link, .. } = client.visit();
     worker.stats.borrow_mut().request_started();
+    scratch.held = Held::default();
     let mut normal = std::mem::take(&mut scratch.path);
     let active = worker.active();
     let policy = active.generation.serving.path;
@@ -108,6 +124,7 @@ pub(in crate::conn) async fn serve<C: Client>(
         scheme: client_scheme(buf, &scratch.request, hygiene, link.scheme()),
         web: None,
         active: &active,
+        response: None,
     };
     request.client = clean(client.visit(), scratch, &request);
     let fate = match early_answer(&client.visit().worker, &request, action) {
@@ -199,10 +216,26 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
     // What is logged has no token where one is looked for.
     let redacted = redacted(request);
     let target = redacted.as_deref().unwrap_or(request.target);
-    let admitted = match allow(client.visit(), scratch, request) {
+    let cleared = match clear(client, scratch, request).await {
+        Ok(cleared) => cleared,
+        Err(Some(reply)) => {
+            let request = &Request { target, ..*request };
+            let ledger = Ledger::default();
+            return answer::send(client, scratch, request, *reply, Rules::default(), ledger).await;
+        }
+        Err(None) => return left(client.visit(), scratch, &Request { target, ..*request }),
+    };
+    let allowed = allow(client.visit(), scratch, request, &cleared);
+    let response = cleared.into_response();
+    let response = Some(&response);
+    let admitted = match allowed {
         Ok(admitted) => admitted,
         Err(reply) => {
-            let request = &Request { target, ..*request };
+            let request = &Request {
+                target,
+                response,
+                ..*request
+            };
             let ledger = Ledger::default();
             return Box::pin(answer::send(
                 client,
@@ -219,6 +252,7 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
     let request = &Request {
         target,
         query,
+        response,
         ..*request
     };
     match judge(client.visit(), scratch, request, place, &admitted) {
@@ -286,11 +320,62 @@ fn redacted(request: &Request<'_>) -> Option<String> {
     Some(request.path.to_owned() + &query)
 }
 
+/// The client left before anything was forwarded.
+fn left(visit: &Visit, scratch: &Scratch, request: &Request<'_>) -> Fate {
+    let ledger = Ledger {
+        flags: Flags::DC,
+        ..Ledger::default()
+    };
+    ledger.close(visit, scratch, request, visit.worker.timers.now());
+    Fate::Cut
+}
+
+/// Has whoever must be asked before all policies look at the request, and makes the changes that they
+/// want.
+///
+/// # Errors
+/// What the client is told; `None` when it is gone.
+async fn clear<'t, C: Client>(
+    client: &mut C,
+    scratch: &mut Scratch,
+    request: &Request<'t>,
+) -> Result<Cleared, Option<Denial<'t>>> {
+    let active: &'t Active = request.active;
+    let inquiry = {
+        let view = HeaderView {
+            buf: request.buf,
+            index: &scratch.request,
+            edits: &scratch.request_edits,
+        };
+        let call = request.call(&client.visit().link, &view);
+        inquire(&active.generation.tables, &call).map_err(Some)?
+    };
+    let cleared = match inquiry {
+        Inquiry::Nobody(cleared) => return Ok(cleared),
+        // Rare enough to be worth a box, large enough to be worth one.
+        Inquiry::Ask(question) => Box::pin(ask::ask(client, scratch, request, question)).await?,
+    };
+    let view = HeaderView {
+        buf: request.buf,
+        index: &scratch.request,
+        edits: &scratch.request_edits,
+    };
+    let settled = cleared.request().settle(&view);
+    let mut sink = Sink {
+        edits: &mut scratch.request_edits,
+        buf: request.buf,
+        index: &scratch.request,
+    };
+    cleared.request().apply(&settled, &mut sink);
+    Ok(cleared)
+}
+
 /// Asks policies, and makes the changes that they want, so that rules see them.
 fn allow<'t>(
     visit: &Visit,
     scratch: &mut Scratch,
     request: &Request<'t>,
+    cleared: &Cleared,
 ) -> Result<Admitted, Denial<'t>> {
     let active: &'t Active = request.active;
     let view = HeaderView {
@@ -305,7 +390,7 @@ fn allow<'t>(
         misses: Some(&visit.worker.misses),
         cache: Some(&visit.worker.tokens),
     };
-    let admitted = admit(&active.generation.tables, &call, &context)?;
+    let admitted = admit(&active.generation.tables, &call, &context, cleared)?;
     admitted.edits().apply(&mut Sink {
         edits: &mut scratch.request_edits,
         buf: request.buf,

@@ -9,6 +9,7 @@ use sallyport_core::grpc_web::{Decoder, Web};
 use sallyport_core::h1::BodyKind;
 
 use super::client::Client;
+use super::held::Held;
 use super::transit::{Framing, Moved, write_piece};
 
 /// The upload of one request, through all its tries.
@@ -30,11 +31,13 @@ pub(super) struct Upload {
     given_up: bool,
     /// The client sends base64.
     text: Option<Decoder>,
+    /// What was taken from the client before, and waits to be forwarded.
+    held: Option<Held>,
 }
 
 impl Upload {
-    /// For a request with such a body, which may be gRPC-Web's.
-    pub(super) fn new(kind: BodyKind, web: Option<Web>) -> Self {
+    /// For a request with such a body, which may be gRPC-Web's, and of which this has been taken.
+    pub(super) fn new(kind: BodyKind, web: Option<Web>, held: Held) -> Self {
         Self {
             taken: matches!(kind, BodyKind::None | BodyKind::Length(0)),
             kept: Vec::new(),
@@ -44,6 +47,7 @@ impl Upload {
             told: false,
             given_up: false,
             text: web.filter(|web| web.text_up).map(|_| Decoder::default()),
+            held: held.is_begun().then_some(held),
         }
     }
 
@@ -72,7 +76,8 @@ impl Upload {
         exchange: &Exchange<'_>,
     ) -> Result<Moved, Failure> {
         let wanted = !self.taken && !self.given_up;
-        if !wanted || !client.has_body() || !self.out.is_empty() {
+        let is_there = self.held.is_some() || client.has_body();
+        if !wanted || !is_there || !self.out.is_empty() {
             return Ok(Moved::default());
         }
         if self.out.capacity() == 0 {
@@ -83,9 +88,11 @@ impl Upload {
             self.kept = Vec::new();
         }
         let copy = keeps.then_some(&mut self.kept);
-        let moved = match &mut self.text {
-            None => client.take(&mut self.out, framing, copy)?,
-            Some(decoder) => decode(client, decoder, &mut self.out, framing, copy)?,
+        let held = self.held.take();
+        let moved = match (&mut self.text, held) {
+            (None, None) => client.take(&mut self.out, framing, copy)?,
+            (None, Some(held)) => pass_on(&held, &mut self.out, framing, copy),
+            (Some(decoder), held) => decode(client, held, decoder, &mut self.out, framing, copy)?,
         };
         self.taken = moved.done;
         self.payload += moved.payload;
@@ -96,6 +103,11 @@ impl Upload {
     pub(super) fn replay(&mut self, framing: Framing, out: &mut Vec<u8>) {
         self.out.clear();
         write_piece(framing, &self.kept, out);
+    }
+
+    /// Whether all of the body has been taken from the client, forwarded or not.
+    pub(super) fn is_whole(&self) -> bool {
+        self.taken || self.held.as_ref().is_some_and(|held| held.whole)
     }
 
     /// The whole body, if it has come and was kept.
@@ -123,6 +135,7 @@ impl Upload {
 /// Takes base64 from the client, and moves what it says to the end of `out`, framed.
 fn decode<C: Client>(
     client: &mut C,
+    held: Option<Held>,
     decoder: &mut Decoder,
     out: &mut Vec<u8>,
     framing: Framing,
@@ -130,7 +143,10 @@ fn decode<C: Client>(
 ) -> Result<Moved, Failure> {
     let buffers = Rc::clone(&client.visit().worker.buffers);
     let mut text = buffers.take();
-    let moved = client.take(&mut text, Framing::Bare, None)?;
+    let moved = match held {
+        Some(held) => pass_on(&held, &mut text, Framing::Bare, None),
+        None => client.take(&mut text, Framing::Bare, None)?,
+    };
     let mut bytes = buffers.take();
     let read = decoder.read(&text, &mut bytes);
     if read.is_err() || moved.done && !decoder.is_whole() {
@@ -147,4 +163,18 @@ fn decode<C: Client>(
     buffers.give(text);
     buffers.give(bytes);
     Ok(Moved { payload, ..moved })
+}
+
+/// Moves what was held.
+fn pass_on(held: &Held, out: &mut Vec<u8>, framing: Framing, copy: Option<&mut Vec<u8>>) -> Moved {
+    if let Some(copy) = copy {
+        copy.extend_from_slice(&held.bytes);
+    }
+    if !held.bytes.is_empty() {
+        write_piece(framing, &held.bytes, out);
+    }
+    Moved {
+        payload: u64::try_from(held.bytes.len()).unwrap_or(u64::MAX),
+        done: held.whole,
+    }
 }

@@ -59,9 +59,11 @@ fn policies() -> ir::Policies {
         authorization: vec![ir::AuthorizationPolicy {
             action: ir::PolicyAction::Allow,
             dry_run: false,
+            authorizer: None,
             rules,
             origin: origin(),
         }],
+        authorizers: Vec::new(),
     }
 }
 

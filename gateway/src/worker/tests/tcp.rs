@@ -319,6 +319,7 @@ fn policies_ask_what_is_known_of_a_connection() {
         let policy = |action, tests: Vec<ir::PolicyTest>| ir::AuthorizationPolicy {
             action,
             dry_run: false,
+            authorizer: None,
             rules: vec![ir::PolicyRule {
                 when: tests
                     .into_iter()

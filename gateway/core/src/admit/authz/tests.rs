@@ -41,6 +41,7 @@ fn policy(action: PolicyAction, name: &str, rules: Vec<PolicyRule>) -> Authoriza
     AuthorizationPolicy {
         action,
         dry_run: false,
+        authorizer: None,
         rules,
         origin: Origin {
             kind: "AuthorizationPolicy",
@@ -70,7 +71,7 @@ fn tables(authorization: Vec<AuthorizationPolicy>) -> Tables {
 }
 
 fn verdict(tables: &Tables, call: &Call<'_>) -> Result<(), String> {
-    let admitted = authorize(tables, call, &Admitted::default());
+    let admitted = authorize(tables, call, &Admitted::default(), None);
     admitted.map_err(|reply| reply.details.into_owned())
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::admit::jwks::{KeyStore, Misses};
-use crate::admit::{admit, base64url::encode_url};
+use crate::admit::{Cleared, admit, base64url::encode_url};
 use crate::call::{HeaderLines, Scheme};
 use crate::plan::EditSink;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -170,7 +170,7 @@ fn ask_with(
         sni: None,
         identity: None,
     };
-    match admit(tables, &call, context) {
+    match admit(tables, &call, context, &Cleared::nothing()) {
         Ok(admitted) => {
             let query = admitted.edits().query(query).map(str::to_owned);
             admitted.edits().apply(&mut fields);

@@ -20,6 +20,23 @@ pub(super) fn some_policies(bytes: &mut Bytes<'_>) -> Policies {
     Policies {
         jwt: Vec::new(),
         authorization,
+        authorizers: vec![authorizer(bytes)],
+    }
+}
+
+fn authorizer(bytes: &mut Bytes<'_>) -> Authorizer {
+    Authorizer {
+        name: "somebody".to_owned(),
+        cluster: ClusterId(0),
+        host: "somebody.test".to_owned(),
+        timeout: Millis(1_000),
+        fail_open: false,
+        status_on_error: 403,
+        body: None,
+        protocol: match bytes.chance(50) {
+            true => CheckProtocol::Grpc,
+            false => CheckProtocol::Http(Box::default()),
+        },
     }
 }
 
@@ -35,6 +52,7 @@ fn policy(number: u8, bytes: &mut Bytes<'_>) -> AuthorizationPolicy {
     AuthorizationPolicy {
         action,
         dry_run: bytes.chance(5),
+        authorizer: (action == PolicyAction::Custom && bytes.chance(50)).then_some(AuthorizerId(0)),
         rules: (0..least + bytes.below(3)).map(|_| rule(bytes)).collect(),
         origin: Origin {
             name: format!("p{number}").into(),

@@ -207,6 +207,10 @@ impl<'t, C: Client> Flight<'_, 't, C> {
         if !self.plan.response.is_empty() || self.plan.cors.is_some() {
             self.apply_rules(now);
         }
+        if let Some(origin) = &self.origin {
+            let (edits, index) = (&mut self.scratch.response_edits, &self.scratch.response);
+            self.request.change_response(edits, origin.bytes(), index);
+        }
         let active: &'t Active = self.request.active;
         if let Some(line) = &active.generation.serving.line
             && !line.response_names().is_empty()
