@@ -249,7 +249,8 @@ impl Packets {
             match frame {
                 0 | 1 | 0x1e => {}
                 2 | 3 => {
-                    (next(), next());
+                    next();
+                    next();
                     let ranges = next();
                     for _ in 0..=2 * ranges {
                         next();
