@@ -83,10 +83,7 @@ pub(super) async fn forward<'a, 't, C: Client>(
     if let Some(wait) = plan.delay {
         ledger.flags = ledger.flags.with(Flags::DI);
         if !delay(client, wait).await {
-            ledger.flags = ledger.flags.with(Flags::DC);
-            let visit = client.visit();
-            ledger.close(visit, scratch, request, visit.worker.timers.now());
-            return Fate::Cut;
+            return left(client.visit(), scratch, request, ledger);
         }
     }
     if request.web.is_some() {
@@ -103,17 +100,9 @@ pub(super) async fn forward<'a, 't, C: Client>(
         ClusterRef::Missing(_) => None,
     };
     let Some((id, (cluster, upstream))) = found else {
-        let failure = FailureKind::MissingCluster.into();
-        let reply = reply::reply(&failure, &Default::default());
-        return Box::pin(answer::send(
-            client,
-            scratch,
-            request,
-            reply,
-            Rules::of(plan),
-            ledger,
-        ))
-        .await;
+        let reply = reply::reply(&FailureKind::MissingCluster.into(), &Default::default());
+        let rules = Rules::of(plan);
+        return Box::pin(answer::send(client, scratch, request, reply, rules, ledger)).await;
     };
     ledger.cluster = Some(cluster);
     if cluster.discovery.is_static() {
@@ -132,25 +121,25 @@ pub(super) async fn forward<'a, 't, C: Client>(
             let mut flight = Flight::new(client, scratch, request, plan, found, ledger);
             flight.run().await
         }
-        Err(None) => {
-            ledger.flags = ledger.flags.with(Flags::DC);
-            let visit = client.visit();
-            ledger.close(visit, scratch, request, visit.worker.timers.now());
-            Fate::Cut
-        }
+        Err(None) => left(client.visit(), scratch, request, ledger),
         Err(Some(why)) => {
             let reply = reply::reply(&why.into(), &Default::default());
-            Box::pin(answer::send(
-                client,
-                scratch,
-                request,
-                reply,
-                Rules::of(plan),
-                ledger,
-            ))
-            .await
+            let rules = Rules::of(plan);
+            Box::pin(answer::send(client, scratch, request, reply, rules, ledger)).await
         }
     }
+}
+
+/// Notes that the client left before anything was sent.
+fn left(
+    visit: &Visit,
+    scratch: &mut Scratch,
+    request: &Request<'_>,
+    mut ledger: Ledger<'_>,
+) -> Fate {
+    ledger.flags = ledger.flags.with(Flags::DC);
+    ledger.close(visit, scratch, request, visit.worker.timers.now());
+    Fate::Cut
 }
 
 fn policy<'a>(scratch: &Scratch, request: &Request<'_>, plan: &'a Plan<'_>) -> Policy<'a> {

@@ -195,22 +195,24 @@ fn early_answer(
     None
 }
 
+/// Sends an answer that no rule has a say in.
+async fn deny<C: Client>(
+    client: &mut C,
+    scratch: &mut Scratch,
+    request: &Request<'_>,
+    reply: Reply<'_>,
+) -> Fate {
+    let (rules, ledger) = (Rules::default(), Ledger::default());
+    Box::pin(answer::send(client, scratch, request, reply, rules, ledger)).await
+}
+
 /// Asks policies and rules, and does what they say.
 async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Request<'_>) -> Fate {
     let place = client.visit().link.place(&request.active.generation);
     let Some(place) = place else {
         let mut reply = reply::reply(&FailureKind::NoRoute.into(), &Default::default());
         reply.close = true;
-        let ledger = Ledger::default();
-        return Box::pin(answer::send(
-            client,
-            scratch,
-            request,
-            reply,
-            Rules::default(),
-            ledger,
-        ))
-        .await;
+        return deny(client, scratch, request, reply).await;
     };
     let request = &of_web(scratch, request, place);
     // What is logged has no token where one is looked for.
@@ -220,8 +222,7 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
         Ok(cleared) => cleared,
         Err(Some(reply)) => {
             let request = &Request { target, ..*request };
-            let ledger = Ledger::default();
-            return answer::send(client, scratch, request, *reply, Rules::default(), ledger).await;
+            return deny(client, scratch, request, *reply).await;
         }
         Err(None) => return left(client.visit(), scratch, &Request { target, ..*request }),
     };
@@ -236,16 +237,7 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
                 response,
                 ..*request
             };
-            let ledger = Ledger::default();
-            return Box::pin(answer::send(
-                client,
-                scratch,
-                request,
-                *reply,
-                Rules::default(),
-                ledger,
-            ))
-            .await;
+            return deny(client, scratch, request, *reply).await;
         }
     };
     let query = admitted.edits().query(request.query);
