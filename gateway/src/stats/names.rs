@@ -74,10 +74,10 @@ names! {
     MIRRORS = Gauge "sallyport_mirrors_in_flight", "Copies of requests under way.";
     IN_FLIGHT = Gauge "sallyport_requests_in_flight", "Requests that wait for their answer.";
     DURATION_QUANTILES = Summary "sallyport_request_duration", "Microseconds from the first byte of a request to the last byte of its answer.";
-    EXT_AUTHZ_OK = Counter "envoy_http_ext_authz_ok", "Requests that an authorizer let pass, by provider.";
-    EXT_AUTHZ_DENIED = Counter "envoy_http_ext_authz_denied", "Requests that an authorizer refused, by provider.";
-    EXT_AUTHZ_ERROR = Counter "envoy_http_ext_authz_error", "Requests that an authorizer had no answer to, by provider.";
-    EXT_AUTHZ_FAILED_OPEN = Counter "envoy_http_ext_authz_failure_mode_allowed", "Requests that passed because an authorizer had no answer to them, by provider.";
+    EXT_AUTHZ_OK = Counter "sallyport_ext_authz_allowed_total", "Requests that an authorizer let pass, by provider.";
+    EXT_AUTHZ_DENIED = Counter "sallyport_ext_authz_denied_total", "Requests that an authorizer refused, by provider.";
+    EXT_AUTHZ_ERROR = Counter "sallyport_ext_authz_errors_total", "Requests that an authorizer had no answer to, by provider.";
+    EXT_AUTHZ_FAILED_OPEN = Counter "sallyport_ext_authz_failed_open_total", "Requests that passed because an authorizer had no answer to them, by provider.";
     HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome.";
     REVOKED = Counter "sallyport_tls_revoked_total", "Client connections ended because a new revocation list or authority does not accept their certificate any more.";
     ODDITIES = Counter "sallyport_oddities_total", "Odd frames of HTTP/2 and HTTP/3 clients (resets, pings, empty frames, malformed requests), of connections that have ended.";
