@@ -303,12 +303,12 @@ async fn from_https_to_a_sidecar_by_an_identity_of_the_mesh_whatever_the_control
     let kept = std::fs::metadata(scratch.path("state/identity/identity.pem")).unwrap();
     assert_eq!(kept.permissions().mode() & 0o777, 0o600);
     let monitoring = format!("http://{}", control.monitoring);
-    let status = sallyctl(&["proxy-status", "ingressgateway", "--control", &monitoring]).stdout;
-    let row: Vec<&str> = status.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(
-        row[1..],
-        ["router", "-", "-", "-", "-", "-", "SYNCED", name]
-    );
+    let wanted = ["router", "-", "-", "-", "-", "-", "SYNCED", name];
+    eventually("its row in proxy-status", || {
+        let said = sallyctl(&["proxy-status", "ingressgateway", "--control", &monitoring]).stdout;
+        let row: Vec<&str> = said.lines().nth(1)?.split_whitespace().collect();
+        (row.get(1..)? == wanted).then_some(())
+    });
     // a change of a VirtualService arrives, the certificate of the Secret with it
     control.write("a.yaml", &meshed(listen, &part, "/new"));
     eventually("the new rule", || {
