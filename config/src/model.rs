@@ -39,6 +39,18 @@ pub fn decide(snapshot: &Snapshot, call: &Call) -> Verdict {
     }
 }
 
+/// What policies that decide nothing say of a call that reaches a service.
+#[must_use]
+pub fn observe(snapshot: &Snapshot, call: &Call) -> Observed {
+    policy::observed(&snapshot.policies, call)
+}
+
+/// As [`observe`], of a connection that carries bytes.
+#[must_use]
+pub fn observe_connection(snapshot: &Snapshot, call: &Call) -> Observed {
+    policy::observed(&policy::on_connection(&snapshot.policies), call)
+}
+
 /// TLS: the chain by server name; then the authority has to belong to the same certificate.
 fn handshake(snapshot: &Snapshot, call: &Call, chains: &[FilterChain], sni: &str) -> Verdict {
     let Some(chain) = chain_for(chains, &sni.to_ascii_lowercase()) else {

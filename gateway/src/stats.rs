@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sallyport_config::ir;
+use sallyport_config::model::{Observed, Shadow};
 use sallyport_core::admit::Outcome;
 use sallyport_core::flags::Flags;
 use sallyport_core::quota::What;
@@ -32,6 +33,46 @@ const AUTHORIZERS_MAX: usize = 64;
 
 /// How often an authorizer let pass, refused, failed, and failed open.
 pub(crate) type Answers = [u64; 4];
+
+/// What policies said that decide nothing, as often as they said it: no, yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Watched {
+    /// An AUDIT policy matches.
+    pub(crate) audited: [u64; 2],
+    /// DENY policies that run dry would let pass.
+    pub(crate) deny: [u64; 2],
+    /// ALLOW policies that run dry would let pass.
+    pub(crate) allow: [u64; 2],
+}
+
+impl Watched {
+    fn add(&mut self, observed: &Observed) {
+        let note = |counts: &mut [u64; 2], said: Option<bool>| {
+            let [no, yes] = counts;
+            match said {
+                Some(true) => *yes += 1,
+                Some(false) => *no += 1,
+                None => {}
+            }
+        };
+        let allowed = |shadow: &Option<Shadow>| shadow.as_ref().map(|shadow| shadow.allowed);
+        note(&mut self.audited, observed.audited);
+        note(&mut self.deny, allowed(&observed.deny));
+        note(&mut self.allow, allowed(&observed.allow));
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (mine, theirs) in [
+            (&mut self.audited, other.audited),
+            (&mut self.deny, other.deny),
+            (&mut self.allow, other.allow),
+        ] {
+            for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                *mine += theirs;
+            }
+        }
+    }
+}
 
 /// `request_protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,6 +144,7 @@ pub(crate) struct WorkerStats {
     upstreams: HashMap<Arc<str>, Upstream>,
     listeners: Vec<(Arc<str>, Listener)>,
     authorizers: BTreeMap<Arc<str>, Answers>,
+    watched: Watched,
     latency: Option<hdrhistogram::Histogram<u64>>,
     in_flight: u64,
     handshakes_ok: u64,
@@ -120,6 +162,7 @@ impl Default for WorkerStats {
             upstreams: HashMap::new(),
             listeners: Vec::new(),
             authorizers: BTreeMap::new(),
+            watched: Watched::default(),
             latency: new_latency(),
             in_flight: 0,
             handshakes_ok: 0,
@@ -268,6 +311,11 @@ impl WorkerStats {
         }
     }
 
+    /// Policies that decide nothing were asked about a request or a connection.
+    pub(crate) fn observed(&mut self, observed: &Observed) {
+        self.watched.add(observed);
+    }
+
     /// How many access-log lines the worker's buffer has dropped so far; a total, not a difference.
     pub(crate) fn set_log_dropped(&mut self, total: u64) {
         self.log_dropped = total;
@@ -285,6 +333,7 @@ impl WorkerStats {
                 .collect(),
             listeners: self.listeners.iter().cloned().collect(),
             authorizers: self.authorizers.clone(),
+            watched: self.watched,
             latency: self.latency.clone(),
             in_flight: self.in_flight,
             alarms: 0,
@@ -312,6 +361,8 @@ pub(crate) struct Report {
     pub(crate) listeners: BTreeMap<Arc<str>, Listener>,
     /// Answers by name of the authorizer.
     pub(crate) authorizers: BTreeMap<Arc<str>, Answers>,
+    /// What policies said that decide nothing.
+    pub(crate) watched: Watched,
     /// Durations in microseconds.
     pub(crate) latency: Option<hdrhistogram::Histogram<u64>>,
     /// Requests that wait for their answer.
@@ -355,6 +406,7 @@ impl Report {
                 *mine += theirs;
             }
         }
+        self.watched.merge(other.watched);
         match (&mut self.latency, other.latency) {
             // Both have the same bounds, so adding cannot fail; if it did, quantiles would lack
             // one worker and nothing else.

@@ -79,6 +79,7 @@ fn tokens(cache: Option<TokenCache>) -> Work {
             keys: None,
             misses: None,
             cache: cache.as_ref(),
+            ..Context::default()
         };
         pass(&tables, &call, &context);
     })

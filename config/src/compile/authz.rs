@@ -138,8 +138,12 @@ fn compile(
 ) -> AuthorizationPolicy {
     let Typed { resource, spec } = policy;
     let action = action(spec.action);
-    let dry_run = annotated(&resource.meta.annotations)
-        && matches!(action, PolicyAction::Allow | PolicyAction::Deny);
+    let wanted = annotated(&resource.meta.annotations);
+    let dry_run = wanted && matches!(action, PolicyAction::Allow | PolicyAction::Deny);
+    if wanted && action == PolicyAction::Custom {
+        let message = "`istio.io/dry-run` is for ALLOW and DENY: the policy decides".to_owned();
+        draft.report(codes::SP0401, resource, "metadata.annotations", message);
+    }
     let aliases = &draft.world.mesh.trust_domain_aliases;
     let mut domains = vec![draft.settings.trust_domain.clone()];
     domains.extend(aliases.iter().cloned());
@@ -181,7 +185,9 @@ fn compile(
 
 fn annotated(annotations: &Map<String>) -> bool {
     let mut all = annotations.iter();
-    all.any(|(key, value)| key == DRY_RUN && value == "true")
+    // what Go takes for true
+    let yes = |value: &str| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True");
+    all.any(|(key, value)| key == DRY_RUN && yes(value))
 }
 
 fn never() -> PolicyCondition {

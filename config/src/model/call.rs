@@ -70,6 +70,26 @@ pub struct Dice {
     pub mirror: u32,
 }
 
+/// What policies say of a call without deciding about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// An AUDIT policy matches; `None` where there is none, or none was asked.
+    pub audited: Option<bool>,
+    /// What the DENY policies that run dry would do.
+    pub deny: Option<Shadow>,
+    /// What the ALLOW policies that run dry would do.
+    pub allow: Option<Shadow>,
+}
+
+/// What policies that run dry (`istio.io/dry-run`) would do if they decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shadow {
+    /// They would let the call pass.
+    pub allowed: bool,
+    /// Id of the rule that matches, if one does.
+    pub policy: Option<Box<str>>,
+}
+
 /// What should happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {

@@ -1,6 +1,6 @@
 //! Whether authorization policies let a call pass.
 
-use super::{Call, Verdict, edit};
+use super::{Call, Observed, Shadow, Verdict, edit};
 use crate::ir::*;
 use crate::re2;
 use std::net::IpAddr;
@@ -49,8 +49,56 @@ pub(super) fn denied(policies: &Policies, call: &Call) -> Option<Verdict> {
     })
 }
 
+/// What AUDIT and dry runs say. They are asked in Istio's order, AUDIT, DENY, ALLOW: whoever refuses
+/// is the last that is asked.
+pub(super) fn observed(policies: &Policies, call: &Call) -> Observed {
+    let only = |action: PolicyAction| Policies {
+        authorization: policies
+            .authorization
+            .iter()
+            .filter(|p| p.action == action)
+            .cloned()
+            .collect(),
+        ..policies.clone()
+    };
+    if denied(&only(PolicyAction::Custom), call).is_some() {
+        return Observed::default();
+    }
+    let of = |action: PolicyAction, dry_run: bool| -> Vec<&AuthorizationPolicy> {
+        let all = policies.authorization.iter();
+        all.filter(|p| p.action == action && p.dry_run == dry_run)
+            .collect()
+    };
+    let first = |all: &[&AuthorizationPolicy]| {
+        all.iter().find_map(|policy| {
+            let rule = policy.rules.iter().position(|rule| holds(rule, call))?;
+            Some(policy.id(rule).into_boxed_str())
+        })
+    };
+    let shadow = |action: PolicyAction| {
+        let all = of(action, true);
+        let policy = first(&all);
+        (!all.is_empty()).then(|| Shadow {
+            allowed: policy.is_some() == (action == PolicyAction::Allow),
+            policy,
+        })
+    };
+    let audit = of(PolicyAction::Audit, false);
+    let refused = denied(&only(PolicyAction::Deny), call).is_some();
+    Observed {
+        audited: (!audit.is_empty()).then(|| first(&audit).is_some()),
+        deny: shadow(PolicyAction::Deny),
+        allow: shadow(PolicyAction::Allow).filter(|_| !refused),
+    }
+}
+
 /// Whether a connection that carries bytes is refused: only what is known of it is asked.
 pub(super) fn refused(policies: &Policies, call: &Call) -> bool {
+    denied(&on_connection(policies), call).is_some()
+}
+
+/// Policies as they are asked about connections that carry bytes.
+pub(super) fn on_connection(policies: &Policies) -> Policies {
     let about = |policy: &AuthorizationPolicy| AuthorizationPolicy {
         // HTTP cannot be asked about bytes
         dry_run: policy.dry_run
@@ -63,16 +111,27 @@ pub(super) fn refused(policies: &Policies, call: &Call) -> bool {
         rules: policy
             .rules
             .iter()
-            .filter_map(|rule| rule.on_connection(policy.action))
+            .map(|rule| rule.on_connection(policy.action).unwrap_or_else(never))
             .collect(),
         ..policy.clone()
     };
-    let policies = Policies {
+    Policies {
         jwt: Vec::new(),
         authorization: policies.authorization.iter().map(about).collect(),
         authorizers: policies.authorizers.clone(),
-    };
-    denied(&policies, call).is_some()
+    }
+}
+
+/// A rule that holds for nothing, and keeps the numbers of those behind it.
+fn never() -> PolicyRule {
+    let test = PolicyTest::Port(Vec::new());
+    PolicyRule {
+        when: vec![PolicyCondition {
+            test,
+            negated: false,
+        }],
+        ..PolicyRule::default()
+    }
 }
 
 fn holds(rule: &PolicyRule, call: &Call) -> bool {

@@ -15,6 +15,8 @@ mod jwt;
 use crate::call::Call;
 use crate::reply::Reply;
 use crate::tables::Tables;
+use sallyport_config::model::Observed;
+use std::cell::RefCell;
 
 pub use claims::Claims;
 pub use edits::RequestEdits;
@@ -67,6 +69,8 @@ pub struct Context<'c> {
     pub misses: Option<&'c Misses>,
     /// Signatures that were checked by this worker.
     pub cache: Option<&'c TokenCache>,
+    /// Where it is noted what policies say that decide nothing, also of a request that is denied.
+    pub observed: Option<&'c RefCell<Observed>>,
 }
 
 /// Asks every policy in order; the first denial is the answer. Whoever else must be asked has been:
@@ -88,12 +92,17 @@ pub fn admit<'t>(
 }
 
 /// Asks every policy about a connection that carries bytes. What HTTP tells is not known of it: see
-/// [`sallyport_config::ir::PolicyRule::on_connection`].
+/// [`sallyport_config::ir::PolicyRule::on_connection`]. What policies say that decide nothing is noted
+/// in `observed`.
 ///
 /// # Errors
 /// Which policy refused it, as `%CONNECTION_TERMINATION_DETAILS%` says it.
-pub fn admit_connection(tables: &Tables, call: &Call<'_>) -> Result<Admitted, String> {
-    authz::connection(tables, call).map(|()| Admitted::default())
+pub fn admit_connection(
+    tables: &Tables,
+    call: &Call<'_>,
+    observed: &mut Observed,
+) -> Result<Admitted, String> {
+    authz::connection(tables, call, observed).map(|()| Admitted::default())
 }
 
 /// A query without the parameters in which tokens are looked for: a token is not for logs. `None`
@@ -116,7 +125,7 @@ const POLICIES: [Policy; 2] = [
     //    time, so it is not in this list: `Cleared` proves that it was asked.
     // 2. Tokens (`RequestAuthentication`): before routing, because routes may match on claims.
     jwt::tokens,
-    // 3. Authorization (`AuthorizationPolicy`): DENY, ALLOW.
+    // 3. Authorization (`AuthorizationPolicy`): AUDIT, which decides nothing, DENY, ALLOW.
     authz::authorization,
     // Fault, CORS and routing follow in `decide`: a denial precedes an injected fault.
 ];

@@ -14,6 +14,7 @@ use dice::Bytes;
 use sallyport_config::ir::Snapshot;
 use sallyport_config::model::{self, Verdict};
 use std::sync::Arc;
+use verdict::judge;
 
 /// Calls made into one world.
 const CALLS_MAX: usize = 16;
@@ -67,12 +68,25 @@ fn compare(snapshot: Snapshot, mut bytes: Bytes<'_>, agreed: &mut dyn FnMut(&Ver
         }
         let call = calls::call(&mut bytes);
         let want = model::decide(&snapshot, &call);
-        let have = verdict(&tables, &call);
+        let mut noted = None;
+        let have = judge(&tables, &call, &mut noted);
         assert!(
             have == want,
             "{}\ntables and model disagree on {call:#?}\nmodel: {want:#?}\ntables: {have:#?}",
             sallyport_config::print::snapshot(&snapshot)
         );
+        if let Some(noted) = noted {
+            let of_bytes = matches!(have, Verdict::Tcp(_) | Verdict::Closed);
+            let want = match of_bytes {
+                true => model::observe_connection(&snapshot, &call),
+                false => model::observe(&snapshot, &call),
+            };
+            assert!(
+                noted == want,
+                "{}\ntables and model disagree on {call:#?}\nmodel: {want:#?}\ntables: {noted:#?}",
+                sallyport_config::print::snapshot(&snapshot)
+            );
+        }
         agreed(&want);
     }
 }

@@ -5,6 +5,7 @@ use crate::flags::Flags;
 use crate::reply::grpc_status_name;
 use crate::template::{Facts, Field, Format, Value};
 use sallyport_config::ir::LogFormat;
+use sallyport_config::model::{Observed, Shadow};
 use sallyport_config::template;
 use std::net::SocketAddr;
 
@@ -94,6 +95,8 @@ pub struct Record<'a> {
     pub hostname: &'a str,
     /// Number of the connection.
     pub connection: u64,
+    /// What policies say that decide nothing.
+    pub observed: &'a Observed,
 }
 
 impl std::fmt::Debug for Record<'_> {
@@ -126,6 +129,18 @@ fn port(address: Option<SocketAddr>) -> Value<'static> {
     address.map_or(Value::Missing, |address| {
         Value::Number(address.port().into())
     })
+}
+
+fn result(shadow: Option<&Shadow>) -> Value<'_> {
+    match shadow {
+        Some(Shadow { allowed: true, .. }) => Value::of("allowed"),
+        Some(_) => Value::of("denied"),
+        None => Value::Missing,
+    }
+}
+
+fn policy(shadow: Option<&Shadow>) -> Value<'_> {
+    Value::of(shadow.and_then(|s| s.policy.as_deref()).unwrap_or_default())
 }
 
 impl Facts for Record<'_> {
@@ -201,6 +216,14 @@ impl Facts for Record<'_> {
             Field::DownstreamPeerUriSan => Value::of(self.peer_uri),
             Field::ConnectionId => Value::Number(self.connection),
             Field::FilterChainName => Value::of(self.chain),
+            Field::AccessLogHint => match self.observed.audited {
+                Some(audited) => Value::Flag(audited),
+                None => Value::Missing,
+            },
+            Field::DryDenyResult => result(self.observed.deny.as_ref()),
+            Field::DryDenyPolicy => policy(self.observed.deny.as_ref()),
+            Field::DryAllowResult => result(self.observed.allow.as_ref()),
+            Field::DryAllowPolicy => policy(self.observed.allow.as_ref()),
             Field::GrpcStatus => self.grpc_number(),
             Field::GrpcStatusName => match self.grpc_status.and_then(grpc_status_name) {
                 Some(name) => Value::of(name),

@@ -46,6 +46,8 @@ pub enum Value<'a> {
     Ip(IpAddr),
     /// Response flags.
     Flags(Flags),
+    /// Yes or no, also in JSON.
+    Flag(bool),
 }
 
 impl<'a> Value<'a> {
@@ -86,6 +88,7 @@ impl<'a> Value<'a> {
             Self::Socket(address) => write!(out, "{address}"),
             Self::Ip(address) => write!(out, "{address}"),
             Self::Flags(flags) => write!(out, "{flags}"),
+            Self::Flag(flag) => write!(out, "{flag}"),
         };
     }
 }
@@ -177,7 +180,9 @@ impl Format {
         if let [Part::Value(operator, None)] = &*self.parts {
             match operator.value(facts) {
                 Evaluated::Value(Value::Missing) => return out.extend_from_slice(b"null"),
-                Evaluated::Value(value @ Value::Number(_)) => return value.write(out),
+                Evaluated::Value(value @ (Value::Number(_) | Value::Flag(_))) => {
+                    return value.write(out);
+                }
                 _ => {}
             }
         }
@@ -334,6 +339,13 @@ fn operator(name: &str, argument: Option<&str>) -> Operator {
             Some("NUMBER") => Operator::Field(Field::GrpcStatus),
             Some(_) => Operator::Unserved,
         },
+        "DYNAMIC_METADATA" => {
+            let argument = argument.unwrap_or_default();
+            // what is known of a connection has the same names under another filter
+            let argument = argument.replacen("filters.network.rbac", "filters.http.rbac", 1);
+            let named = Field::named(&format!("{name}({argument})"));
+            named.map_or(Operator::Unserved, Operator::Field)
+        }
         _ => Field::named(name).map_or(Operator::Unserved, Operator::Field),
     }
 }

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sallyport_config::ir::Millis;
+use sallyport_config::model::Observed;
 use sallyport_core::failure::Failure;
 use sallyport_core::flags::Flags;
 use sallyport_core::tcp::refusal_flags;
@@ -49,6 +50,8 @@ struct Note {
     upstream: Option<SocketAddr>,
     upstream_local: Option<SocketAddr>,
     attempts: u32,
+    /// What policies say that decide nothing.
+    observed: Observed,
     /// Whose counters are concerned, and of which of its workloads.
     labels: Labels,
     workload: Box<str>,
@@ -69,6 +72,7 @@ impl Note {
             upstream: None,
             upstream_local: None,
             attempts: 0,
+            observed: Observed::default(),
             labels: labels(None),
             workload: Box::default(),
             slot: TcpSlot::default(),

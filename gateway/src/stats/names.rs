@@ -78,6 +78,8 @@ names! {
     EXT_AUTHZ_DENIED = Counter "sallyport_ext_authz_denied_total", "Requests that an authorizer refused, by provider.";
     EXT_AUTHZ_ERROR = Counter "sallyport_ext_authz_errors_total", "Requests that an authorizer had no answer to, by provider.";
     EXT_AUTHZ_FAILED_OPEN = Counter "sallyport_ext_authz_failed_open_total", "Requests that passed because an authorizer had no answer to them, by provider.";
+    AUDITED = Counter "sallyport_authz_audited_total", "Requests and connections that AUDIT policies were asked about, by result: logged or not_logged.";
+    DRY_RUNS = Counter "sallyport_authz_dry_run_total", "Requests and connections that policies with the annotation istio.io/dry-run were asked about, by action and by what they would have done.";
     HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome.";
     REVOKED = Counter "sallyport_tls_revoked_total", "Client connections ended because a new revocation list or authority does not accept their certificate any more.";
     ODDITIES = Counter "sallyport_oddities_total", "Odd frames of HTTP/2 and HTTP/3 clients (resets, pings, empty frames, malformed requests), of connections that have ended.";

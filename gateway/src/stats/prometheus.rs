@@ -6,7 +6,7 @@ use super::counters::{Labels, Listener, Series, Upstream};
 use super::histogram::Histogram;
 use super::names::{self, Kind, Name};
 use super::tcp::Tcp;
-use super::{Protocol, Report};
+use super::{Protocol, Report, Watched};
 use sallyport_core::outlier::Checks;
 
 use crate::args::Node;
@@ -283,6 +283,7 @@ fn connections(page: &mut Page, report: &Report) {
             }
         }
     }
+    watched(page, &report.watched);
     page.head(names::HANDSHAKES);
     for (outcome, value) in [
         ("ok", report.handshakes_ok),
@@ -291,6 +292,24 @@ fn connections(page: &mut Page, report: &Report) {
         page.sample(names::HANDSHAKES, "", &[("outcome", outcome)], value);
     }
     page.one(names::REVOKED, report.revoked);
+}
+
+/// With Istio's labels of dry runs.
+fn watched(page: &mut Page, watched: &Watched) {
+    page.head(names::AUDITED);
+    for (result, count) in ["not_logged", "logged"].iter().zip(watched.audited) {
+        page.sample(names::AUDITED, "", &[("result", result)], count);
+    }
+    page.head(names::DRY_RUNS);
+    for (action, counts) in [("deny", watched.deny), ("allow", watched.allow)] {
+        for (result, count) in ["denied", "allowed"].iter().zip(counts) {
+            let labels = [
+                ("authz_dry_run_action", action),
+                ("authz_dry_run_result", result),
+            ];
+            page.sample(names::DRY_RUNS, "", &labels, count);
+        }
+    }
 }
 
 fn ejections(page: &mut Page, facts: &Facts) {

@@ -6,6 +6,7 @@
 
 mod check;
 mod file;
+mod observe;
 
 use super::{Admitted, Claims, Context, Denial};
 use crate::call::Call;
@@ -14,11 +15,12 @@ use crate::reply::Reply;
 use crate::tables::Tables;
 use check::{Check, Facts};
 use file::File;
+use observe::Watch;
 use sallyport_config::ir::{
     AuthorizationPolicy, AuthorizerId, CheckProtocol, Conditions, Policies, PolicyAction,
     PolicyRule,
 };
-use std::borrow::Cow;
+use sallyport_config::model::Observed;
 
 /// What the client is told; Envoy's words.
 const DENIED: &str = "RBAC: access denied";
@@ -33,6 +35,8 @@ pub(crate) struct Authorization {
     deny: Rules,
     /// `None`: everything may pass that is not denied.
     allow: Option<Rules>,
+    /// What decides nothing.
+    watch: Watch,
     /// The same for connections that carry bytes.
     connections: Connections,
 }
@@ -40,9 +44,11 @@ pub(crate) struct Authorization {
 /// What is asked of a connection that carries bytes.
 #[derive(Debug)]
 struct Connections {
-    /// CUSTOM first.
+    /// CUSTOM, which nobody can be asked about yet.
+    refuse: Rules,
     deny: Rules,
     allow: Option<Rules>,
+    watch: Watch,
 }
 
 /// Rules of one action.
@@ -55,8 +61,8 @@ struct Rules {
 /// One rule.
 #[derive(Debug)]
 struct Rule {
-    /// `%RESPONSE_CODE_DETAILS%` when it denies.
-    details: Box<str>,
+    /// Envoy's name of it.
+    id: Box<str>,
     from: Box<[Checks]>,
     to: Box<[Checks]>,
     when: Checks,
@@ -74,11 +80,7 @@ impl Authorization {
                 .peekable();
             all.peek()?;
             let mut rules = Rules::default();
-            for policy in all {
-                for (index, rule) in policy.rules.iter().enumerate() {
-                    rules.add(&policy.id(index), rule);
-                }
-            }
+            all.for_each(|policy| rules.add_rules(policy));
             Some(rules)
         };
         let ids = (0..)
@@ -90,6 +92,7 @@ impl Authorization {
             ask: ask.collect(),
             deny: of(PolicyAction::Deny, None).unwrap_or_default(),
             allow: of(PolicyAction::Allow, None),
+            watch: Watch::new(policies, Rules::add_rules),
             connections: Connections::new(policies),
         }
     }
@@ -99,12 +102,12 @@ impl Authorization {
     /// # Errors
     /// Somebody should be asked, and nobody can be.
     pub(super) fn custom<'t>(&self, call: &Call<'_>) -> Result<Option<AuthorizerId>, Denial<'t>> {
-        let claims = Claims::default();
-        deny_first(&self.refuse, call, &claims)?;
-        if self.ask.is_empty() {
+        if self.refuse.rules.is_empty() && self.ask.is_empty() {
             return Ok(None);
         }
+        let claims = Claims::default();
         let facts = Facts::new(call, &claims);
+        deny_first(&self.refuse, &facts)?;
         let mut ask = self.ask.iter();
         let asked = ask.find(|(_, rules)| rules.first(&facts).is_some());
         Ok(asked.map(|(id, _)| *id))
@@ -117,22 +120,26 @@ impl Connections {
             let all = policies.authorization.iter();
             all.filter(move |p| p.action == action && !p.dry_run)
         };
-        let mut deny = Rules::default();
+        let (mut refuse, mut deny) = (Rules::default(), Rules::default());
         // HTTP cannot be asked about bytes: Istio ignores such a policy there.
         let http = |policy: &&AuthorizationPolicy| {
             let asked = policy.authorizer.and_then(|id| policies.authorizer(id));
             asked.is_some_and(|asked| asked.protocol != CheckProtocol::Grpc)
         };
         let custom = of(PolicyAction::Custom).filter(|policy| !http(policy));
-        for policy in custom.chain(of(PolicyAction::Deny)) {
-            deny.add_connection_rules(policy);
-        }
+        custom.for_each(|policy| refuse.add_connection_rules(policy));
+        of(PolicyAction::Deny).for_each(|policy| deny.add_connection_rules(policy));
         let mut allow = None;
         for policy in of(PolicyAction::Allow) {
             let rules = allow.get_or_insert_with(Rules::default);
             rules.add_connection_rules(policy);
         }
-        Self { deny, allow }
+        Self {
+            refuse,
+            deny,
+            allow,
+            watch: Watch::new(policies, Rules::add_connection_rules),
+        }
     }
 }
 
@@ -141,11 +148,17 @@ impl Rules {
         let checks = |all: &Conditions| all.iter().map(Check::new).collect();
         self.file.add(self.rules.len(), rule);
         self.rules.push(Rule {
-            details: details(id).into(),
+            id: id.into(),
             from: rule.from.iter().map(checks).collect(),
             to: rule.to.iter().map(checks).collect(),
             when: checks(&rule.when),
         });
+    }
+
+    fn add_rules(&mut self, policy: &AuthorizationPolicy) {
+        for (index, rule) in policy.rules.iter().enumerate() {
+            self.add(&policy.id(index), rule);
+        }
     }
 
     fn add_connection_rules(&mut self, policy: &AuthorizationPolicy) {
@@ -158,6 +171,9 @@ impl Rules {
 
     /// The first rule that matches.
     fn first(&self, facts: &Facts<'_>) -> Option<&Rule> {
+        if self.rules.is_empty() {
+            return None;
+        }
         let matches = |entry: &file::Entry| {
             let rule = self.rules.get(entry.rule)?;
             rule.holds(entry.operation, facts).then_some(entry.rule)
@@ -182,50 +198,60 @@ fn details(id: &str) -> String {
     format!("rbac_access_denied_matched_policy[{id}]")
 }
 
-/// DENY, then ALLOW, on the request as tokens left it.
+/// AUDIT, DENY, ALLOW, on the request as tokens left it.
 pub(super) fn authorization<'t>(
     tables: &'t Tables,
     call: &Call<'_>,
-    _: &Context<'_>,
+    context: &Context<'_>,
     admitted: &mut Admitted,
 ) -> Result<(), Denial<'t>> {
     let edits = admitted.edits();
+    let mut nothing = Observed::default();
+    let mut noted = context.observed.map(|cell| cell.borrow_mut());
+    let observed = noted.as_deref_mut().unwrap_or(&mut nothing);
     if edits.is_empty() {
-        return decide(tables, call, admitted.claims());
+        return decide(tables, call, admitted.claims(), observed);
     }
     let call = Call {
         headers: &edits.view(call.headers),
         query: edits.query(call.query),
         ..*call
     };
-    decide(tables, &call, admitted.claims())
+    decide(tables, &call, admitted.claims(), observed)
 }
 
-fn decide<'t>(tables: &'t Tables, call: &Call<'_>, claims: &Claims) -> Result<(), Denial<'t>> {
-    let Authorization { deny, allow, .. } = tables.authorization();
-    deny_first(deny, call, claims)?;
-    let Some(allow) = allow else {
+fn decide<'t>(
+    tables: &'t Tables,
+    call: &Call<'_>,
+    claims: &Claims,
+    observed: &mut Observed,
+) -> Result<(), Denial<'t>> {
+    let Authorization {
+        deny, allow, watch, ..
+    } = tables.authorization();
+    if deny.rules.is_empty() && allow.is_none() && watch.is_empty() {
         return Ok(());
-    };
-    match allow.first(&Facts::new(call, claims)) {
-        Some(_) => Ok(()),
-        None => Err(denied(Cow::Owned(details("none")))),
+    }
+    let facts = Facts::new(call, claims);
+    watch.before(&facts, observed);
+    deny_first(deny, &facts)?;
+    watch.last(&facts, observed);
+    match allow {
+        Some(allow) if allow.first(&facts).is_none() => Err(denied("none")),
+        _ => Ok(()),
     }
 }
 
-fn deny_first<'t>(rules: &Rules, call: &Call<'_>, claims: &Claims) -> Result<(), Denial<'t>> {
-    if rules.rules.is_empty() {
-        return Ok(());
-    }
-    match rules.first(&Facts::new(call, claims)) {
-        Some(rule) => Err(denied(Cow::Owned(rule.details.to_string()))),
+fn deny_first<'t>(rules: &Rules, facts: &Facts<'_>) -> Result<(), Denial<'t>> {
+    match rules.first(facts) {
+        Some(rule) => Err(denied(&rule.id)),
         None => Ok(()),
     }
 }
 
-fn denied<'t>(details: Cow<'static, str>) -> Denial<'t> {
+fn denied<'t>(id: &str) -> Denial<'t> {
     Box::new(Reply {
-        details,
+        details: details(id).into(),
         ..Reply::text(403, Flags::NONE, "", DENIED)
     })
 }
@@ -234,13 +260,27 @@ fn denied<'t>(details: Cow<'static, str>) -> Denial<'t> {
 ///
 /// # Errors
 /// Which policy refused it, as `%CONNECTION_TERMINATION_DETAILS%` says it.
-pub(super) fn connection(tables: &Tables, call: &Call<'_>) -> Result<(), String> {
-    let Connections { deny, allow } = &tables.authorization().connections;
+pub(super) fn connection(
+    tables: &Tables,
+    call: &Call<'_>,
+    observed: &mut Observed,
+) -> Result<(), String> {
+    let Connections {
+        refuse,
+        deny,
+        allow,
+        watch,
+    } = &tables.authorization().connections;
     let claims = Claims::default();
     let facts = Facts::new(call, &claims);
-    if let Some(rule) = deny.first(&facts) {
-        return Err(rule.details.to_string());
+    if let Some(rule) = refuse.first(&facts) {
+        return Err(details(&rule.id));
     }
+    watch.before(&facts, observed);
+    if let Some(rule) = deny.first(&facts) {
+        return Err(details(&rule.id));
+    }
+    watch.last(&facts, observed);
     match allow {
         Some(allow) if allow.first(&facts).is_none() => Err(details("none")),
         _ => Ok(()),
@@ -254,13 +294,14 @@ pub(crate) fn authorize<'t>(
     call: &Call<'_>,
     admitted: &Admitted,
     answer: Option<u16>,
+    observed: &mut Observed,
 ) -> Result<(), Denial<'t>> {
     let asked = tables.authorization().custom(call)?;
     if let (Some(_), Some(status)) = (asked, answer) {
         let reply = Reply::empty(status, Flags::UAEX, "ext_authz_denied");
         return Err(Box::new(reply));
     }
-    decide(tables, call, admitted.claims())
+    decide(tables, call, admitted.claims(), observed)
 }
 
 #[cfg(test)]

@@ -12,12 +12,21 @@ use sallyport_config::ir::{
     CertificateSource, ClusterRef, ListenerKind, MESH_ALPN, ServerTls, ServerTlsMode, Service,
     Snapshot, TcpService,
 };
-use sallyport_config::model::{self, Forwarded, Verdict};
+use sallyport_config::model::{self, Forwarded, Observed, Verdict};
 use std::net::SocketAddr;
 
 /// What the tables make of a call, from the socket on, as [`model::decide`] would say it.
 #[must_use]
 pub fn verdict(tables: &Tables, call: &model::Call) -> Verdict {
+    judge(tables, call, &mut None)
+}
+
+/// As [`verdict`], and what policies say of the call that decide nothing, if it comes as far as they.
+pub(super) fn judge(
+    tables: &Tables,
+    call: &model::Call,
+    observed: &mut Option<Observed>,
+) -> Verdict {
     let snapshot = tables.snapshot();
     let mut listeners = (0..).zip(&snapshot.listeners);
     let Some((index, listener)) = listeners.find(|(_, listener)| listener.port == call.port) else {
@@ -44,8 +53,12 @@ pub fn verdict(tables: &Tables, call: &model::Call) -> Verdict {
         chain,
     };
     match tables.service(at) {
-        Some(Service::Http(_)) => request(tables, at, call, tls),
-        Some(Service::Tcp(tcp)) => connection(tables, call, tcp),
+        Some(Service::Http(_)) => {
+            request(tables, at, call, tls, observed.insert(Observed::default()))
+        }
+        Some(Service::Tcp(tcp)) => {
+            connection(tables, call, tcp, observed.insert(Observed::default()))
+        }
         Some(Service::Close) | None => Verdict::Closed,
     }
 }
@@ -66,7 +79,12 @@ fn has_certificate(snapshot: &Snapshot, tls: &ServerTls) -> bool {
     })
 }
 
-fn connection(tables: &Tables, call: &model::Call, service: &TcpService) -> Verdict {
+fn connection(
+    tables: &Tables,
+    call: &model::Call,
+    service: &TcpService,
+    observed: &mut Observed,
+) -> Verdict {
     let lines = Lines(&[]);
     let borrowed = Call {
         method: "",
@@ -75,7 +93,7 @@ fn connection(tables: &Tables, call: &model::Call, service: &TcpService) -> Verd
         query: None,
         ..borrowed(call, &lines, Scheme::Http)
     };
-    let Ok(admitted) = admit_connection(tables, &borrowed) else {
+    let Ok(admitted) = admit_connection(tables, &borrowed, observed) else {
         return Verdict::Closed;
     };
     match tcp::choose(tables, service, &admitted, call.dice.target) {
@@ -104,11 +122,17 @@ fn borrowed<'a>(call: &'a model::Call, lines: &'a Lines<'a>, scheme: Scheme) -> 
     }
 }
 
-fn request(tables: &Tables, at: Where, call: &model::Call, tls: bool) -> Verdict {
+fn request(
+    tables: &Tables,
+    at: Where,
+    call: &model::Call,
+    tls: bool,
+    observed: &mut Observed,
+) -> Verdict {
     let lines = Lines(&call.headers);
     let borrowed = borrowed(call, &lines, scheme(tables.snapshot(), call, tls));
     let admitted = Admitted::with_claims(Claims::new(call.claims.clone()));
-    if let Err(reply) = authorize(tables, &borrowed, &admitted, call.refused) {
+    if let Err(reply) = authorize(tables, &borrowed, &admitted, call.refused, observed) {
         return Verdict::Denied {
             status: reply.status,
             details: reply.details.into_owned(),

@@ -26,6 +26,13 @@ const DEFAULT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PAT
     %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% \
     %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n";
 
+/// No policy watches.
+const NOTHING: Observed = Observed {
+    audited: None,
+    deny: None,
+    allow: None,
+};
+
 fn record() -> Record<'static> {
     Record {
         start_us: 1_767_323_045_678_901,
@@ -71,6 +78,7 @@ fn record() -> Record<'static> {
         peer_uri: "",
         hostname: "gw-0",
         connection: 7,
+        observed: &NOTHING,
     }
 }
 
@@ -172,6 +180,33 @@ fn every_operator_has_its_value() {
         let line = text(LogFormat::Text(format.to_owned()), &record());
         assert_eq!(line, format!("{want}\n"), "{format}");
     }
+}
+
+#[test]
+fn what_policies_say_that_decide_nothing_has_istios_names() {
+    let observed = Observed {
+        audited: Some(true),
+        deny: Some(Shadow {
+            allowed: false,
+            policy: Some("ns[a]-policy[b]-rule[0]".into()),
+        }),
+        allow: None,
+    };
+    let record = Record {
+        observed: &observed,
+        ..record()
+    };
+    let format = "%DYNAMIC_METADATA(envoy.common:access_log_hint)% \
+        %DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_deny_shadow_engine_result)% \
+        %DYNAMIC_METADATA(envoy.filters.network.rbac:istio_dry_run_deny_shadow_effective_policy_id)% \
+        %DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_allow_shadow_engine_result)%";
+    assert_eq!(
+        text(LogFormat::Text(format.to_owned()), &record),
+        "true denied ns[a]-policy[b]-rule[0] -\n"
+    );
+    let hint = "%DYNAMIC_METADATA(envoy.common:access_log_hint)%".to_owned();
+    let json = LogFormat::Json(vec![("hint".to_owned(), hint)]);
+    assert_eq!(text(json, &record), "{\"hint\":true}\n");
 }
 
 #[test]

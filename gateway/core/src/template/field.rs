@@ -68,6 +68,11 @@ fields! {
     DownstreamPeerUriSan = "DOWNSTREAM_PEER_URI_SAN", "URI names of the client's certificate.";
     ConnectionId = "CONNECTION_ID", "Number of the client's connection.";
     FilterChainName = "FILTER_CHAIN_NAME", "Name of the filter chain.";
+    AccessLogHint = "DYNAMIC_METADATA(envoy.common:access_log_hint)", "Whether an AUDIT policy matches.";
+    DryDenyResult = "DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_deny_shadow_engine_result)", "What DENY policies that run dry would do: `allowed` or `denied`.";
+    DryDenyPolicy = "DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_deny_shadow_effective_policy_id)", "The rule of theirs that matches.";
+    DryAllowResult = "DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_allow_shadow_engine_result)", "What ALLOW policies that run dry would do: `allowed` or `denied`.";
+    DryAllowPolicy = "DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_allow_shadow_effective_policy_id)", "The rule of theirs that matches.";
     GrpcStatus = "GRPC_STATUS_NUMBER", "gRPC status as a number.";
     GrpcStatusName = "GRPC_STATUS", "gRPC status by its name.";
 }

@@ -18,7 +18,7 @@ use sallyport_core::time::Now;
 use super::client::{Client, Fate, News, Visit};
 use super::event::{self, Happening};
 use super::record::{Ledger, is_grpc};
-use super::request::Request;
+use super::request::{self, Request};
 use crate::conn::Link;
 use crate::worker::{Active, Scratch, Worker};
 
@@ -110,6 +110,7 @@ fn nothing<'a>(active: &'a Rc<Active>, link: &Link, version: Version) -> Request
         web: None,
         active,
         response: None,
+        observed: &request::NOTHING,
     }
 }
 

@@ -128,6 +128,7 @@ impl<'t> Ledger<'t> {
             peer_uri: link.verified().map_or("", |peer| &peer.uris),
             hostname: &worker.hostname,
             connection: link.serial,
+            observed: request.observed,
         }
     }
 

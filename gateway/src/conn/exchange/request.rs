@@ -1,10 +1,11 @@
 //! One request from its head to the decision about it.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use sallyport_config::ir::Service;
-use sallyport_config::model::Dice;
+use sallyport_config::model::{Dice, Observed};
 use sallyport_core::admit::{
     Admitted, Changes, Cleared, Context, Denial, Inquiry, admit, inquire, without_tokens,
 };
@@ -52,7 +53,16 @@ pub(super) struct Request<'a> {
     pub(super) active: &'a Rc<Active>,
     /// What who let it pass changes of the answer.
     pub(super) response: Option<&'a Changes>,
+    /// What policies say of it that decide nothing.
+    pub(super) observed: &'a Observed,
 }
+
+/// No policy has said anything yet.
+pub(super) static NOTHING: Observed = Observed {
+    audited: None,
+    deny: None,
+    allow: None,
+};
 
 impl<'a> Request<'a> {
     /// Makes the changes of the answer that who let the request pass wants: the last of all.
@@ -125,6 +135,7 @@ pub(in crate::conn) async fn serve<C: Client>(
         web: None,
         active: &active,
         response: None,
+        observed: &NOTHING,
     };
     request.client = clean(client.visit(), scratch, &request);
     let fate = match early_answer(&client.visit().worker, &request, action) {
@@ -226,7 +237,9 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
         }
         Err(None) => return left(client.visit(), scratch, &Request { target, ..*request }),
     };
-    let allowed = allow(client.visit(), scratch, request, &cleared);
+    let observed = RefCell::default();
+    let allowed = allow(client.visit(), scratch, request, &cleared, &observed);
+    let observed = &observed.into_inner();
     let response = cleared.into_response();
     let response = Some(&response);
     let admitted = match allowed {
@@ -235,6 +248,7 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
             let request = &Request {
                 target,
                 response,
+                observed,
                 ..*request
             };
             return deny(client, scratch, request, *reply).await;
@@ -245,6 +259,7 @@ async fn follow<C: Client>(client: &mut C, scratch: &mut Scratch, request: &Requ
         target,
         query,
         response,
+        observed,
         ..*request
     };
     match judge(client.visit(), scratch, request, place, &admitted) {
@@ -368,6 +383,7 @@ fn allow<'t>(
     scratch: &mut Scratch,
     request: &Request<'t>,
     cleared: &Cleared,
+    observed: &RefCell<Observed>,
 ) -> Result<Admitted, Denial<'t>> {
     let active: &'t Active = request.active;
     let view = HeaderView {
@@ -381,8 +397,11 @@ fn allow<'t>(
         keys: Some(&active.generation.keys),
         misses: Some(&visit.worker.misses),
         cache: Some(&visit.worker.tokens),
+        observed: Some(observed),
     };
-    let admitted = admit(&active.generation.tables, &call, &context, cleared)?;
+    let admitted = admit(&active.generation.tables, &call, &context, cleared);
+    visit.worker.stats.borrow_mut().observed(&observed.borrow());
+    let admitted = admitted?;
     admitted.edits().apply(&mut Sink {
         edits: &mut scratch.request_edits,
         buf: request.buf,

@@ -160,7 +160,9 @@ fn find(conn: &mut Conn, active: &Rc<Active>, service: &TcpService) -> Result<De
         sni: link.sni(),
         identity: link.identity(),
     };
-    let admitted = admit_connection(tables, &call).map_err(End::Denied)?;
+    let admitted = admit_connection(tables, &call, &mut conn.note.observed);
+    conn.worker.stats.borrow_mut().observed(&conn.note.observed);
+    let admitted = admitted.map_err(End::Denied)?;
     let die = conn.worker.rng.borrow_mut().next_u64();
     let (id, _) = choose(tables, service, &admitted, die).map_err(End::Failed)?;
     let upstream = active.upstream(&conn.worker, id);

@@ -100,6 +100,7 @@ impl Conn {
             peer_uri: link.verified().map_or("", |peer| &peer.uris),
             hostname: &self.worker.hostname,
             connection: link.serial,
+            observed: &note.observed,
         }
     }
 }

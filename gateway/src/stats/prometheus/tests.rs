@@ -161,3 +161,24 @@ fn a_full_table_counts_without_labels() {
         (SERIES_MAX, 5)
     );
 }
+
+#[test]
+fn dry_runs_have_istios_labels() {
+    let mut stats = WorkerStats::default();
+    let observed = sallyport_config::model::Observed {
+        audited: Some(true),
+        deny: Some(sallyport_config::model::Shadow::default()),
+        allow: None,
+    };
+    stats.observed(&observed);
+    let mut report = stats.report();
+    report.merge(stats.report());
+    let text = render(&report, &facts());
+    for line in [
+        r#"sallyport_authz_audited_total{result="logged"} 2"#,
+        r#"sallyport_authz_dry_run_total{authz_dry_run_action="deny",authz_dry_run_result="denied"} 2"#,
+        r#"sallyport_authz_dry_run_total{authz_dry_run_action="allow",authz_dry_run_result="allowed"} 0"#,
+    ] {
+        assert!(text.lines().any(|l| l == line), "{text}");
+    }
+}

@@ -1,8 +1,13 @@
 //! Tokens and policies on real sockets: what a denied client is told, what an origin sees.
 
+use std::io::Write;
+use std::net::TcpStream;
+
 use sallyport_config::ir;
 
-use super::support::{House, Origin, field, on_each_driver, origin, snapshot};
+use super::support::{House, Lines, Origin, field, on_each_driver, origin, snapshot};
+use super::tcp;
+use crate::stats::Watched;
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
@@ -116,5 +121,122 @@ fn tokens_open_what_policies_close_and_do_not_go_on() {
             ("/", None),
         ];
         assert_eq!(seen, expected);
+    });
+}
+
+/// An action on what `test` is about; `dry` decides nothing.
+fn watching(action: ir::PolicyAction, dry: bool, test: ir::PolicyTest) -> ir::AuthorizationPolicy {
+    let condition = ir::PolicyCondition {
+        test,
+        negated: false,
+    };
+    ir::AuthorizationPolicy {
+        action,
+        dry_run: dry,
+        authorizer: None,
+        rules: vec![ir::PolicyRule {
+            to: vec![vec![condition]],
+            ..ir::PolicyRule::default()
+        }],
+        origin: origin(),
+    }
+}
+
+fn guarded(snapshot: ir::Snapshot, all: Vec<ir::AuthorizationPolicy>) -> ir::Snapshot {
+    ir::Snapshot {
+        policies: ir::Policies {
+            authorization: all,
+            ..ir::Policies::default()
+        },
+        ..snapshot
+    }
+}
+
+const SAID: &str = "%RESPONSE_CODE% %DYNAMIC_METADATA(envoy.common:access_log_hint)% \
+    %DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_deny_shadow_engine_result)% \
+    %DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_deny_shadow_effective_policy_id)% \
+    %DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_allow_shadow_engine_result)%";
+
+#[test]
+fn audits_and_dry_runs_are_logged_and_counted_and_decide_nothing() {
+    use ir::PolicyAction::{Allow, Audit, Deny};
+    let path = |path: &str| {
+        let pattern = ir::TextMatch::parse(path);
+        ir::PolicyTest::Path(vec![ir::PathPattern::Text(pattern)])
+    };
+    on_each_driver(|driver| {
+        let upstream = Origin::answers(HELLO);
+        let lines = Lines::new("watched");
+        let mut snapshot = guarded(
+            snapshot(upstream.address),
+            vec![
+                watching(Audit, false, path("/a*")),
+                watching(Deny, false, path("/a/no")),
+                watching(Deny, true, path("/a/dry")),
+                watching(Allow, true, path("/a/yes")),
+            ],
+        );
+        lines.write_to(&mut snapshot, SAID);
+        let house = House::open(driver, snapshot);
+        let mut client = house.client();
+        for (target, status) in [
+            ("/a/yes", 200),
+            ("/a/dry", 200),
+            ("/b", 200),
+            ("/a/no", 403),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nhost: a.example\r\n\r\n");
+            assert_eq!(client.ask(head.as_bytes()).status, status, "{target}");
+        }
+        let rule = "ns[test]-policy[test]-rule[0]";
+        let want = [
+            "200 true allowed - allowed".to_owned(),
+            format!("200 true denied {rule} denied"),
+            "200 false allowed - denied".to_owned(),
+            // who refuses is the last that is asked
+            "403 true allowed - -".to_owned(),
+        ];
+        assert_eq!(lines.take(4), want);
+        let want = Watched {
+            audited: [1, 3],
+            deny: [1, 3],
+            allow: [2, 1],
+        };
+        assert_eq!(house.report().watched, want);
+        assert_eq!(house.close(), 0);
+    });
+}
+
+#[test]
+fn audits_and_dry_runs_look_at_bytes_too() {
+    use ir::PolicyAction::{Allow, Audit, Deny};
+    let local = |block: &str| {
+        let block = ir::IpBlock::parse(block).unwrap();
+        ir::PolicyTest::Address(ir::AddressOf::Peer, vec![block])
+    };
+    on_each_driver(|driver| {
+        let lines = Lines::new("watched-bytes");
+        let mut snapshot = guarded(
+            tcp::bytes(&[tcp::echo()]),
+            vec![
+                watching(Audit, false, local("127.0.0.0/8")),
+                watching(Deny, true, local("127.0.0.0/8")),
+                watching(Allow, true, local("10.0.0.0/8")),
+            ],
+        );
+        lines.write_to(&mut snapshot, &SAID.replace("http.rbac", "network.rbac"));
+        let house = House::open(driver, snapshot);
+        let mut stream = TcpStream::connect(house.door).unwrap();
+        stream.write_all(b"a").unwrap();
+        drop(stream);
+        let rule = "ns[test]-policy[test]-rule[0]";
+        assert_eq!(lines.take(1), [format!("0 true denied {rule} denied")]);
+        let want = Watched {
+            audited: [0, 1],
+            deny: [1, 0],
+            allow: [1, 0],
+        };
+        assert_eq!(house.report().watched, want);
+        assert_eq!(house.close(), 0);
     });
 }

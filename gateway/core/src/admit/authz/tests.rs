@@ -71,7 +71,13 @@ fn tables(authorization: Vec<AuthorizationPolicy>) -> Tables {
 }
 
 fn verdict(tables: &Tables, call: &Call<'_>) -> Result<(), String> {
-    let admitted = authorize(tables, call, &Admitted::default(), None);
+    let admitted = authorize(
+        tables,
+        call,
+        &Admitted::default(),
+        None,
+        &mut Observed::default(),
+    );
     admitted.map_err(|reply| reply.details.into_owned())
 }
 

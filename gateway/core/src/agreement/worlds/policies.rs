@@ -51,7 +51,7 @@ fn policy(number: u8, bytes: &mut Bytes<'_>) -> AuthorizationPolicy {
     let least = u8::from(action == PolicyAction::Allow) * 2;
     AuthorizationPolicy {
         action,
-        dry_run: bytes.chance(5),
+        dry_run: bytes.chance(10),
         authorizer: (action == PolicyAction::Custom && bytes.chance(50)).then_some(AuthorizerId(0)),
         rules: (0..least + bytes.below(3)).map(|_| rule(bytes)).collect(),
         origin: Origin {
