@@ -14,7 +14,7 @@ from runner.world import ROOT, World
 
 SECONDS = {"smoke": 2, "short": 5, "full": 15}
 ROUNDS = {"smoke": 1, "short": 2, "full": 4}
-ORDER = ["h1", "h1_tls", "h2_tls", "h3", "handshake", "bulk", "features", "scale", "idle", "latency"]
+ORDER = ["h1", "h1_tls", "h2_tls", "h3", "handshake", "bulk", "features", "scale", "endpoints", "reuse", "idle", "latency"]
 
 
 def main():

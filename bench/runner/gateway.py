@@ -1,5 +1,5 @@
 """This gateway under test."""
-import os, re, shutil, subprocess, time
+import ipaddress, os, re, shutil, subprocess, time
 from .process import PROXY_CORE, CannotRun, free_port
 from .world import BUILT, HOST
 
@@ -43,7 +43,10 @@ def gateway(world, driver="io_uring", services=1, extra="", origin=None, flags=(
     return proxy
 
 
-def plain_service(port):
+def plain_service(port, endpoints=1):
+    """The origin as a ServiceEntry, at so many addresses from 127.0.0.1 on."""
+    first = int(ipaddress.ip_address("127.0.0.1"))
+    places = (f"{{address: {ipaddress.ip_address(first + i)}, ports: {{http: {port}}}}}" for i in range(endpoints))
     return f"""apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {{name: origin, namespace: default}}
@@ -52,7 +55,7 @@ spec:
   location: MESH_EXTERNAL
   resolution: STATIC
   ports: [{{number: 8080, name: http, protocol: HTTP}}]
-  endpoints: [{{address: 127.0.0.1, ports: {{http: {port}}}}}]
+  endpoints: [{", ".join(places)}]
 """
 
 

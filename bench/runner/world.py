@@ -18,10 +18,10 @@ class World(Processes):
         self.certificate()
         self.origin_port = self.origin(1024)
 
-    def origin(self, body):
-        """An origin that answers bodies of so many bytes; its port."""
+    def origin(self, body, count=1):
+        """An origin that answers bodies of so many bytes, at so many addresses from 127.0.0.1 on; its port."""
         port = free_port()
-        self.spawn(LOAD_CORE, [TOOL, "origin", f"127.0.0.1:{port}", str(body)])
+        self.spawn(LOAD_CORE, [TOOL, "origin", f"127.0.0.1:{port}", str(body), str(count)])
         wait_port(port)
         return port
 

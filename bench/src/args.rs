@@ -1,6 +1,7 @@
 //! What can be asked for.
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 /// Ends, load and pieces of a comparison run; `bench/run.sh` starts and pins them.
@@ -19,20 +20,23 @@ pub(crate) enum Command {
     /// WebSocket, which is what `/websocket` asks for, gets its bytes back.
     Origin {
         /// Address to listen on.
-        address: String,
+        address: SocketAddrV4,
         /// Bytes of each body.
         #[arg(default_value_t = 1024)]
         body: usize,
+        /// Addresses to listen on, that one and those behind it, all of one port.
+        #[arg(default_value_t = 1)]
+        count: u32,
     },
     /// Send back every byte: the far end of `--wire tcp`.
     Echo {
         /// Address to listen on.
-        address: String,
+        address: SocketAddrV4,
     },
     /// Copy bytes and read none of them: what it costs, every proxy costs.
     Relay {
         /// Address to listen on.
-        address: String,
+        address: SocketAddrV4,
         /// Where the bytes go.
         upstream: String,
     },

@@ -13,14 +13,16 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let done = match args::Args::parse().command {
-        args::Command::Origin { address, body } => {
-            serve::run(&address, serve::Service::answer(body)).map_err(Into::into)
-        }
+        args::Command::Origin {
+            address,
+            body,
+            count,
+        } => serve::run(address, count, serve::Service::answer(body)).map_err(Into::into),
         args::Command::Echo { address } => {
-            serve::run(&address, serve::Service::Echo).map_err(Into::into)
+            serve::run(address, 1, serve::Service::Echo).map_err(Into::into)
         }
         args::Command::Relay { address, upstream } => {
-            serve::run(&address, serve::Service::Relay(upstream.into())).map_err(Into::into)
+            serve::run(address, 1, serve::Service::Relay(upstream.into())).map_err(Into::into)
         }
         args::Command::Core { case, iterations } => core::run(case.as_deref(), iterations),
         args::Command::Attack(attack) => attack::run(&attack),

@@ -2,6 +2,7 @@
 
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
 /// Bytes read at once; enough for several pipelined request heads.
@@ -30,22 +31,34 @@ impl Service {
     }
 }
 
-/// Serves `address` on one core until the process ends.
+/// Serves `count` addresses from `first` on, all of one port, on one core until the process ends.
 ///
 /// # Errors
-/// io_uring is refused, or the address is.
-pub(crate) fn run(address: &str, service: Service) -> std::io::Result<()> {
+/// io_uring is refused, or an address is.
+pub(crate) fn run(first: SocketAddrV4, count: u32, service: Service) -> std::io::Result<()> {
     let mut ring = io_uring_06::IoUring::builder();
     ring.setup_single_issuer().setup_defer_taskrun();
     let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
         .with_entries(RING_ENTRIES)
         .uring_builder(ring)
         .build()?;
-    runtime.block_on(serve(address, service))
+    runtime.block_on(async {
+        let mut tasks = Vec::new();
+        for place in 0..count {
+            let ip = Ipv4Addr::from_bits(first.ip().to_bits().wrapping_add(place));
+            let address = SocketAddrV4::new(ip, first.port());
+            let options = ListenerOpts::new().backlog(4096);
+            let listener = TcpListener::bind_with_config(address, &options)?;
+            tasks.push(monoio::spawn(serve(listener, service.clone())));
+        }
+        for task in tasks {
+            task.await?;
+        }
+        Ok(())
+    })
 }
 
-async fn serve(address: &str, service: Service) -> std::io::Result<()> {
-    let listener = TcpListener::bind_with_config(address, &ListenerOpts::new().backlog(4096))?;
+async fn serve(listener: TcpListener, service: Service) -> std::io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;

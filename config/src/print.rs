@@ -240,7 +240,11 @@ fn service(out: &mut Out, snapshot: &Snapshot, service: &Service) {
                     out.line(&format!("max_duration {}", millis(tcp.max_duration)));
                 }
                 if let Some(tunnel) = &tcp.tunnel {
-                    out.line(&format!("tunnel to {}", tunnel.target));
+                    let method = match tunnel.method {
+                        TunnelMethod::Connect => "",
+                        TunnelMethod::Post => " by POST",
+                    };
+                    out.line(&format!("tunnel to {}{method}", tunnel.target));
                 }
                 for (target, weight) in &tcp.targets {
                     let name = match target {
@@ -289,7 +293,8 @@ fn cluster(out: &mut Out, snapshot: &Snapshot, cluster: &Cluster) {
         }
         traffic::traffic(out, &cluster.traffic);
         for e in &cluster.endpoints {
-            endpoint(out, &e.address.to_string(), e);
+            let scheme = e.socket.as_ref().map_or("", |_| "unix:");
+            endpoint(out, &format!("{scheme}{}", e.place()), e);
         }
         match &cluster.discovery {
             Discovery::Static => {}

@@ -91,7 +91,7 @@ impl World {
             rules: RuleIndex::build(set, domain_suffix),
             peers: Peers::build(set),
             services: services::index(set, domain_suffix),
-            networks: networks::gateways(set),
+            networks: networks::gateways(set, domain_suffix),
             secrets: named(Kind::Secret),
             config_maps: named(Kind::ConfigMap),
             kube_services: all(Kind::Service),

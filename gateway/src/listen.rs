@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport_config::ir;
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use crate::io::socket::unix_address;
 use crate::quic;
 use crate::tls::serves_quic;
 
@@ -229,10 +230,7 @@ impl Bound {
 
     /// A unix socket has no twins: the workers share one.
     fn add_unix(&mut self, path: &str) -> io::Result<()> {
-        let address = match path.strip_prefix('@') {
-            Some(name) => SockAddr::unix(format!("\0{name}"))?,
-            None => SockAddr::unix(path)?,
-        };
+        let address = unix_address(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         if let Err(error) = socket.bind(&address) {

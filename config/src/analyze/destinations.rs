@@ -1,12 +1,12 @@
 //! Does every destination of a route exist: its host, its subset, and its port?
 
-use super::index::{full_host, namespace_of};
+use super::index::{Service, full_host, namespace_of};
 use super::{Finding, Findings, Index};
 use crate::api::VirtualService;
 use crate::api::virtual_service::Destination;
 use crate::diag::{Level, codes};
 use crate::message::nearest;
-use crate::resource::Resource;
+use crate::resource::{Resource, Spec};
 
 pub(super) fn find(index: &Index<'_>, to: &mut Findings) {
     for (resource, spec) in &index.virtual_services {
@@ -196,7 +196,13 @@ fn port(
             ports.first().map_or("80", String::as_str)
         ));
         to.push(finding.label(service.resource, "spec.ports", "the ports are here"));
-    } else if wanted != 0
+        return;
+    }
+    let (services, service) = match behind_alias(index, service) {
+        [] => (services, service),
+        found => (found, found.first().unwrap_or(service)),
+    };
+    if wanted != 0
         && !service.ports.is_empty()
         && !services.iter().any(|s| s.ports.contains(&wanted))
     {
@@ -209,4 +215,15 @@ fn port(
                 .label(service.resource, "spec.ports", "the ports are here"),
         );
     }
+}
+
+/// The services that one of type `ExternalName` stands for: their ports count. None if it is a name
+/// of DNS, or no alias at all.
+fn behind_alias<'i, 'a>(index: &'i Index<'a>, service: &Service<'a>) -> &'i [Service<'a>] {
+    let Spec::Service(service) = &service.resource.spec else {
+        return &[];
+    };
+    let spec = service.spec.as_ref().filter(|s| s.type_ == "ExternalName");
+    let target = spec.map(|s| s.external_name.trim_end_matches('.').to_ascii_lowercase());
+    target.map_or(&[], |target| index.services(&target))
 }

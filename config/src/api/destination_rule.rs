@@ -206,7 +206,7 @@ message! {
 
     /// CONNECT through a proxy.
     pub struct TunnelSettings [Honoured] {
-        protocol: String => Partly("CONNECT over HTTP/1.1; what asks for more is closed"),
+        protocol: String,
         target_host: String,
         target_port: u32,
     }

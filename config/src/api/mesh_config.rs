@@ -137,29 +137,29 @@ message! {
     }
 
     /// `MeshNetworks`: networks and the gateways between them.
-    pub struct MeshNetworks [Later("several networks")] {
+    pub struct MeshNetworks [Honoured] {
         networks: Map<Network>,
     }
 
     /// One network.
-    pub struct Network [Later("several networks")] {
-        endpoints: Vec<NetworkEndpoints>,
+    pub struct Network [Honoured] {
+        endpoints: Vec<NetworkEndpoints> => Later("networks by address or by registry"),
         gateways: Vec<NetworkGateway>,
     }
 
     /// Endpoints that are in the network.
-    pub struct NetworkEndpoints [Later("several networks")] {
+    pub struct NetworkEndpoints [Later("networks by address or by registry")] {
         from_cidr: Option<String>,
         from_registry: Option<String>,
     }
     oneof [from_cidr, from_registry]
 
     /// How the network is reached from others.
-    pub struct NetworkGateway [Later("several networks")] {
+    pub struct NetworkGateway [Honoured] {
         registry_service_name: Option<String>,
         address: Option<String>,
         port: u32,
-        locality: String,
+        locality: String => Later("localities of network gateways"),
     }
     oneof [registry_service_name, address]
 }

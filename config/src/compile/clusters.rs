@@ -16,7 +16,7 @@ use crate::check::health as health_check;
 use crate::diag::codes;
 use crate::ir::{
     Cluster, ClusterId, ClusterRef, Discovery, Endpoint, HealthCheck, LocalityWeight, Millis,
-    Tunnel, UpstreamProtocol, UpstreamTls,
+    Tunnel, TunnelMethod, UpstreamProtocol, UpstreamTls,
 };
 use crate::resource::{Resource, Spec};
 use crate::world::{Instance, Merged, Service, ServicePort, covers, full_name};
@@ -34,22 +34,10 @@ const IDLE_TIMEOUT: Millis = Millis(3_600_000);
 pub(super) struct Clusters {
     by_name: HashMap<String, ClusterId>,
     all: Vec<Cluster>,
-    /// The ways of those that TCP connections must reach through a tunnel, by cluster.
-    tunnelled: HashMap<String, Way>,
+    /// Tunnels that bytes go through, by cluster.
+    tunnels: HashMap<String, Tunnel>,
     /// How long connections that carry bytes may be idle, by cluster.
     idle_bytes: HashMap<String, Option<Millis>>,
-}
-
-/// Through which proxy bytes go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum Way {
-    /// Through none.
-    #[default]
-    Straight,
-    /// Through the endpoints of the cluster.
-    Through(Tunnel),
-    /// Through a kind of tunnel that is not dug here: refused rather than sent in the open.
-    Closed,
 }
 
 impl Clusters {
@@ -69,13 +57,12 @@ impl Clusters {
         )
     }
 
-    /// The name of a cluster, and the way for bytes to it.
-    pub(super) fn way(&self, id: ClusterId) -> (&str, Way) {
+    /// The name of a cluster, and the tunnel for bytes to it; `None`: its endpoints are meant themselves.
+    pub(super) fn way(&self, id: ClusterId) -> (&str, Option<Tunnel>) {
         let at = usize::try_from(id.0).ok();
         let cluster = at.and_then(|at| self.all.get(at));
         let name = cluster.map_or("", |cluster| cluster.name.as_str());
-        let way = self.tunnelled.get(name).cloned();
-        (name, way.unwrap_or_default())
+        (name, self.tunnels.get(name).cloned())
     }
 
     /// How long a connection that carries bytes to a cluster may be idle, and how old it may be.
@@ -315,9 +302,9 @@ fn cluster(
     draft.clusters.idle_bytes.insert(name.clone(), idle);
     let protocol = protocol(draft, port, http);
     // who speaks through us digs its own tunnels
-    if let (Some(settings), Some(rule), Speaker::Ours) = (policy.tunnel, rule, speaker) {
-        let way = tunnel(draft, rule, settings, protocol, &name);
-        draft.clusters.tunnelled.insert(name.clone(), way);
+    if let (Some(settings), Speaker::Ours) = (policy.tunnel, speaker) {
+        let tunnel = tunnel(settings);
+        draft.clusters.tunnels.insert(name.clone(), tunnel);
     }
     Some(Cluster {
         host: service.host.to_string(),
@@ -412,30 +399,19 @@ fn endpoints(
     }
 }
 
-/// The tunnel that a rule asks for, as far as it is dug here.
-fn tunnel(
-    draft: &mut Draft<'_>,
-    rule: &Resource,
-    settings: &TunnelSettings,
-    protocol: UpstreamProtocol,
-    name: &str,
-) -> Way {
-    let why = if settings.protocol == "POST" {
-        "with POST"
-    } else if protocol == UpstreamProtocol::Http2 {
-        "over HTTP/2"
-    } else {
-        let host = match settings.target_host.parse::<Ipv6Addr>() {
-            Ok(address) => format!("[{address}]"),
-            Err(_) => settings.target_host.to_ascii_lowercase(),
-        };
-        return Way::Through(Tunnel {
-            target: format!("{host}:{}", settings.target_port),
-        });
+/// The tunnel that a rule asks for.
+fn tunnel(settings: &TunnelSettings) -> Tunnel {
+    let host = match settings.target_host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => settings.target_host.to_ascii_lowercase(),
     };
-    let message = format!("tunnels {why} are not served yet: TCP connections to {name} are closed");
-    draft.report(codes::SP0401, rule, "spec.trafficPolicy.tunnel", message);
-    Way::Closed
+    Tunnel {
+        target: format!("{host}:{}", settings.target_port),
+        method: match settings.protocol.as_str() {
+            "POST" => TunnelMethod::Post,
+            _ => TunnelMethod::Connect,
+        },
+    }
 }
 
 fn nearness(service: &Service) -> Nearness {

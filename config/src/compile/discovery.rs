@@ -10,6 +10,7 @@ use crate::ir::{Discovery, Endpoint, NamedEndpoint};
 use crate::resource::Spec;
 use crate::world::{Instance, Place, Resolution, Service};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// Endpoints of a port, or of a subset of it, in a stable order: those with an address, and how
 /// the others are found. `ranked` are their instances with their priorities; `mtls` says which of
@@ -23,6 +24,7 @@ pub(super) fn discover(
     for (instance, priority) in ranked {
         let endpoint = |address| Endpoint {
             address,
+            socket: None,
             weight: instance.weight,
             locality: instance.locality.to_string(),
             workload: instance.workload.to_string(),
@@ -34,6 +36,10 @@ pub(super) fn discover(
             Place::Name(name, port) => names.push(NamedEndpoint {
                 name: name.to_string(),
                 like: endpoint(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port))),
+            }),
+            Place::Socket(path) => endpoints.push(Endpoint {
+                socket: Some(Arc::clone(path)),
+                ..endpoint(Endpoint::stand_in(path))
             }),
         }
     }

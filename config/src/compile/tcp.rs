@@ -4,7 +4,7 @@
 //! `…FromTLSRoutes`): of `tcp` rules the first that concerns the server counts; every `tls` match
 //! is a chain of its own by its server names.
 
-use super::clusters::{self, Asker, Way};
+use super::clusters::{self, Asker};
 use super::draft::Draft;
 use super::hosts::{ServerHosts, of_service};
 use super::traffic::IDLE_BYTES;
@@ -181,12 +181,12 @@ pub(super) fn service(
         TcpTarget::Cluster(id) => Some((clusters.limits_of_bytes(*id), clusters.way(*id).1)),
         TcpTarget::Missing(_) => None,
     });
-    let nothing = ((Some(IDLE_BYTES), None), Way::Straight);
-    let ((idle_timeout, max_duration), way) = known.unwrap_or(nothing);
+    let nothing = ((Some(IDLE_BYTES), None), None);
+    let ((idle_timeout, max_duration), tunnel) = known.unwrap_or(nothing);
     for (target, _) in &mut targets {
         if let TcpTarget::Cluster(id) = target {
             let (name, own) = clusters.way(*id);
-            if own == Way::Closed || own != way {
+            if own != tunnel {
                 *target = TcpTarget::Missing(name.to_owned());
             }
         }
@@ -195,10 +195,7 @@ pub(super) fn service(
         targets,
         idle_timeout,
         max_duration,
-        tunnel: match way {
-            Way::Through(tunnel) => Some(tunnel),
-            Way::Straight | Way::Closed => None,
-        },
+        tunnel,
         origin,
     }
 }

@@ -1,7 +1,8 @@
 //! Upstreams and their endpoints.
 
 use super::{Millis, Traffic, UpstreamTls};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 /// One upstream: a service port, or a subset of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -181,6 +182,7 @@ impl Default for Endpoint {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            socket: None,
             weight: 1,
             locality: String::new(),
             workload: String::new(),
@@ -193,8 +195,10 @@ impl Default for Endpoint {
 /// One address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Where.
+    /// Where. No other endpoint of the cluster has the same.
     pub address: SocketAddr,
+    /// A unix socket instead, `@name` an abstract one: the address is [`Endpoint::stand_in`] then.
+    pub socket: Option<Arc<str>>,
     /// Load-balancing weight, positive.
     pub weight: u32,
     /// `region/zone/subzone`, empty when unknown.
@@ -205,4 +209,30 @@ pub struct Endpoint {
     pub mtls: bool,
     /// 0 is asked first; no gaps.
     pub priority: u32,
+}
+
+/// Network whose addresses stand for unix sockets: what is sent there is discarded (RFC 6666), so it
+/// is nobody else's.
+const DISCARD: u128 = 0x0100 << 112;
+
+impl Endpoint {
+    /// The address that stands for a unix socket wherever endpoints are told apart by theirs.
+    #[must_use]
+    pub fn stand_in(path: &str) -> SocketAddr {
+        // FNV-1a, so that it is the same in every process
+        let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let address = Ipv6Addr::from_bits(DISCARD | u128::from(hash));
+        SocketAddr::from((address, 0))
+    }
+
+    /// Where it is, as tables and logs say it: address and port, or the path of its socket.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.socket {
+            Some(path) => path.to_string(),
+            None => self.address.to_string(),
+        }
+    }
 }

@@ -159,11 +159,23 @@ pub struct TcpService {
     pub origin: Origin,
 }
 
-/// A way through a proxy, dug with CONNECT over HTTP/1.1 (RFC 9110 §9.3.6).
+/// A way through a proxy: the bytes are the bodies of one request and its response, over what the
+/// cluster speaks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tunnel {
     /// Host and port at its other end, as CONNECT names them: `far.example:443`.
     pub target: String,
+    /// How the proxy is asked.
+    pub method: TunnelMethod,
+}
+
+/// How a proxy is asked for a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TunnelMethod {
+    /// `CONNECT` (RFC 9110 §9.3.6).
+    Connect,
+    /// `POST /` with the target as its host (Envoy's `use_post`).
+    Post,
 }
 
 /// Where bytes go.

@@ -237,7 +237,13 @@ fn of_selected_workloads<'s>(
             Some(IntOrString::Name(name)) => named(name),
         });
         let name = &w.resource.meta.name;
-        at(w.spec, Arc::clone(&w.labels), number?, name, false)
+        at(
+            w.spec,
+            Arc::clone(&w.labels),
+            number?,
+            name,
+            Beside::Nothing,
+        )
     })
 }
 
@@ -363,20 +369,33 @@ pub(super) fn workloads(set: &ResourceSet) -> Vec<Workload<'_>> {
     all.collect()
 }
 
-/// The endpoint that a WorkloadEntry is on a port; one that has a name needs DNS, and is none
-/// without.
+/// What the address of a WorkloadEntry may be where it is used, beside an IP address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// Nothing: a Service knows neither names nor sockets.
+    Nothing,
+    /// A unix socket (resolution STATIC).
+    Socket,
+    /// A name (resolutions with DNS).
+    Name,
+}
+
+/// The endpoint that a WorkloadEntry is on a port; none if its address is of no use there.
 fn at(
     entry: &WorkloadEntry,
     labels: Arc<Map<String>>,
     port: u32,
     workload: &str,
-    dns: bool,
+    beside: Beside,
 ) -> Option<Instance> {
     let port = u16::try_from(port).ok()?;
     let place = match entry.address.parse::<IpAddr>() {
         Ok(ip) => Place::Address(SocketAddr::new(ip, port)),
-        Err(_) if dns => Place::Name(dns_name(&entry.address)?, port),
-        Err(_) => return None,
+        Err(_) => match (beside, entry.address.strip_prefix("unix://")) {
+            (Beside::Socket, Some(path)) if !path.is_empty() => Place::Socket(Arc::from(path)),
+            (Beside::Name, None) => Place::Name(dns_name(&entry.address)?, port),
+            _ => return None,
+        },
     };
     let locality = match entry.locality.as_str() {
         "" => labelled_locality(&labels).unwrap_or_default(),
@@ -418,14 +437,18 @@ pub(super) fn of_entry_port(
     workloads: &[Workload<'_>],
     pods: &Pods<'_>,
 ) -> Vec<Instance> {
-    let dns = matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+    let beside = match spec.resolution {
+        Resolution::Dns | Resolution::DnsRoundRobin => Beside::Name,
+        Resolution::Static => Beside::Socket,
+        Resolution::None | Resolution::DynamicDns => Beside::Nothing,
+    };
     let default = match port.target_port {
         0 => port.number,
         target => target,
     };
     let of_workload = |entry: &WorkloadEntry, labels, name: &str| {
         let number = entry.ports.get(&port.name).copied().unwrap_or(default);
-        at(entry, labels, number, name, dns)
+        at(entry, labels, number, name, beside)
     };
     let selector = spec.workload_selector.as_ref();
     let Some(selector) = selector.filter(|s| !s.labels.is_empty()) else {
@@ -435,7 +458,7 @@ pub(super) fn of_entry_port(
             address: host.to_owned(),
             ..WorkloadEntry::default()
         };
-        let itself = (dns && spec.endpoints.is_empty())
+        let itself = (beside == Beside::Name && spec.endpoints.is_empty())
             .then(|| of_workload(&itself, Arc::default(), "unknown"));
         return inline.chain(itself.flatten()).collect();
     };

@@ -91,15 +91,18 @@ pub enum Place {
     Address(SocketAddr),
     /// At a port of whatever addresses DNS knows for this lower-case name.
     Name(Arc<str>, u16),
+    /// At a unix socket; `@name` is abstract.
+    Socket(Arc<str>),
 }
 
 impl Place {
-    /// The port.
+    /// The port, 0 of a socket.
     #[must_use]
     pub fn port(&self) -> u16 {
         match self {
             Self::Address(address) => address.port(),
             Self::Name(_, port) => *port,
+            Self::Socket(_) => 0,
         }
     }
 }

@@ -174,6 +174,94 @@ spec: {host: shop.mesh, trafficPolicy: {tls: {mode: DISABLE}}}
 }
 
 #[test]
+fn mesh_networks_name_gateways_by_their_service() {
+    let service = "---
+apiVersion: v1
+kind: Service
+metadata: {name: west, namespace: istio-system}
+spec: {type: LoadBalancer, ports: [{name: tls, port: 15443}]}
+status: {loadBalancer: {ingress: [{ip: 192.0.2.4}]}}
+";
+    let networks = "---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  meshNetworks: |
+    networks:
+      n4:
+        endpoints: [{fromRegistry: Kubernetes}]
+        gateways: [{registryServiceName: west.istio-system.svc.cluster.local, port: 8443}]
+";
+    let of_n4 = |more: &str| {
+        let mut seen = endpoints_from("n1", more).into_iter();
+        seen.find(|(at, ..)| at.starts_with("10.4.") || at.starts_with("192.0.2.4"))
+    };
+    let hidden = Some(("192.0.2.4:8443".to_owned(), 2, true));
+    assert_eq!(of_n4(&format!("{service}{networks}")), hidden);
+    // a name that nothing has is no gateway: the endpoint is met at its own address
+    let met = Some(("10.4.0.1:80".to_owned(), 2, true));
+    assert_eq!(of_n4(networks), met);
+}
+
+#[test]
+fn a_unix_socket_is_an_endpoint_where_addresses_are_written_down() {
+    let text = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: inline, namespace: default}
+spec:
+  hosts: [inline.test]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 'unix:///run/inline.sock', weight: 2}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: selected, namespace: default}
+spec:
+  hosts: [selected.test]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  workloadSelector: {labels: {app: selected}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: beside, namespace: default}
+spec: {address: 'unix://@beside', labels: {app: selected}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: service, namespace: default}
+spec: {selector: {app: selected}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: routes, namespace: default}
+spec:
+  hosts: [a.test]
+  gateways: [istio-system/public]
+  http:
+  - {match: [{uri: {exact: /1}}], route: [{destination: {host: inline.test}}]}
+  - {match: [{uri: {exact: /2}}], route: [{destination: {host: selected.test}}]}
+  - {match: [{uri: {exact: /3}}], route: [{destination: {host: service}}]}
+";
+    let built = pipeline::build(&files(text), &View::default(), &mut LastGood::default());
+    let places = built.snapshot.clusters.iter().map(|cluster| {
+        let places = cluster.endpoints.iter().map(|e| (e.place(), e.weight));
+        (cluster.host.as_str(), places.collect::<Vec<_>>())
+    });
+    let places: Vec<_> = places.collect();
+    let want = [
+        ("inline.test", vec![("/run/inline.sock".to_owned(), 2)]),
+        ("selected.test", vec![("@beside".to_owned(), 1)]),
+        // a Service has no resolution under which a path would mean something
+        ("service.default.svc.cluster.local", vec![]),
+    ];
+    assert_eq!(places, want);
+}
+
+#[test]
 fn a_rule_may_ask_for_health_checks() {
     let rule = |check: &str| {
         format!(

@@ -238,7 +238,7 @@ fn endpoints(snapshot: &Snapshot) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for cluster in &snapshot.clusters {
         let written = cluster.endpoints.iter();
-        let written = written.map(|endpoint| (endpoint.address.to_string(), endpoint));
+        let written = written.map(|endpoint| (endpoint.place(), endpoint));
         // What a gateway asks DNS for, as it asks.
         let named = cluster.discovery.names().iter().map(|named| {
             let port = named.like.address.port();

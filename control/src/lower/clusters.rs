@@ -1,6 +1,6 @@
 //! Upstreams and their endpoints.
 
-use super::values::{ads, any, duration, host, limit, number, object, socket, structure, text};
+use super::values::{ads, any, duration, host, limit, number, object, place, structure, text};
 use super::{Form, traffic, upstream_tls};
 use sallyport_config::ir::{
     Cluster as Upstream, Discovery, Endpoint as Address, Millis, PeerNames, ServerName, Snapshot,
@@ -216,7 +216,7 @@ pub(super) fn endpoints(snapshot: &Snapshot, upstream: &Upstream) -> ClusterLoad
     let mut groups: Vec<((u32, &str), Vec<LbEndpoint>)> = Vec::new();
     let served = upstream_tls::is_served(snapshot, upstream);
     let written = upstream.endpoints.iter();
-    let written = written.map(|e| (e, socket(e.address)));
+    let written = written.map(|e| (e, place(e)));
     let names = upstream.discovery.names().iter();
     let named = names.map(|n| (&n.like, host(&n.name, n.like.address.port())));
     for (endpoint, at) in written.chain(named).filter(|_| served) {

@@ -6,7 +6,7 @@ use super::values::{any, duration, limit, number, socket};
 use super::{Form, log, policies, tls};
 use sallyport_config::ir::{
     Bind, FilterChain as Chain, Listener as Socket, ListenerKind, MESH_ALPN, Millis, Service,
-    Snapshot, TcpService, TcpTarget,
+    Snapshot, TcpService, TcpTarget, TunnelMethod,
 };
 use sallyport_wire::envoy::envoy::config::core::v3::{Address, Pipe, TrafficDirection, address};
 use sallyport_wire::envoy::envoy::config::listener::v3::{
@@ -187,6 +187,7 @@ pub(super) fn bytes(snapshot: &Snapshot, service: &TcpService, stat: &str) -> Fi
             .as_ref()
             .map(|tunnel| tcp_proxy::TunnelingConfig {
                 hostname: tunnel.target.clone(),
+                use_post: tunnel.method == TunnelMethod::Post,
                 ..tcp_proxy::TunnelingConfig::default()
             }),
         cluster_specifier: Some(specifier),

@@ -1,9 +1,9 @@
 //! Small protobuf values: durations, wrappers, matchers, packed extensions.
 
 use prost::{Message, Name};
-use sallyport_config::ir::{Millis, Ppm, TextMatch, ValueMatch};
+use sallyport_config::ir::{Endpoint, Millis, Ppm, TextMatch, ValueMatch};
 use sallyport_wire::envoy::envoy::config::core::v3::{
-    Address, AggregatedConfigSource, ApiVersion, CidrRange, ConfigSource, DataSource,
+    Address, AggregatedConfigSource, ApiVersion, CidrRange, ConfigSource, DataSource, Pipe,
     RuntimeFractionalPercent, SocketAddress, TypedExtensionConfig, address, config_source,
     data_source, socket_address,
 };
@@ -169,6 +169,19 @@ pub(super) fn socket(address: SocketAddr) -> Address {
             ))),
             ..SocketAddress::default()
         })),
+    }
+}
+
+/// Where an endpoint is.
+pub(super) fn place(endpoint: &Endpoint) -> Address {
+    match &endpoint.socket {
+        Some(path) => Address {
+            address: Some(address::Address::Pipe(Pipe {
+                path: path.to_string(),
+                ..Pipe::default()
+            })),
+        },
+        None => socket(endpoint.address),
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Record<'a> {
     pub grpc_status: Option<u16>,
     /// Address of the endpoint.
     pub upstream_host: Option<SocketAddr>,
+    /// Path of the endpoint's unix socket, if it is one; else empty.
+    pub upstream_socket: &'a str,
     /// Our address of the upstream connection.
     pub upstream_local: Option<SocketAddr>,
     /// Name of the cluster.
@@ -189,6 +191,14 @@ impl Facts for Record<'_> {
                 self.response_us
                     .map(|us| self.duration_us.saturating_sub(us)),
             ),
+            Field::UpstreamHost
+            | Field::UpstreamRemoteAddress
+            | Field::UpstreamRemoteAddressWithoutPort
+                if !self.upstream_socket.is_empty() =>
+            {
+                Value::of(self.upstream_socket)
+            }
+            Field::UpstreamRemotePort if !self.upstream_socket.is_empty() => Value::Missing,
             Field::UpstreamHost | Field::UpstreamRemoteAddress => socket(self.upstream_host),
             Field::UpstreamRemoteAddressWithoutPort => ip(self.upstream_host),
             Field::UpstreamRemotePort => port(self.upstream_host),

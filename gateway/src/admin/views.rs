@@ -59,6 +59,13 @@ fn socket_json(address: SocketAddr) -> Value {
     json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
 }
 
+fn place_json(endpoint: &Endpoint) -> Value {
+    match &endpoint.socket {
+        Some(path) => json!({ "pipe": { "path": **path } }),
+        None => socket_json(endpoint.address),
+    }
+}
+
 /// `/clusters`: upstreams, their endpoints, their counters.
 pub(super) fn clusters(
     generation: &Generation,
@@ -114,27 +121,22 @@ fn cluster_text(out: &mut String, cluster: &Cluster, commons: &Commons, report: 
         }
     }
     let (ejected, sick) = (commons.ejected(name), commons.sick(name));
-    for Endpoint {
-        address,
-        weight,
-        locality,
-        workload,
-        mtls: _,
-        priority,
-    } in &cluster.endpoints
-    {
+    for endpoint in &cluster.endpoints {
+        let address = &endpoint.address;
         let health = match (sick.contains(address), ejected.contains(address)) {
             (true, true) => "/failed_active_hc/failed_outlier_check",
             (true, false) => "/failed_active_hc",
             (false, true) => "/failed_outlier_check",
             (false, false) => "healthy",
         };
-        let _ = writeln!(out, "{name}::{address}::health_flags::{health}");
-        let _ = writeln!(out, "{name}::{address}::weight::{weight}");
-        let _ = writeln!(out, "{name}::{address}::priority::{priority}");
+        let (place, weight, priority) = (endpoint.place(), endpoint.weight, endpoint.priority);
+        let _ = writeln!(out, "{name}::{place}::health_flags::{health}");
+        let _ = writeln!(out, "{name}::{place}::weight::{weight}");
+        let _ = writeln!(out, "{name}::{place}::priority::{priority}");
+        let (locality, workload) = (&endpoint.locality, &endpoint.workload);
         for (what, text) in [("locality", locality), ("workload", workload)] {
             if !text.is_empty() {
-                let _ = writeln!(out, "{name}::{address}::{what}::{text}");
+                let _ = writeln!(out, "{name}::{place}::{what}::{text}");
             }
         }
     }
@@ -147,7 +149,7 @@ fn cluster_json(cluster: &Cluster, commons: &Commons) -> Value {
         let mut parts = endpoint.locality.splitn(3, '/');
         let mut part = || parts.next().unwrap_or_default();
         json!({
-            "address": socket_json(endpoint.address),
+            "address": place_json(endpoint),
             "health_status": {
                 "eds_health_status": "HEALTHY",
                 "failed_outlier_check": ejected.contains(&endpoint.address),

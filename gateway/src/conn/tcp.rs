@@ -2,6 +2,7 @@
 //!
 //! A connection keeps nothing of the generation that it began with, so it can outlive many.
 
+mod far;
 mod open;
 mod record;
 mod relay;
@@ -10,6 +11,7 @@ mod tunnel;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sallyport_config::ir::Millis;
 use sallyport_config::model::Observed;
@@ -48,6 +50,7 @@ struct Note {
     /// `%CONNECTION_TERMINATION_DETAILS%`
     termination: Cow<'static, str>,
     upstream: Option<SocketAddr>,
+    upstream_socket: Option<Arc<str>>,
     upstream_local: Option<SocketAddr>,
     attempts: u32,
     /// What policies say that decide nothing.
@@ -70,6 +73,7 @@ impl Note {
             transport: "",
             termination: Cow::Borrowed(""),
             upstream: None,
+            upstream_socket: None,
             upstream_local: None,
             attempts: 0,
             observed: Observed::default(),

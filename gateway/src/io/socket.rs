@@ -8,13 +8,13 @@
 
 // JUSTIFICATION: waiting for readiness needs a shared reference to the stream, which the runtime's
 // split halves keep behind a cell; resetting needs the descriptor, which they do not show.
-#![allow(unsafe_code, reason = "two blocks, justified above")]
+#![allow(unsafe_code, reason = "three blocks, justified above")]
 
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,9 +26,11 @@ use monoio::io::{
 };
 use monoio::net::TcpStream;
 use sallyport_config::ir::Keepalive;
+use socket2::{Domain, SockAddr, Type};
 
 use super::lane::{Clerk, Lane};
 use crate::buffer::{Buffers, LARGE_BYTES, READ_BYTES_MAX};
+use crate::rt;
 
 /// Size of the address that means nobody (`AF_UNSPEC`).
 const ADDRESS_BYTES: libc::socklen_t = 16;
@@ -157,6 +159,20 @@ impl Socket {
         Ok(socket)
     }
 
+    /// Connects to a unix socket. Nothing is waited for: the kernel connects or refuses at once.
+    ///
+    /// # Errors
+    /// Nobody listens there, it is no socket, or its backlog is full.
+    pub(crate) fn connect_unix(path: &str, buffers: Rc<Buffers>) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&unix_address(path)?)?;
+        socket.set_nonblocking(rt::wants_nonblocking())?;
+        // A stream socket is a stream socket to everything that follows.
+        let stream = std::net::TcpStream::from(OwnedFd::from(socket));
+        Self::adopt(stream, buffers)
+    }
+
     /// Our end, of a connection that we made.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         self.local
@@ -273,6 +289,17 @@ impl Socket {
     }
 }
 
+/// The address of a unix socket; `@name` is abstract.
+///
+/// # Errors
+/// It is too long.
+pub(crate) fn unix_address(path: &str) -> io::Result<SockAddr> {
+    match path.strip_prefix('@') {
+        Some(name) => SockAddr::unix(format!("\0{name}")),
+        None => SockAddr::unix(path),
+    }
+}
+
 /// Breaks a connection whose descriptor is open.
 fn reset(descriptor: RawFd) {
     let nobody = libc::sockaddr {
@@ -283,7 +310,12 @@ fn reset(descriptor: RawFd) {
     // a breaker that knows the number only as long; the address is read only during the call and as
     // long as it is said to be. Disconnecting a stream resets it. An option for lingering would not
     // do: the halves send an orderly end before they close.
-    unsafe { libc::connect(descriptor, &raw const nobody, ADDRESS_BYTES) };
+    let result = unsafe { libc::connect(descriptor, &raw const nobody, ADDRESS_BYTES) };
+    if result != 0 {
+        // A unix socket cannot be disconnected: it is shut both ways, which its peer notices at once.
+        // SAFETY: the descriptor is open, as above.
+        unsafe { libc::shutdown(descriptor, libc::SHUT_RDWR) };
+    }
 }
 
 async fn read_orders(mut half: OwnedReadHalf<TcpStream>, clerk: Clerk<ReadOrder, ReadOutcome>) {

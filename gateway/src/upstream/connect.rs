@@ -53,18 +53,23 @@ impl<'a> Errand<'a> {
     }
 }
 
-/// Connects, says whose connection it is if that is wanted, then TLS if there is a dialer. Whoever waits for it bounds the time, and cancels by dropping it.
+/// Connects to an address, or to a unix socket instead, says whose connection it is if that is
+/// wanted, then TLS if there is a dialer. Whoever waits for it bounds the time, and cancels by
+/// dropping it.
 ///
 /// # Errors
 /// Why there is no connection. Nothing of a request has been sent, in cleartext least of all.
 pub(crate) async fn dial(
-    address: SocketAddr,
+    (address, path): (SocketAddr, Option<&str>),
     manner: Manner,
     dialer: Option<&Dialer>,
     errand: Errand<'_>,
     buffers: &Rc<Buffers>,
 ) -> Result<Stream, ConnectError> {
-    let socket = Socket::connect(address, manner.keepalive, Rc::clone(buffers)).await;
+    let socket = match path {
+        Some(path) => Socket::connect_unix(path, Rc::clone(buffers)),
+        None => Socket::connect(address, manner.keepalive, Rc::clone(buffers)).await,
+    };
     let mut socket = socket.map_err(ConnectError::Io)?;
     if let Some(version) = manner.announce {
         announce(&mut socket, version, errand.ends, buffers)

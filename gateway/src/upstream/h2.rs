@@ -9,10 +9,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use h2::Reason;
 use h2::client::SendRequest;
 use sallyport_config::ir::{Cluster, Millis};
+use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::quota::What;
 use sallyport_core::time::Now;
 
@@ -241,6 +244,24 @@ impl Lease {
     pub(crate) fn address(&self) -> SocketAddr {
         self.pool.address
     }
+
+    /// The unix socket that it leads to, if it is one.
+    pub(crate) fn socket(&self) -> Option<Arc<str>> {
+        self.pool.socket.clone()
+    }
+}
+
+/// What an error of a stream means. A stream above the last one that a GOAWAY names has not been
+/// looked at (RFC 9113 §6.8).
+pub(crate) fn failure(error: &h2::Error) -> Failure {
+    let kind = match (error.is_remote(), error.reason()) {
+        (true, Some(Reason::REFUSED_STREAM)) => FailureKind::UpstreamRefused,
+        (true, _) if error.is_go_away() => FailureKind::UpstreamRefused,
+        (true, _) if error.is_reset() => FailureKind::UpstreamReset,
+        _ if error.is_io() => FailureKind::UpstreamClosed,
+        _ => FailureKind::UpstreamProtocol,
+    };
+    kind.into()
 }
 
 impl Drop for Lease {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use sallyport_config::ir::{Cluster, Millis};
@@ -214,6 +215,11 @@ impl Lease {
     /// Where it leads.
     pub(crate) fn address(&self) -> SocketAddr {
         self.pool.address
+    }
+
+    /// The unix socket that it leads to, if it is one.
+    pub(crate) fn socket(&self) -> Option<Arc<str>> {
+        self.pool.socket.clone()
     }
 
     /// Our end of the connection.

@@ -57,6 +57,8 @@ struct Endpoints {
 pub(crate) struct EndpointPool {
     /// Where.
     pub(crate) address: SocketAddr,
+    /// The unix socket that the address stands for.
+    pub(super) socket: Option<Arc<str>>,
     /// Cluster that the endpoint belongs to, for counters.
     pub(crate) cluster: Arc<str>,
     /// When this worker first heard of it.
@@ -128,6 +130,7 @@ impl Pools {
             let pool = endpoints.pools.entry(address).or_insert_with(|| {
                 Rc::new(EndpointPool {
                     address,
+                    socket: endpoint.socket.clone(),
                     cluster: Arc::clone(&name),
                     manner,
                     access,
@@ -186,7 +189,8 @@ impl EndpointPool {
             Access::Tls(dialer) => Some(&**dialer),
             Access::Refused => return Err(ConnectError::Refused),
         };
-        dial(self.address, self.manner, dialer, errand, buffers).await
+        let place = (self.address, self.socket.as_deref());
+        dial(place, self.manner, dialer, errand, buffers).await
     }
 
     /// What this errand asks of a connection.

@@ -31,6 +31,7 @@ mod proxied;
 mod rotation;
 mod slow;
 mod smuggling;
+mod sockets;
 mod support;
 mod tcp;
 mod tls;

@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::child::{Client, Gateway, Scratch, eventually, receive};
 use authority::{Authority, Pair};
-use sidecar::{Sidecar, inbound, outbound};
+use sidecar::{Sidecar, inbound, inbound_watched, outbound};
 
 const GATEWAY: &str = "spiffe://cluster.local/ns/istio-system/sa/gateway";
 const SHOP: &str = "spiffe://cluster.local/ns/shop/sa/shop";
@@ -215,16 +215,22 @@ fn peer(client: &mut Client) -> String {
     found.unwrap().1.to_owned()
 }
 
+/// A step of a rotation: who gets another key, and the roots beside it.
+enum Turn<'r> {
+    Ours(Pair, &'r str),
+    Theirs(Pair, &'r str),
+}
+
 #[test]
 fn identity_and_root_change_under_load_without_a_failure() {
     let scratch = Scratch::new("mesh-rotation");
     let (old, new) = (Authority::new(), Authority::new());
     let both = [old.root.as_str(), new.root.as_str()].concat();
-    old.identity(SHOP).write(&scratch, "good", &both);
-    let listeners = inbound("good", Some(&scratch.path("good")), GATEWAY);
-    let sidecar = Sidecar::start(&scratch, &listeners, "");
-    let endpoints = [("good", sidecar.port("good"))];
     for driver in ["auto", "epoll"] {
+        old.identity(SHOP).tell(&scratch, "good", &old.root);
+        let listeners = inbound_watched("good", &scratch.path("good"), GATEWAY);
+        let sidecar = Sidecar::start(&scratch, &listeners, "");
+        let endpoints = [("good", sidecar.port("good"))];
         let first = old.identity(GATEWAY);
         first.write(&scratch, "identity", &old.root);
         scratch.write("config/a.yaml", &workloads(&endpoints));
@@ -233,22 +239,36 @@ fn identity_and_root_change_under_load_without_a_failure() {
         let mut client = Client::connect(door);
         assert_eq!(peer(&mut client), first.fingerprint());
         let load = Load::start(door);
-        for (round, (pair, roots)) in [
-            // a new key; the new root beside the old one; the new root's key
-            (old.identity(GATEWAY), &old.root),
-            (old.identity(GATEWAY), &both),
-            (new.identity(GATEWAY), &both),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            pair.write(&scratch, "identity", roots);
-            let wanted = pair.fingerprint();
-            eventually("the new certificate", || {
-                (peer(&mut client) == wanted).then_some(())
-            });
+        let turns = [
+            // a new key; both sides believe both roots; then the new root's keys; the old one goes
+            Turn::Ours(old.identity(GATEWAY), &old.root),
+            Turn::Ours(old.identity(GATEWAY), &both),
+            Turn::Theirs(old.identity(SHOP), &both),
+            Turn::Ours(new.identity(GATEWAY), &both),
+            Turn::Theirs(new.identity(SHOP), &both),
+            Turn::Ours(new.identity(GATEWAY), &new.root),
+            Turn::Theirs(new.identity(SHOP), &new.root),
+        ];
+        for (round, turn) in turns.into_iter().enumerate() {
+            match turn {
+                Turn::Ours(pair, roots) => {
+                    pair.write(&scratch, "identity", roots);
+                    let wanted = pair.fingerprint();
+                    eventually("the new certificate", || {
+                        (peer(&mut client) == wanted).then_some(())
+                    });
+                }
+                Turn::Theirs(pair, roots) => {
+                    // the key and the roots are a change each
+                    let wanted = sidecar.renewals() + 2;
+                    pair.tell(&scratch, "good", roots);
+                    eventually("the sidecar's new secrets", || {
+                        (sidecar.renewals() >= wanted).then_some(())
+                    });
+                }
+            }
             // and other rules, again and again
-            for change in 0..5 {
+            for change in 0..3 {
                 let generation = gateway.generation_id();
                 let name = format!("other-{round}-{change}");
                 let all = [endpoints[0], (name.as_str(), endpoints[0].1)];

@@ -356,6 +356,7 @@ impl<'a, 't, C: Client> Flight<'a, 't, C> {
     fn connected(&mut self, origin: Origin, now: Now) {
         let reused = origin.is_reused();
         self.ledger.upstream = Some(origin.address());
+        self.ledger.upstream_socket = origin.socket();
         self.ledger.upstream_local = origin.local();
         self.ledger.upstream_protocol = origin.protocol();
         self.origin = Some(origin);

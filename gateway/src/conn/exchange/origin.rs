@@ -6,6 +6,7 @@ mod h2;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sallyport_config::ir::{Cluster, Wire};
@@ -131,6 +132,14 @@ impl Origin {
         match self {
             Self::H1(origin) => origin.lease.address(),
             Self::H2(origin) => origin.lease.address(),
+        }
+    }
+
+    /// The unix socket that it leads to, if it is one.
+    pub(super) fn socket(&self) -> Option<Arc<str>> {
+        match self {
+            Self::H1(origin) => origin.lease.socket(),
+            Self::H2(origin) => origin.lease.socket(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use sallyport_config::ir::{Cluster, Route};
 use sallyport_core::call::{HeaderLines, NoHeaders};
@@ -34,6 +35,7 @@ pub(super) struct Ledger<'t> {
     pub(super) cluster: Option<&'t Cluster>,
     pub(super) endpoint: Option<u32>,
     pub(super) upstream: Option<SocketAddr>,
+    pub(super) upstream_socket: Option<Arc<str>>,
     pub(super) upstream_local: Option<SocketAddr>,
     /// Protocol spoken with it; empty before there is one.
     pub(super) upstream_protocol: &'static str,
@@ -112,6 +114,7 @@ impl<'t> Ledger<'t> {
             bytes_sent: self.sent,
             grpc_status: self.grpc_status,
             upstream_host: self.upstream,
+            upstream_socket: self.upstream_socket.as_deref().unwrap_or_default(),
             upstream_local: self.upstream_local,
             upstream_cluster: cluster,
             upstream_protocol: self.upstream_protocol,

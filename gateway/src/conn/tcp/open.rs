@@ -4,7 +4,9 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use sallyport_config::ir::{ClusterId, Discovery, Millis, Service, TcpService, Wire};
+use sallyport_config::ir::{
+    Cluster, ClusterId, Discovery, Millis, Service, TcpService, Tunnel, UpstreamProtocol, Wire,
+};
 use sallyport_core::admit::admit_connection;
 use sallyport_core::balance::{Key, Wanted};
 use sallyport_core::call::{Call, NoHeaders};
@@ -15,9 +17,10 @@ use sallyport_core::proxy_protocol::Ends;
 use sallyport_core::quota::What;
 use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
 
+use super::far::Far;
 use super::{Conn, End, Limits, tunnel};
 use crate::stats::tcp::labels;
-use crate::upstream::{Errand, Lease, Upstream, connect_failure};
+use crate::upstream::{Errand, Lease, Upstream, connect_failure, h2 as shared};
 use crate::worker::{Active, Worker};
 
 /// Where a connection goes.
@@ -35,13 +38,20 @@ struct Destination {
     workloads: Box<[Box<str>]>,
     /// The host that the client names, if the cluster leaves that to it.
     named: Option<Named>,
-    /// Where the endpoint, a proxy, shall connect to.
-    tunnel: Option<Box<str>>,
+    /// How the endpoint, a proxy, shall carry the bytes on.
+    tunnel: Option<Through>,
+}
+
+/// A tunnel through an endpoint.
+struct Through {
+    tunnel: Tunnel,
+    /// The cluster, where it speaks HTTP/2 and the tunnel is a stream of a connection that is shared.
+    streams: Option<(Rc<Active>, ClusterId)>,
 }
 
 /// A connection to an upstream.
 pub(super) struct Opened {
-    pub(super) lease: Lease,
+    pub(super) far: Far,
     /// How long it may last.
     pub(super) limits: Limits,
     /// What the upstream said already.
@@ -51,8 +61,10 @@ pub(super) struct Opened {
 impl Destination {
     fn errand(&self) -> Errand<'_> {
         Errand {
-            // a tunnel is begun in HTTP/1.1
-            wire: match self.tunnel {
+            wire: match &self.tunnel {
+                Some(Through {
+                    streams: Some(_), ..
+                }) => Wire::Http2,
                 Some(_) => Wire::Http1,
                 None => Wire::Tcp,
             },
@@ -74,7 +86,7 @@ const LOOKUP_WITHIN: Millis = Millis(5_000);
 
 /// Finds an upstream, and connects to it.
 pub(super) async fn open(conn: &mut Conn) -> Result<Opened, End> {
-    // The generation is let go of before anything is waited for.
+    // The generation is let go of before the first byte goes through.
     let mut to = destination(conn)?;
     if let Some(named) = to.named.take() {
         look_up(conn, &mut to, named).await?;
@@ -100,13 +112,14 @@ pub(super) async fn open(conn: &mut Conn) -> Result<Opened, End> {
         let workload = to.workloads.get(index).cloned();
         conn.note.workload = workload.unwrap_or_default();
         match connect(conn, &to, endpoint).await? {
-            Ok((lease, early)) => {
+            Ok((far, early)) => {
                 let well = Verdict::Status(200);
                 to.upstream.note(endpoint, well, &conn.worker.commons);
-                conn.note.upstream = Some(lease.address());
-                conn.note.upstream_local = lease.local();
+                conn.note.upstream = Some(far.address());
+                conn.note.upstream_socket = far.socket();
+                conn.note.upstream_local = far.local();
                 return Ok(Opened {
-                    lease,
+                    far,
                     limits: to.limits,
                     early,
                 });
@@ -182,7 +195,10 @@ fn find(conn: &mut Conn, active: &Rc<Active>, service: &TcpService) -> Result<De
     let workloads = cluster.endpoints.iter();
     Ok(Destination {
         named,
-        tunnel: service.tunnel.as_ref().map(|t| t.target.as_str().into()),
+        tunnel: service.tunnel.as_ref().map(|tunnel| Through {
+            tunnel: tunnel.clone(),
+            streams: (cluster.protocol == UpstreamProtocol::Http2).then(|| (Rc::clone(active), id)),
+        }),
         upstream: Rc::clone(upstream),
         host: cluster.host.as_str().into(),
         ends: conn.link.ends,
@@ -230,7 +246,7 @@ async fn connect(
     conn: &mut Conn,
     to: &Destination,
     endpoint: u32,
-) -> Result<Result<(Lease, Vec<u8>), Failure>, End> {
+) -> Result<Result<(Far, Vec<u8>), Failure>, End> {
     let worker = Rc::clone(&conn.worker);
     let limit = worker.timers.now() + to.connect_timeout;
     conn.alarm.set(Some(limit));
@@ -253,14 +269,46 @@ async fn reach(
     worker: &Rc<Worker>,
     to: &Destination,
     endpoint: u32,
-) -> Result<(Lease, Vec<u8>), Failure> {
+) -> Result<(Far, Vec<u8>), Failure> {
+    if let Some(through) = &to.tunnel
+        && let Some((active, id)) = &through.streams
+    {
+        let cluster = active.generation.cluster(*id);
+        let cluster = cluster.ok_or(FailureKind::MissingCluster)?;
+        let far = share(worker, to, cluster, endpoint, &through.tunnel).await?;
+        return Ok((far, Vec::new()));
+    }
     let connected = Lease::connect(worker, &to.upstream, endpoint, to.errand()).await;
-    let mut lease = connected.map_err(|error| connect_failure(&error))?;
-    let early = match &to.tunnel {
-        Some(target) => tunnel::dig(&mut lease, target).await?,
-        None => Vec::new(),
-    };
-    Ok((lease, early))
+    let lease = connected.map_err(|error| connect_failure(&error))?;
+    match &to.tunnel {
+        Some(through) => tunnel::dig(lease, &through.tunnel).await,
+        None => Ok((Far::Straight(Box::new(lease)), Vec::new())),
+    }
+}
+
+/// A tunnel that is a stream. A connection that was there before may have died unseen: then one
+/// more try is made, on a fresh one.
+async fn share(
+    worker: &Rc<Worker>,
+    to: &Destination,
+    cluster: &Cluster,
+    endpoint: u32,
+    tunnel: &Tunnel,
+) -> Result<Far, Failure> {
+    let mut fresh = false;
+    loop {
+        let (upstream, errand) = (&to.upstream, to.errand());
+        let lease = shared::Lease::obtain(worker, upstream, cluster, endpoint, errand, fresh).await;
+        let lease = lease.and_then(shared::Lease::admit);
+        let lease = lease.map_err(|error| connect_failure(&error))?;
+        let reused = lease.is_reused();
+        let dug = tunnel::dig_stream(lease, tunnel).await;
+        let died = matches!(&dug, Err(failure) if failure.kind == FailureKind::UpstreamClosed);
+        if fresh || !(reused && died) {
+            return dug;
+        }
+        fresh = true;
+    }
 }
 
 impl Conn {

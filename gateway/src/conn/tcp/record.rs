@@ -84,6 +84,7 @@ impl Conn {
             bytes_sent: note.sent,
             grpc_status: None,
             upstream_host: note.upstream,
+            upstream_socket: note.upstream_socket.as_deref().unwrap_or_default(),
             upstream_local: note.upstream_local,
             upstream_cluster: &note.labels.cluster,
             upstream_protocol: "",

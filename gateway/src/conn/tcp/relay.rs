@@ -12,9 +12,9 @@ use sallyport_core::flags::Flags;
 use sallyport_core::time::{Now, earliest};
 
 use super::Conn;
+use super::far::{Far, Side};
 use super::open::Opened;
 use crate::buffer::Buffers;
-use crate::io::stream::Stream;
 
 /// A connection on which nothing moved for this long gives its buffers back.
 const PARK_AFTER: Millis = Millis(1_000);
@@ -26,13 +26,10 @@ const MOVES_MAX: u32 = 16;
 /// Copies until both sides have ended, one of them broke, or its time is over.
 pub(super) async fn relay(conn: &mut Conn, opened: Opened) {
     let Opened {
-        mut lease,
+        mut far,
         limits,
         early,
     } = opened;
-    let Some(upstream) = lease.stream() else {
-        return;
-    };
     let now = conn.worker.timers.now();
     let mut relay = Relay {
         up: Way {
@@ -54,12 +51,12 @@ pub(super) async fn relay(conn: &mut Conn, opened: Opened) {
         leave_by: None,
     };
     relay.set_alarm(conn);
-    let end = poll_fn(|context| relay.poll(conn, upstream, context)).await;
+    let end = poll_fn(|context| relay.poll(conn, &mut far, context)).await;
     match end {
         End::Both => {}
         End::Broken => {
             conn.client.reset();
-            upstream.reset();
+            far.reset();
         }
         End::Local(why) => conn.note.termination = why.into(),
         End::Old => {
@@ -104,12 +101,7 @@ struct Relay {
 struct Broken;
 
 impl Relay {
-    fn poll(
-        &mut self,
-        conn: &mut Conn,
-        upstream: &mut Stream,
-        context: &mut Context<'_>,
-    ) -> Poll<End> {
+    fn poll(&mut self, conn: &mut Conn, far: &mut Far, context: &mut Context<'_>) -> Poll<End> {
         if self.leave_by.is_none() && conn.guest.poll_evicted(context) {
             let drain = conn.worker.active().generation.snapshot.settings.drain;
             self.leave_by = Some(conn.worker.timers.now() + drain);
@@ -118,12 +110,8 @@ impl Relay {
         let mut moves = 0;
         while moves < MOVES_MAX {
             let buffers = &conn.worker.buffers;
-            let up = self
-                .up
-                .advance(&mut conn.client, upstream, buffers, context);
-            let down = self
-                .down
-                .advance(upstream, &mut conn.client, buffers, context);
+            let up = self.up.advance(&mut conn.client, far, buffers, context);
+            let down = self.down.advance(far, &mut conn.client, buffers, context);
             match (up, down) {
                 (Err(Broken), _) | (_, Err(Broken)) => return Poll::Ready(End::Broken),
                 _ if self.up.done && self.down.done => return Poll::Ready(End::Both),
@@ -138,7 +126,7 @@ impl Relay {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.poll_clock(conn, upstream, context)
+        self.poll_clock(conn, far, context)
     }
 
     /// Something moved: the clocks start anew.
@@ -170,7 +158,7 @@ impl Relay {
     fn poll_clock(
         &mut self,
         conn: &mut Conn,
-        upstream: &mut Stream,
+        far: &mut Far,
         context: &mut Context<'_>,
     ) -> Poll<End> {
         while conn.alarm.poll(context).is_ready() {
@@ -187,7 +175,7 @@ impl Relay {
             if !self.parked && now >= self.last + PARK_AFTER {
                 self.parked = true;
                 conn.client.park();
-                upstream.park();
+                far.park();
                 self.report(conn);
                 // Parking takes effect when the reads are polled on.
                 context.waker().wake_by_ref();
@@ -218,8 +206,8 @@ impl Way {
     /// Starts and completes what can be; whether anything moved.
     fn advance(
         &mut self,
-        from: &mut Stream,
-        to: &mut Stream,
+        from: &mut impl Side,
+        to: &mut impl Side,
         buffers: &Buffers,
         context: &mut Context<'_>,
     ) -> Result<bool, Broken> {
@@ -233,7 +221,7 @@ impl Way {
 
     fn write(
         &mut self,
-        to: &mut Stream,
+        to: &mut impl Side,
         buffers: &Buffers,
         context: &mut Context<'_>,
     ) -> Result<bool, Broken> {
@@ -263,12 +251,12 @@ impl Way {
         Ok(self.ended)
     }
 
-    fn read(&mut self, from: &mut Stream, buffers: &Buffers, context: &mut Context<'_>) -> bool {
+    fn read(&mut self, from: &mut impl Side, buffers: &Buffers, context: &mut Context<'_>) -> bool {
         if self.ended || self.done || !self.waiting.is_empty() {
             return false;
         }
         if !from.is_reading() {
-            from.start_read(None);
+            from.start_read();
         }
         let Poll::Ready((result, buffer)) = from.poll_read(context) else {
             return false;

@@ -81,6 +81,14 @@ fn a_client_meets_its_endpoint_again_by_its_address() {
             assert_eq!(get(&mut house.client(), "/", "").0, first);
         }
         assert_eq!(origins.iter().filter(|o| o.connections() > 0).count(), 1);
+        let mut met = HashSet::new();
+        for last in 1..=20 {
+            let ask = || get(&mut Client::new(from(&house, last)), "/", "").0;
+            let first = ask();
+            assert_eq!(ask(), first, "{driver:?} {last}");
+            met.insert(first);
+        }
+        assert!(met.len() >= 3, "{driver:?}: {met:?}");
     });
 }
 
@@ -110,6 +118,92 @@ fn a_cookie_is_made_once_and_leads_back() {
             met.insert(first);
         }
         assert!(met.len() >= 3, "{met:?}");
+    });
+}
+
+#[test]
+fn a_cookie_without_a_lifetime_is_never_made_but_leads_to_its_endpoint() {
+    on_each_driver(|driver| {
+        let origins = origins(5);
+        let cookie = ir::HashCookie {
+            name: "where".to_owned(),
+            path: String::new(),
+            ttl: None,
+            attributes: Vec::new(),
+        };
+        let house = hashed(driver, &origins, ir::HashKey::Cookie(cookie));
+        let mut met = HashSet::new();
+        for user in 0..10 {
+            let fields = format!("cookie: where={user}\r\n");
+            let (first, head) = get(&mut house.client(), "/", &fields);
+            assert_eq!(field(&head, "set-cookie"), None);
+            for _ in 0..3 {
+                assert_eq!(get(&mut house.client(), "/", &fields).0, first);
+            }
+            met.insert(first);
+        }
+        assert!(met.len() >= 2, "{driver:?}: {met:?}");
+        let anybody = (0..40).map(|_| get(&mut house.client(), "/", ""));
+        let anybody: HashSet<_> = anybody.map(|(body, _)| body).collect();
+        assert!(
+            anybody.len() >= 2,
+            "{driver:?}: without it there is none to hash"
+        );
+    });
+}
+
+#[test]
+fn without_a_hash_a_client_meets_several() {
+    on_each_driver(|driver| {
+        let origins = origins(3);
+        let least = |cluster: &mut ir::Cluster| cluster.balance = ir::Balance::LeastRequest;
+        let house = House::open(driver, cluster(&origins, least));
+        let met = (0..60).map(|_| get(&mut house.client(), "/", "x-user: me\r\n").0);
+        assert_eq!(met.collect::<HashSet<_>>().len(), 3, "{driver:?}");
+    });
+}
+
+/// A connection to the door from this address of the loopback network.
+fn from(house: &House, last: u8) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let here = std::net::SocketAddr::from(([127, 0, 9, last], 0));
+    socket.bind(&here.into()).unwrap();
+    socket.connect(&house.door.into()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
+#[test]
+fn clients_of_bytes_meet_their_endpoint_again_by_their_address() {
+    on_each_driver(|driver| {
+        // who it is says the one that serves, and closes
+        let names = (0..5_u8).map(|name| {
+            super::tcp::server(move |mut stream| {
+                drop(std::io::Write::write_all(&mut stream, &[name]))
+            })
+        });
+        let addresses: Vec<_> = names.collect();
+        let mut snapshot = super::tcp::bytes(&addresses);
+        for cluster in &mut snapshot.clusters {
+            let policy = ir::HashPolicy {
+                key: ir::HashKey::SourceIp,
+                table: ir::HashTable::Ring(1_024),
+            };
+            cluster.balance = ir::Balance::Hash(Box::new(policy));
+        }
+        let house = House::open(driver, snapshot);
+        let ask = |last| {
+            let mut name = [0];
+            std::io::Read::read_exact(&mut from(&house, last), &mut name).unwrap();
+            name[0]
+        };
+        let mut met = HashSet::new();
+        for last in 1..=20 {
+            let first = ask(last);
+            assert_eq!([ask(last), ask(last)], [first; 2], "{driver:?} {last}");
+            met.insert(first);
+        }
+        assert!(met.len() >= 3, "{driver:?}: {met:?}");
     });
 }
 

@@ -1,6 +1,8 @@
 //! Circuit breakers: exact counts, waiting in line, and retries that must not storm.
 
+use super::origin_h2::H2Origin;
 use super::support::{Act, Client, GET, House, Origin, PATIENCE, field, on_each_driver, snapshot};
+use crate::rt::DriverChoice;
 use sallyport_config::ir;
 use sallyport_core::quota::What;
 use std::net::TcpStream;
@@ -253,5 +255,120 @@ fn a_connection_ends_at_its_age() {
             assert_eq!(house.client().ask(GET).status, 200);
             origin.connections() > 1
         });
+    });
+}
+
+/// A snapshot whose only route tries failures again so often, after so long at most.
+fn retrying(origin: &Origin, attempts: u32, backoff: u64) -> ir::Snapshot {
+    let mut snapshot = snapshot(origin.address);
+    let routes = &mut snapshot.route_tables[0].hosts[0].routes;
+    let mut route = routes[0].clone();
+    if let ir::Action::Forward(forward) = &mut route.action {
+        forward.retry.attempts = attempts;
+        forward.retry.on.five_xx = true;
+        forward.retry.backoff_base = ir::Millis(backoff);
+    }
+    *routes = vec![route].into();
+    snapshot
+}
+
+fn tries(origin: &Origin) -> usize {
+    origin.heads.lock().unwrap().iter().map(Vec::len).sum()
+}
+
+#[test]
+fn retries_under_way_have_a_limit_of_their_own() {
+    on_each_driver(|driver| {
+        let origin = Origin::answers("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n");
+        // a back-off that lasts as long as the test
+        let mut snapshot = retrying(&origin, 2, 86_400_000);
+        snapshot.clusters[0].traffic.breakers.max_retries = Some(3);
+        let house = House::open_with(driver, snapshot, 2);
+        let waiting = crowd(&house, 3);
+        let under_way = || house.commons.count(CLUSTER, What::Retries);
+        until("three are to be tried again", || under_way() == 3);
+        for _ in 0..7 {
+            assert_eq!(house.client().ask(GET).status, 503, "{driver:?}");
+        }
+        assert_eq!(overflows(&house), [0, 0, 0, 7]);
+        drop(waiting);
+        until("they are given up", || under_way() == 0);
+        assert_eq!(tries(&origin), 10, "{driver:?}: one try each");
+    });
+}
+
+#[test]
+fn streams_in_flight_are_counted_exactly() {
+    on_each_driver(|driver| {
+        let origin = H2Origin::start(100, usize::MAX);
+        let mut snapshot = origin.snapshot();
+        snapshot.clusters[0].traffic.breakers.max_requests = Some(20);
+        let house = House::open_with(driver, snapshot, 2);
+        let hang = b"GET /hang HTTP/1.1\r\nhost: a.example\r\n\r\n";
+        let clients: Vec<_> = (0..20)
+            .map(|_| {
+                let mut client = house.client();
+                std::io::Write::write_all(&mut client.stream, hang).unwrap();
+                client
+            })
+            .collect();
+        let flying = || house.commons.count(CLUSTER, What::Requests);
+        until("twenty are in flight", || flying() == 20);
+        for _ in 0..5 {
+            refused(&house.client().ask(GET));
+        }
+        assert_eq!(overflows(&house), [0, 0, 5, 0]);
+        drop(clients);
+        until("none is", || flying() == 0);
+    });
+}
+
+/// Requests of ten clients, one after the other each, to an upstream that fails them all; how
+/// many tries the upstream sees for each hundred of them.
+fn storm(driver: DriverChoice, budget: Option<ir::RetryBudget>) -> usize {
+    const EACH: usize = 40;
+    const CLIENTS: usize = 10;
+    let origin = Origin::answers("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n");
+    let mut snapshot = retrying(&origin, 2, 25);
+    snapshot.clusters[0].traffic.retry_budget = budget;
+    let house = House::open_with(driver, snapshot, 2);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = house.client();
+                for _ in 0..EACH {
+                    assert_eq!(client.ask(GET).status, 503);
+                }
+            });
+        }
+    });
+    tries(&origin) * 100 / (EACH * CLIENTS)
+}
+
+#[test]
+fn a_storm_of_failures_costs_the_budget_and_no_more() {
+    on_each_driver(|driver| {
+        let budget = ir::RetryBudget {
+            share: ir::Ppm(200_000),
+            min_concurrency: 1,
+            interval: ir::Millis(0),
+        };
+        let tries = storm(driver, Some(budget));
+        assert!((100..=120).contains(&tries), "{driver:?}: {tries} per 100");
+        assert_eq!(storm(driver, None), 300, "{driver:?}: without a budget");
+    });
+}
+
+#[test]
+fn what_may_have_been_processed_is_not_sent_again() {
+    on_each_driver(|driver| {
+        let origin = Origin::script(vec![Act::Whole, Act::Reset]);
+        // the default policy: nothing in it covers a reset after the request was sent
+        let house = House::open(driver, snapshot(origin.address));
+        let post = b"POST /x HTTP/1.1\r\nhost: a.example\r\ncontent-length: 3\r\n\r\nabc";
+        for asked in 1..=5 {
+            assert_eq!(house.client().ask(post).status, 503);
+            assert_eq!(tries(&origin), asked, "{driver:?}");
+        }
     });
 }

@@ -109,7 +109,13 @@ async fn act(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
-    let path = request.uri().path().to_owned();
+    // a tunnel has no path
+    let target = request.uri().authority().map(http::uri::Authority::as_str);
+    let path = match target {
+        Some("shut.example:443") => "/early".to_owned(),
+        Some("reset.example:443") => "/reset".to_owned(),
+        _ => request.uri().path().to_owned(),
+    };
     let mut body = request.into_body();
     let ok = || Response::new(());
     match path.as_str() {

@@ -82,6 +82,23 @@ impl Pair {
         }
     }
 
+    /// Writes the same as a proxy is told its secrets, which it notices at once.
+    pub(crate) fn tell(&self, scratch: &Scratch, directory: &str, roots: &str) {
+        let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+        let secret = |name: &str, value: String| {
+            let text = format!("resources: [{{\"@type\": {kind}, name: {name}, {value}}}]\n");
+            scratch.write(&format!("{directory}/{name}.yaml"), &text);
+        };
+        let inline = |text: &str| format!("{{inline_string: {text:?}}}");
+        let (chain, key) = (inline(&self.chain), inline(&self.key));
+        let pair = format!("{{certificate_chain: {chain}, private_key: {key}}}");
+        secret(
+            "roots",
+            format!("validation_context: {{trusted_ca: {}}}", inline(roots)),
+        );
+        secret("own", format!("tls_certificate: {pair}"));
+    }
+
     /// SHA-256 of the certificate in hexadecimal.
     pub(crate) fn fingerprint(&self) -> String {
         let (chain, _) = self.der();

@@ -94,6 +94,15 @@ static_resources:
         lines.next().map_or(0, |value| value.parse().unwrap())
     }
 
+    /// How often it took secrets into use that changed.
+    pub(crate) fn renewals(&self) -> u64 {
+        let text = self.page("/stats?filter=ssl_context_update_by_sds");
+        let values = text.lines().filter_map(|line| line.rsplit_once(": "));
+        values
+            .map(|(_, value)| value.parse::<u64>().unwrap_or(0))
+            .sum()
+    }
+
     /// A page of the administration, which comes in chunks.
     fn page(&self, path: &str) -> String {
         use std::io::{Read as _, Write as _};
@@ -126,11 +135,47 @@ fn common(identity: &str, peer: &str, alpn: &str) -> String {
     )
 }
 
+/// The same with secrets that may change ([`super::authority::Pair::tell`]).
+fn watched(directory: &str, peer: &str, alpn: &str) -> String {
+    let told = |name: &str| {
+        let source = format!(
+            "{{path_config_source: {{path: {directory}/{name}.yaml}}, resource_api_version: V3}}"
+        );
+        format!("{{name: {name}, sds_config: {source}}}")
+    };
+    let (own, roots) = (told("own"), told("roots"));
+    format!(
+        "common_tls_context:
+            alpn_protocols: [{alpn}]
+            tls_certificate_sds_secret_configs: [{own}]
+            combined_validation_context:
+              default_validation_context:
+                match_typed_subject_alt_names: [{{san_type: URI, matcher: {peer}}}]
+              validation_context_sds_secret_config: {roots}"
+    )
+}
+
+/// Who is allowed to call whom in a mesh of one trust domain.
+const MESH: &str = "{prefix: \"spiffe://cluster.local/\"}";
+const ALPN: &str = "h2, http/1.1";
+
 /// The inbound side of a sidecar: mutual TLS of the mesh, if it has an identity, and one caller
 /// who may come in.
 pub(crate) fn inbound(name: &str, identity: Option<&str>, allowed: &str) -> String {
-    let socket = identity.map_or_else(String::new, |identity| {
-        let common = common(identity, "{prefix: \"spiffe://cluster.local/\"}", "h2, http/1.1");
+    inbound_by(
+        name,
+        identity.map(|identity| common(identity, MESH, ALPN)),
+        allowed,
+    )
+}
+
+/// The same with an identity and roots that may change.
+pub(crate) fn inbound_watched(name: &str, directory: &str, allowed: &str) -> String {
+    inbound_by(name, Some(watched(directory, MESH, ALPN)), allowed)
+}
+
+fn inbound_by(name: &str, common: Option<String>, allowed: &str) -> String {
+    let socket = common.map_or_else(String::new, |common| {
         format!(
             "
       filter_chain_match:

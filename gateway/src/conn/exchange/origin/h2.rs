@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::client::ResponseFuture;
-use h2::{Reason, RecvStream};
 use http::HeaderMap;
 use sallyport_core::failure::{Failure, FailureKind};
 use sallyport_core::h1::{
@@ -21,7 +21,7 @@ use super::News;
 use crate::buffer::{BUFFER_BYTES, Buffers};
 use crate::codec::{Outgoing, fields};
 use crate::conn::exchange::transit::{Framing, Moved};
-use crate::upstream::h2::Lease;
+use crate::upstream::h2::{Lease, failure};
 
 /// What a chunk needs around its payload, at most.
 const CHUNK_FRAME_BYTES: usize = 32;
@@ -82,19 +82,6 @@ impl std::fmt::Debug for Origin {
             .field("begun", &self.begun)
             .finish_non_exhaustive()
     }
-}
-
-/// What an error of a stream means. A stream above the last one that a GOAWAY names has not been
-/// looked at (RFC 9113 §6.8).
-fn failure(error: &h2::Error) -> Failure {
-    let kind = match (error.is_remote(), error.reason()) {
-        (true, Some(Reason::REFUSED_STREAM)) => FailureKind::UpstreamRefused,
-        (true, _) if error.is_go_away() => FailureKind::UpstreamRefused,
-        (true, _) if error.is_reset() => FailureKind::UpstreamReset,
-        _ if error.is_io() => FailureKind::UpstreamClosed,
-        _ => FailureKind::UpstreamProtocol,
-    };
-    kind.into()
 }
 
 impl Origin {
