@@ -37,12 +37,12 @@ use crate::resource::{Resource, ResourceSet, Spec};
 /// Most regular expressions that a run remembers as good.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// Judges every object by itself.
+/// Judges every object by itself, but for those that were found to be good before.
 #[must_use]
 pub fn check(set: &ResourceSet) -> Diagnostics {
     let mut found = Diagnostics::default();
     let mut regexes = HashSet::new();
-    for resource in set.iter() {
+    for resource in set.iter().filter(|resource| resource.moved.is_none()) {
         found.extend(check_one(resource, &mut regexes));
     }
     found.sorted()

@@ -32,9 +32,9 @@ fn is_endpoint(kind: Kind) -> bool {
 fn same(old: &Spec, new: &Spec) -> bool {
     match (old, new) {
         (Spec::ServiceEntry(old), Spec::ServiceEntry(new)) => {
-            let mut old = old.clone();
+            let mut old = (**old).clone();
             old.endpoints.clone_from(&new.endpoints);
-            old == *new
+            old == **new
         }
         _ => old == new,
     }

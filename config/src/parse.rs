@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use crate::api::Map;
 use crate::diag::{Diagnostic, Diagnostics, Level, codes};
+use crate::memory::{Clean, Known, Memory};
 use crate::message::{Cx, FromNode, Unknown, message, nearest};
 use crate::resource::{Key, Kind, Meta, Resource, ResourceSet, Spec};
 use crate::source::{FileId, SourceMap, Span};
-use crate::yaml::read::{Documents, read};
-use crate::yaml::split::Chunk;
+use crate::yaml::read::{self, Document};
+use crate::yaml::split::{Chunk, split};
 use crate::yaml::{Node, Value};
 use identity::Identity;
 
@@ -30,6 +31,8 @@ pub struct Parsed {
     pub rejected: Vec<Rejected>,
     /// Where each object's document is: its file, its text there, and its line.
     pub(crate) places: HashMap<Key, (FileId, Chunk)>,
+    /// The documents without an error.
+    pub(crate) clean: Vec<Clean>,
 }
 
 /// A document that is not in the set.
@@ -47,13 +50,18 @@ pub struct Rejected {
 /// whatever order they come in.
 #[must_use]
 pub fn parse(files: &[(String, String)]) -> Parsed {
+    parse_new(files, &Memory::default())
+}
+
+/// The same, but documents that are remembered are not read again.
+pub(crate) fn parse_new(files: &[(String, String)], memory: &Memory) -> Parsed {
     let mut ranked: Vec<&(String, String)> = files.iter().collect();
     ranked.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut reader = Reader::default();
+    let mut reader = Reader::new(memory);
     for (rank, (name, text)) in (0u64..).zip(ranked) {
         let file = reader.parsed.sources.add(name.as_str(), text.as_str());
         reader.next_order = rank << ORDER_BITS;
-        reader.file(file, read(file, text));
+        reader.file(file, text);
     }
     let mut parsed = reader.parsed;
     parsed.diagnostics = std::mem::take(&mut parsed.diagnostics).sorted();
@@ -62,13 +70,14 @@ pub fn parse(files: &[(String, String)]) -> Parsed {
 
 /// Reads one text as a file that is known to the caller's own sources by this id.
 pub(crate) fn parse_as(file: FileId, name: &str, text: &str) -> Parsed {
-    let mut reader = Reader::default();
+    let memory = Memory::default();
+    let mut reader = Reader::new(&memory);
     // embedded texts look their outer file up: it must be there under the same id
     for _ in 0..file.0 {
         reader.parsed.sources.add("", "");
     }
     reader.parsed.sources.add(name, text);
-    reader.file(file, read(file, text));
+    reader.file(file, text);
     reader.parsed
 }
 
@@ -86,32 +95,123 @@ message! {
     }
 }
 
-#[derive(Default)]
-struct Reader {
+struct Reader<'m> {
+    memory: &'m Memory,
     parsed: Parsed,
     next_order: u64,
     unnamed: u32,
 }
 
-impl Reader {
-    fn file(&mut self, file: FileId, documents: Documents) {
-        for diagnostic in documents.broken {
-            self.parsed.diagnostics.push(diagnostic);
-            self.parsed.rejected.push(Rejected {
-                file,
-                key: None,
-                syntax: true,
-            });
+impl<'m> Reader<'m> {
+    fn new(memory: &'m Memory) -> Self {
+        Self {
+            memory,
+            parsed: Parsed::default(),
+            next_order: 0,
+            unnamed: 0,
         }
-        for document in documents.list {
-            for node in flatten(document.node) {
-                self.object(file, document.chunk, node, &document.found);
+    }
+
+    fn file(&mut self, file: FileId, text: &str) {
+        let mut reader = match read::Reader::open(file, text) {
+            Ok(reader) => reader,
+            Err(diagnostic) => return self.unreadable(file, *diagnostic),
+        };
+        let memory = self.memory;
+        for chunk in split(text) {
+            let known = text
+                .get(chunk.start..chunk.end)
+                .and_then(|part| memory.get(part));
+            match known {
+                Some(known) if reader.skip(known.clean.nodes) => self.again(file, chunk, known),
+                _ => match reader.document(text, chunk) {
+                    Ok(document) => document.into_iter().for_each(|d| self.document(file, d)),
+                    Err(diagnostic) => self.unreadable(file, *diagnostic),
+                },
             }
         }
     }
 
-    /// One object: named, decoded, and put into the set or among the rejected.
-    fn object(&mut self, file: FileId, chunk: Chunk, node: Node, found: &[Diagnostic]) {
+    fn unreadable(&mut self, file: FileId, diagnostic: Diagnostic) {
+        self.parsed.diagnostics.push(diagnostic);
+        self.parsed.rejected.push(Rejected {
+            file,
+            key: None,
+            syntax: true,
+        });
+    }
+
+    /// The objects of a document that was just read.
+    fn document(&mut self, file: FileId, document: Document) {
+        let (chunk, findings) = (document.chunk, self.findings());
+        let mut clean = Clean::new(file, chunk, document.nodes);
+        for node in flatten(document.node) {
+            clean
+                .keys
+                .extend(self.object(file, chunk, node, &document.found));
+        }
+        self.remember(clean, findings);
+    }
+
+    /// The objects of a document that was read before.
+    fn again(&mut self, file: FileId, chunk: Chunk, known: &Known) {
+        let findings = self.findings();
+        let mut clean = known.clean.at(file, chunk);
+        let found = known.clean.found_at(file, chunk);
+        self.parsed.diagnostics.extend(found);
+        let mut judged = Vec::new();
+        for object in &known.objects {
+            let resource = object.again(file, self.next_order, clean.shift());
+            self.next_order += 1;
+            let key = resource.key();
+            let mut diagnostics = Vec::new();
+            self.check_duplicate(&key, resource.span_at("metadata.name"), &mut diagnostics);
+            if diagnostics.is_empty() {
+                judged.extend(known.clean.judged_at(&key, file, chunk));
+                clean.keys.push(key.clone());
+                self.accept(key, resource, chunk);
+            } else {
+                self.parsed.diagnostics.extend(diagnostics);
+                self.reject(file, Some(key));
+            }
+        }
+        clean.judged.clone_from(&judged);
+        self.remember(clean, findings);
+        self.parsed.diagnostics.extend(judged);
+    }
+
+    /// How much was found so far.
+    fn findings(&self) -> (usize, usize) {
+        (self.parsed.diagnostics.len(), self.parsed.rejected.len())
+    }
+
+    /// Keeps a document in mind with what was found in it, unless that is an error.
+    fn remember(&mut self, mut clean: Clean, before: (usize, usize)) {
+        let found = self.parsed.diagnostics.iter().skip(before.0);
+        clean.found = found.cloned().collect();
+        let good = clean.found.iter().all(|d| d.level < Level::Error);
+        if good && self.parsed.rejected.len() == before.1 {
+            self.parsed.clean.push(clean);
+        }
+    }
+
+    fn reject(&mut self, file: FileId, key: Option<Key>) {
+        self.parsed.rejected.push(Rejected {
+            file,
+            key,
+            syntax: false,
+        });
+    }
+
+    /// One object: named, decoded, and put into the set or among the rejected. Its name, if it is
+    /// of a kind that is read.
+    fn object(
+        &mut self,
+        file: FileId,
+        chunk: Chunk,
+        node: Node,
+        found: &[Diagnostic],
+    ) -> Option<Key> {
         let mut diagnostics = inside(found, node.span);
         let identity = Identity::of(&node, &mut diagnostics);
         let mut key = None;
@@ -122,7 +222,7 @@ impl Reader {
             let resource = self.decode(kind, order, &node, file, &mut diagnostics);
             key = resource.as_ref().map(Resource::key);
             if let (Some(key), Some(resource)) = (&key, resource) {
-                self.check_duplicate(key, &node, &mut diagnostics);
+                self.check_duplicate(key, name_span(&node), &mut diagnostics);
                 if !diagnostics.iter().any(|d| d.level == Level::Error) {
                     self.accept(key.clone(), resource, chunk);
                 }
@@ -136,14 +236,11 @@ impl Reader {
         if bad {
             // an unusable ConfigMap takes the mesh configuration inside it down with it
             let mesh = key.as_ref().and_then(embedded::mesh_key);
-            for key in std::iter::once(key).chain(mesh.map(Some)) {
-                self.parsed.rejected.push(Rejected {
-                    file,
-                    key,
-                    syntax: false,
-                });
+            for key in std::iter::once(key.clone()).chain(mesh.map(Some)) {
+                self.reject(file, key);
             }
         }
+        key
     }
 
     fn accept(&mut self, key: Key, resource: Resource, chunk: Chunk) {
@@ -157,29 +254,24 @@ impl Reader {
             .diagnostics
             .extend(found.into_iter().map(|d| d.on(&key)));
         if bad {
-            self.parsed.rejected.push(Rejected {
-                file,
-                key: Some(key),
-                syntax: false,
-            });
+            self.reject(file, Some(key));
         } else {
             self.parsed.places.insert(key, (file, chunk));
             self.parsed.set.insert(mesh);
         }
     }
 
-    fn check_duplicate(&self, key: &Key, node: &Node, diagnostics: &mut Vec<Diagnostic>) {
+    fn check_duplicate(&self, key: &Key, at: Span, diagnostics: &mut Vec<Diagnostic>) {
         let Some(first) = self.parsed.set.get(key) else {
             return;
         };
-        let at = name_span(node);
         let message = format!("{key} is defined twice");
         let diagnostic = Diagnostic::new(codes::SP0005, message)
             .at(at)
             .on(key)
             .path("metadata.name");
         diagnostics.push(diagnostic.label(
-            name_span(&first.node),
+            first.span_at("metadata.name"),
             "first defined here; this one counts",
         ));
     }
@@ -204,12 +296,7 @@ impl Reader {
         let spec = Spec::decode(kind, inner, &mut cx);
         out.extend(cx.finish());
         let spec = spec.unwrap_or_else(|| Spec::empty(kind));
-        Some(Resource {
-            meta,
-            spec,
-            node: Arc::clone(node),
-            file,
-        })
+        Some(Resource::new(meta, spec, Arc::clone(node), file))
     }
 
     fn meta(

@@ -9,7 +9,8 @@ use crate::check;
 use crate::compile::compile;
 use crate::diag::{Code, Diagnostic, Diagnostics, Level};
 use crate::ir::Snapshot;
-use crate::parse::parse;
+use crate::memory::Memory;
+use crate::parse::parse_new;
 use crate::resource::{Key, ResourceSet};
 use crate::retain::{LastGood, Merged, NAME_SUFFIX, Retained};
 use crate::source::SourceMap;
@@ -41,8 +42,19 @@ pub fn build(files: &[(String, String)], view: &View, last_good: &mut LastGood) 
 
 /// Reads and judges every object by itself. An object with an error keeps its last good version.
 pub fn accept(files: &[(String, String)], last_good: &mut LastGood) -> Merged {
-    let parsed = parse(files);
+    accept_new(files, last_good, &mut Memory::default())
+}
+
+/// The same for who does it again and again: what did not change since the last time is neither
+/// read nor judged again. The result is the same, too.
+pub fn accept_new(
+    files: &[(String, String)],
+    last_good: &mut LastGood,
+    memory: &mut Memory,
+) -> Merged {
+    let parsed = parse_new(files, memory);
     let checked = check::check(&parsed.set);
+    memory.learn(&parsed, &checked);
     let errors = checked.iter().filter(|d| d.level == Level::Error);
     let refused: BTreeSet<Key> = errors.filter_map(|d| d.resource.clone()).collect();
     let refused: Vec<Key> = refused.into_iter().collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::api;
 use crate::api::Map;
 use crate::message::{Cx, FromNode, Message, MessageInfo, same_name};
-use crate::source::{FileId, Span};
+use crate::source::{FileId, Shift, Span};
 use crate::yaml::Node;
 
 /// Name of an object: what makes two documents the same object.
@@ -52,7 +52,7 @@ pub struct Meta {
     pub order: u64,
 }
 
-/// One object.
+/// One object. A copy shares the typed object and the tree.
 #[derive(Clone)]
 pub struct Resource {
     /// Metadata.
@@ -63,6 +63,9 @@ pub struct Resource {
     pub node: Arc<Node>,
     /// The file it came from.
     pub file: FileId,
+    /// Set if tree and object were read, and judged to be good, in an earlier run: how far the text
+    /// has moved since.
+    pub(crate) moved: Option<Shift>,
 }
 
 // the tree of a Secret is the secret: Debug leaves it out
@@ -76,6 +79,31 @@ impl std::fmt::Debug for Resource {
 }
 
 impl Resource {
+    /// An object that was just read.
+    #[must_use]
+    pub fn new(meta: Meta, spec: Spec, node: Arc<Node>, file: FileId) -> Self {
+        Self {
+            meta,
+            spec,
+            node,
+            file,
+            moved: None,
+        }
+    }
+
+    /// The same object, whose unchanged text is found elsewhere now.
+    pub(crate) fn again(&self, file: FileId, order: u64, moved: Shift) -> Self {
+        Self {
+            meta: Meta {
+                order,
+                ..self.meta.clone()
+            },
+            file,
+            moved: Some(moved),
+            ..self.clone()
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub fn key(&self) -> Key {
@@ -101,7 +129,9 @@ impl Resource {
         } else {
             path
         };
-        find(&self.node, path)
+        let span = find(&self.node, path);
+        self.moved
+            .map_or(span, |shift| shift.apply(span, self.file))
     }
 
     /// Whether the text has the field at all, be it null.
@@ -154,7 +184,7 @@ macro_rules! kinds {
         #[derive(Debug, Clone, PartialEq)]
         pub enum Spec {
             $(#[doc = concat!("`", stringify!($kind), "`.")]
-            $kind(Box<$ty>),)*
+            $kind(Arc<$ty>),)*
         }
 
         impl Spec {
@@ -170,14 +200,14 @@ macro_rules! kinds {
             #[must_use]
             pub fn empty(kind: Kind) -> Self {
                 match kind {
-                    $(Kind::$kind => Self::$kind(Box::default()),)*
+                    $(Kind::$kind => Self::$kind(Arc::default()),)*
                 }
             }
 
             /// Decodes an object of a kind; an absent node is an empty message.
             pub(crate) fn decode<'n>(kind: Kind, node: Option<&'n Node>, cx: &mut Cx<'n>) -> Option<Self> {
                 match kind {
-                    $(Kind::$kind => message_or_default::<$ty>(node, cx).map(|m| Self::$kind(Box::new(m))),)*
+                    $(Kind::$kind => message_or_default::<$ty>(node, cx).map(|m| Self::$kind(Arc::new(m))),)*
                 }
             }
         }

@@ -49,6 +49,31 @@ impl Span {
     }
 }
 
+/// How far a text has moved since it was read: bytes and whole lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Shift {
+    /// Bytes towards the end of the file.
+    pub(crate) bytes: i64,
+    /// Lines towards the end of the file.
+    pub(crate) lines: i64,
+}
+
+impl Shift {
+    /// The span in the file where its text is now.
+    pub(crate) fn apply(self, span: Span, file: FileId) -> Span {
+        let by = |place: u32, distance: i64| {
+            u32::try_from(i64::from(place).saturating_add(distance)).unwrap_or(u32::MAX)
+        };
+        Span {
+            file,
+            start: by(span.start, self.bytes),
+            end: by(span.end, self.bytes),
+            line: by(span.line, self.lines),
+            column: span.column,
+        }
+    }
+}
+
 /// A span with its file's name: what people read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {

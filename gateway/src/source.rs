@@ -19,6 +19,7 @@ use sallyport_config::api::kube;
 use sallyport_config::diag::{Level, codes};
 use sallyport_config::document::{self, Document, Published};
 use sallyport_config::ir::{Origin, Snapshot};
+use sallyport_config::memory::Memory;
 use sallyport_config::message::SecretText;
 use sallyport_config::resource::{Key, Kind, Meta, Resource, ResourceSet, Spec};
 use sallyport_config::retain::LastGood;
@@ -70,6 +71,7 @@ pub(crate) struct Pipeline {
     last_good: LastGood,
     state: Option<State>,
     memory: Option<(Input, Arc<Built>)>,
+    documents: Memory,
 }
 
 /// Where texts come from.
@@ -133,6 +135,7 @@ impl Pipeline {
             last_good,
             state,
             memory: None,
+            documents: Memory::default(),
         }
     }
 
@@ -244,8 +247,11 @@ impl Pipeline {
         {
             return Some(Arc::clone(built));
         }
-        let build = || self.build(&input.files, input.credentials.clone());
+        // which is lost with a defect
+        let mut documents = std::mem::take(&mut self.documents);
+        let build = || self.build(&input.files, input.credentials.clone(), &mut documents);
         let built = Arc::new(catch_unwind(AssertUnwindSafe(build)).ok()?);
+        self.documents = documents;
         self.memory = Some((input, Arc::clone(&built)));
         Some(built)
     }
@@ -262,9 +268,14 @@ impl Pipeline {
         }
     }
 
-    fn build(&self, files: &[(String, String)], credentials: Vec<Credential>) -> Built {
+    fn build(
+        &self,
+        files: &[(String, String)],
+        credentials: Vec<Credential>,
+        documents: &mut Memory,
+    ) -> Built {
         let mut last_good = self.last_good.clone();
-        let mut accepted = pipeline::accept(files, &mut last_good);
+        let mut accepted = pipeline::accept_new(files, &mut last_good, documents);
         let set_is_empty = accepted.set.is_empty();
         let refused = refusal(&accepted.diagnostics);
         for credential in credentials {
@@ -400,22 +411,20 @@ fn add_secret(
             .collect(),
         ..kube::Secret::default()
     };
-    set.insert(Resource {
-        meta: Meta {
-            name: key.name,
-            namespace: key.namespace,
-            labels: Default::default(),
-            annotations: Default::default(),
-            creation: None,
-            order: u64::MAX,
-        },
-        spec: Spec::Secret(Box::new(secret)),
-        node: Arc::new(Node {
-            value: Value::Null,
-            span,
-        }),
-        file,
-    });
+    let meta = Meta {
+        name: key.name,
+        namespace: key.namespace,
+        labels: Default::default(),
+        annotations: Default::default(),
+        creation: None,
+        order: u64::MAX,
+    };
+    let node = Node {
+        value: Value::Null,
+        span,
+    };
+    let spec = Spec::Secret(Arc::new(secret));
+    set.insert(Resource::new(meta, spec, Arc::new(node), file));
 }
 
 #[cfg(test)]

@@ -67,12 +67,7 @@ pub(crate) fn mesh_config(
         ..resource.meta.clone()
     };
     Some((
-        Resource {
-            meta,
-            spec,
-            node: Arc::clone(&node),
-            file: resource.file,
-        },
+        Resource::new(meta, spec, Arc::clone(&node), resource.file),
         found,
     ))
 }

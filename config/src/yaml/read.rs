@@ -27,6 +27,8 @@ pub(crate) struct Document {
     pub(crate) chunk: Chunk,
     /// What is wrong inside it: duplicate keys. The tree is usable for naming the object only.
     pub(crate) found: Vec<Diagnostic>,
+    /// What it took of the file's bound.
+    pub(crate) nodes: usize,
 }
 
 /// What a file holds.
@@ -41,39 +43,74 @@ pub(crate) struct Documents {
 /// Reads every document of a file.
 pub(crate) fn read(file: FileId, text: &str) -> Documents {
     let mut out = Documents::default();
-    if text.len() > MAX_FILE_BYTES {
-        let at = Span {
-            file,
-            line: 1,
-            column: 1,
-            ..Span::default()
-        };
-        let message = format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20);
-        out.broken
-            .push(Diagnostic::new(codes::SP0008, message).at(at));
-        return out;
-    }
-    let mut budget = Budget {
-        nodes: MAX_NODES,
-        aliases: MAX_ALIASES,
+    let mut reader = match Reader::open(file, text) {
+        Ok(reader) => reader,
+        Err(diagnostic) => {
+            out.broken.push(*diagnostic);
+            return out;
+        }
     };
     for chunk in split(text) {
-        let part = text.get(chunk.start..chunk.end).unwrap_or_default();
-        let mut builder = Builder::new(Places::new(file, chunk), part, &mut budget);
-        match builder.run() {
-            Ok(()) => {
-                let found = std::mem::take(&mut builder.found);
-                out.list.extend(
-                    builder
-                        .root
-                        .take()
-                        .map(|node| Document { node, chunk, found }),
-                );
-            }
+        match reader.document(text, chunk) {
+            Ok(document) => out.list.extend(document),
             Err(diagnostic) => out.broken.push(*diagnostic),
         }
     }
     out
+}
+
+/// Reads the documents of one file, which share its bounds.
+pub(crate) struct Reader {
+    file: FileId,
+    budget: Budget,
+}
+
+impl Reader {
+    /// Begins a file, unless it is too large.
+    pub(crate) fn open(file: FileId, text: &str) -> Result<Self, Failure> {
+        if text.len() > MAX_FILE_BYTES {
+            let at = Span {
+                file,
+                line: 1,
+                column: 1,
+                ..Span::default()
+            };
+            let message = format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20);
+            return Err(Builder::fail(codes::SP0008, message, at));
+        }
+        let budget = Budget {
+            nodes: MAX_NODES,
+            aliases: MAX_ALIASES,
+        };
+        Ok(Self { file, budget })
+    }
+
+    /// Reads one document; none where there is only blank.
+    pub(crate) fn document(
+        &mut self,
+        text: &str,
+        chunk: Chunk,
+    ) -> Result<Option<Document>, Failure> {
+        let part = text.get(chunk.start..chunk.end).unwrap_or_default();
+        let before = self.budget.nodes;
+        let mut builder = Builder::new(Places::new(self.file, chunk), part, &mut self.budget);
+        builder.run()?;
+        let (root, found) = (builder.root.take(), std::mem::take(&mut builder.found));
+        let nodes = before - self.budget.nodes;
+        Ok(root.map(|node| Document {
+            node,
+            chunk,
+            found,
+            nodes,
+        }))
+    }
+
+    /// Counts a document that need not be read; `false` if there is no room for it.
+    pub(crate) fn skip(&mut self, nodes: usize) -> bool {
+        let left = self.budget.nodes.checked_sub(nodes);
+        self.budget.nodes = left.unwrap_or(self.budget.nodes);
+        left.is_some()
+    }
 }
 
 /// What is left of a file's bounds.
@@ -165,7 +202,8 @@ struct Builder<'b> {
     found: Vec<Diagnostic>,
 }
 
-type Failure = Box<Diagnostic>;
+/// Why a document, or a file, cannot be read.
+pub(crate) type Failure = Box<Diagnostic>;
 
 impl<'b> Builder<'b> {
     fn new(places: Places, part: &'b str, budget: &'b mut Budget) -> Self {
