@@ -94,13 +94,9 @@ static_resources:
         lines.next().map_or(0, |value| value.parse().unwrap())
     }
 
-    /// How often it took secrets into use that changed.
-    pub(crate) fn renewals(&self) -> u64 {
-        let text = self.page("/stats?filter=ssl_context_update_by_sds");
-        let values = text.lines().filter_map(|line| line.rsplit_once(": "));
-        values
-            .map(|(_, value)| value.parse::<u64>().unwrap_or(0))
-            .sum()
+    /// How often it was told its key, and its roots.
+    pub(crate) fn told(&self) -> [u64; 2] {
+        ["own", "roots"].map(|name| self.counter(&format!("sds.{name}.update_success")))
     }
 
     /// A page of the administration, which comes in chunks.
