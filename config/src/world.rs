@@ -59,6 +59,7 @@ pub struct World {
     rules: RuleIndex,
     peers: Peers,
     services: HashMap<Arc<str>, Vec<Service>>,
+    workloads: sidecars::Workloads,
     networks: BTreeMap<Arc<str>, Vec<Place>>,
     secrets: HashMap<Named, Arc<Resource>>,
     config_maps: HashMap<Named, Arc<Resource>>,
@@ -79,6 +80,7 @@ impl World {
                 .map(|r| (name_of(r), Arc::clone(r)))
                 .collect()
         };
+        let services = services::index(set, domain_suffix);
         let mut world = Self {
             mesh: mesh::merged(set),
             domain_suffix: domain_suffix.to_owned(),
@@ -90,7 +92,8 @@ impl World {
             virtual_services: all(Kind::VirtualService),
             rules: RuleIndex::build(set, domain_suffix),
             peers: Peers::build(set),
-            services: services::index(set, domain_suffix),
+            workloads: sidecars::Workloads::of(&services),
+            services,
             networks: networks::gateways(set, domain_suffix),
             secrets: named(Kind::Secret),
             config_maps: named(Kind::ConfigMap),

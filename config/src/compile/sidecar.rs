@@ -2,13 +2,14 @@
 //! who calls it.
 //!
 //! Istio `pilot/pkg/networking/core/{listener,listener_builder,listener_inbound,httproute}.go`.
-//! `scope` reads the Sidecar object, `outbound` makes routes of services and of the
+//! `scope` reads the Sidecar object, `rules` finds VirtualServices by host, `outbound` makes routes of services and of the
 //! VirtualServices of the mesh, `inbound` asks PeerAuthentications about the workload's ports,
 //! `protocol` tells what a port speaks.
 
 mod inbound;
 mod outbound;
 mod protocol;
+mod rules;
 mod scope;
 mod tables;
 #[cfg(test)]

@@ -1,12 +1,70 @@
 //! What sidecars ask a world: everything that may be called, and who restricts it.
 
-use super::{Service, Typed, World};
+use super::{Place, Service, ServicePort, Typed, World};
 use crate::api;
 use crate::api::destination_rule::{LoadBalancerSettings, LocalityLoadBalancerSetting};
 use crate::resource::Spec;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Which services an address serves: a mesh has as many sidecars as endpoints, and each asks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Workloads(HashMap<IpAddr, Vec<Served>>);
+
+/// A port of a service, and the port at the address.
+#[derive(Debug, Clone)]
+struct Served {
+    host: Arc<str>,
+    /// Places in the lists of services of the host, and of its ports.
+    service: usize,
+    port: usize,
+    at: u16,
+}
+
+impl Workloads {
+    /// Indexes the endpoints of services.
+    pub(super) fn of(services: &HashMap<Arc<str>, Vec<Service>>) -> Self {
+        let mut index: HashMap<IpAddr, Vec<Served>> = HashMap::new();
+        for (host, list) in services {
+            for (service, one) in list.iter().enumerate() {
+                for (port, of) in one.ports.iter().enumerate() {
+                    for instance in &of.instances {
+                        let Place::Address(address) = instance.place else {
+                            continue;
+                        };
+                        index.entry(address.ip()).or_default().push(Served {
+                            host: Arc::clone(host),
+                            service,
+                            port,
+                            at: address.port(),
+                        });
+                    }
+                }
+            }
+        }
+        Self(index)
+    }
+}
 
 impl World {
+    /// Ports of services that have these addresses among their endpoints, with the port there;
+    /// ordered by host, namespace and as they were written.
+    pub(crate) fn served_at(&self, addresses: &[IpAddr]) -> Vec<(&Service, &ServicePort, u16)> {
+        let here = addresses.iter().filter_map(|ip| self.workloads.0.get(ip));
+        let mut found = BTreeMap::new();
+        for served in here.flatten() {
+            let services = self.services_of(&served.host);
+            if let Some(service) = services.get(served.service)
+                && let Some(port) = service.ports.get(served.port)
+            {
+                let place = (&service.host, &service.namespace, served.port, served.at);
+                found.insert(place, (service, port, served.at));
+            }
+        }
+        found.into_values().collect()
+    }
+
     /// Every Sidecar, oldest first.
     pub fn sidecars(&self) -> impl Iterator<Item = Typed<'_, api::Sidecar>> {
         let all = self.sidecars.iter();

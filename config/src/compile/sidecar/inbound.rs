@@ -8,7 +8,7 @@ use crate::api::peer_authentication::MutualTlsMode;
 use crate::api::{Map, Sidecar};
 use crate::ir::{Inbound, PeerTls, Wire};
 use crate::view::SidecarView;
-use crate::world::{Place, Typed, World};
+use crate::world::{Typed, World};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -50,18 +50,9 @@ pub(super) fn ports(
 /// What services say about the ports of the workload.
 fn told(world: &World, view: &SidecarView) -> BTreeMap<u16, Wire> {
     let mut wires = BTreeMap::new();
-    for service in world.services() {
-        for port in &service.ports {
-            for instance in &port.instances {
-                let Place::Address(address) = instance.place else {
-                    continue;
-                };
-                if view.addresses.contains(&address.ip()) {
-                    let said = wire(of_port(service, port));
-                    wires.entry(address.port()).or_insert(said);
-                }
-            }
-        }
+    for (service, port, at) in world.served_at(&view.addresses) {
+        let said = wire(of_port(service, port));
+        wires.entry(at).or_insert(said);
     }
     wires
 }

@@ -8,6 +8,7 @@ use super::super::draft::Draft;
 use super::super::hosts::ServerHosts;
 use super::super::tcp::{self, Bytes};
 use super::protocol::{Speaks, of_port};
+use super::rules::Rules;
 use super::scope::Scope;
 use super::tables::{self, Called};
 use crate::api::VirtualService;
@@ -28,7 +29,7 @@ type Sockets = BTreeMap<(u16, Option<IpAddr>), Outbound>;
 
 /// Every socket, ordered by port and address.
 pub(super) fn build(draft: &mut Draft<'_>, view: &SidecarView, scope: &Scope<'_>) -> Vec<Outbound> {
-    let rules = rules(draft, scope);
+    let rules = Rules::seen(draft, scope);
     let mut sockets = Sockets::new();
     let mut http: BTreeMap<u16, Vec<Called<'_>>> = BTreeMap::new();
     for called in called(draft, scope) {
@@ -49,8 +50,7 @@ pub(super) fn build(draft: &mut Draft<'_>, view: &SidecarView, scope: &Scope<'_>
                 http.entry(port.number).or_default().push(called);
             }
             Speaks::Unknown => {
-                let name = format!("{}:{}", service.host, port.number);
-                let table = tables::build(draft, view, &rules, port.number, &[called], name);
+                let table = tables::own(draft, view, &rules, called);
                 let bytes = bytes(draft, &rules, called);
                 for place in places {
                     let socket = socket(&mut sockets, port.number, place);
@@ -73,7 +73,7 @@ pub(super) fn build(draft: &mut Draft<'_>, view: &SidecarView, scope: &Scope<'_>
         }
     }
     for (port, called) in http {
-        let table = tables::build(draft, view, &rules, port, &called, port.to_string());
+        let table = tables::shared(draft, view, &rules, port, &called);
         socket(&mut sockets, port, None).http = Some(routed(table, port));
     }
     sockets.into_values().collect()
@@ -96,24 +96,6 @@ fn routed(routes: RouteTableId, port: u16) -> HttpService {
         grpc_web: false,
         http3: false,
     }
-}
-
-/// VirtualServices of the mesh that concern what may be called: private ones first, then those
-/// exported by name, then public ones; each group by age.
-fn rules<'w>(draft: &Draft<'w>, scope: &Scope<'_>) -> Vec<Typed<'w, VirtualService>> {
-    let default = &draft.world.mesh.default_virtual_service_export_to;
-    let all = draft.world.virtual_services_of_mesh();
-    let mut seen: Vec<_> = all
-        .filter_map(|s| {
-            let namespace = &s.resource.meta.namespace;
-            let how = draft.view.exported(&s.spec.export_to, default, namespace)?;
-            let mut hosts = super::super::hosts::of_service(s, &draft.world.domain_suffix);
-            let any = hosts.any(|host| scope.imports(namespace, &host));
-            any.then_some((how, s))
-        })
-        .collect();
-    seen.sort_by_key(|(how, _)| *how);
-    seen.into_iter().map(|(_, service)| service).collect()
 }
 
 /// Every port of every service that may be called.
@@ -165,20 +147,16 @@ pub(super) fn itself(draft: &mut Draft<'_>, called: Called<'_>) -> ClusterRef {
 }
 
 /// Where the bytes for a service's port go: where a `tcp` rule says, or to the service.
-fn bytes<'w>(
-    draft: &mut Draft<'w>,
-    rules: &[Typed<'w, VirtualService>],
-    called: Called<'w>,
-) -> Option<TcpService> {
+fn bytes<'w>(draft: &mut Draft<'w>, rules: &Rules<'w>, called: Called<'w>) -> Option<TcpService> {
     let hosts = ServerHosts::new(&[called.service.host.to_string()]);
-    for rule in rules {
-        let gateway = mesh(*rule);
+    for rule in rules.sharing(&called.service.host) {
+        let gateway = mesh(rule);
         let at = Bytes {
             gateway: &gateway,
             port: called.port.number,
             hosts: &hosts,
         };
-        if let Some(found) = tcp::route(draft, std::slice::from_ref(rule), at) {
+        if let Some(found) = tcp::route(draft, std::slice::from_ref(&rule), at) {
             return Some(found);
         }
     }
@@ -199,20 +177,20 @@ fn to_itself(draft: &mut Draft<'_>, called: Called<'_>) -> TcpService {
 /// none does and the port is one of TLS, to the service by its own name.
 fn by_name<'w>(
     draft: &mut Draft<'w>,
-    rules: &[Typed<'w, VirtualService>],
+    rules: &Rules<'w>,
     called: Called<'w>,
     own: bool,
 ) -> Vec<(Vec<HostPattern>, TcpService)> {
     let hosts = ServerHosts::new(&[called.service.host.to_string()]);
     let mut found = Vec::new();
-    for rule in rules {
-        let gateway = mesh(*rule);
+    for rule in rules.sharing(&called.service.host) {
+        let gateway = mesh(rule);
         let at = Bytes {
             gateway: &gateway,
             port: called.port.number,
             hosts: &hosts,
         };
-        found.extend(tcp::passthrough(draft, std::slice::from_ref(rule), at));
+        found.extend(tcp::passthrough(draft, std::slice::from_ref(&rule), at));
     }
     if found.is_empty() && own {
         let name = HostPattern::parse(&called.service.host);

@@ -10,6 +10,7 @@ use super::super::retries;
 use super::super::routes::{At, routes};
 use super::super::tables::Table;
 use super::outbound::{addresses, itself, mesh};
+use super::rules::Rules;
 use crate::api::VirtualService;
 use crate::ir::{
     Action, Forward, HeaderOps, HostPattern, Matcher, Rewrite, Route, RouteTableId, Target,
@@ -28,19 +29,52 @@ pub(super) struct Called<'w> {
     pub(super) port: &'w ServicePort,
 }
 
-/// The table of a port with these services on it.
-pub(super) fn build<'w>(
+/// The table of a port that these services share.
+pub(super) fn shared<'w>(
     draft: &mut Draft<'w>,
     view: &SidecarView,
-    rules: &[Typed<'w, VirtualService>],
+    rules: &Rules<'w>,
     port: u16,
     called: &[Called<'w>],
-    name: String,
 ) -> RouteTableId {
-    let mut table = Table::new(name);
+    let mut table = Table::new(port.to_string());
+    let ruled = fill(draft, view, rules, port, called, &mut table);
+    if port == UNKNOWN_HOSTS {
+        for rule in rules.all() {
+            let asked = ruled.contains(&std::ptr::from_ref(rule.spec).addr());
+            if !asked && !rule.spec.http.is_empty() {
+                unknown(draft, &mut table, rule, port);
+            }
+        }
+    }
+    draft.tables.add(table)
+}
+
+/// The table of a service that has a socket of its own.
+pub(super) fn own<'w>(
+    draft: &mut Draft<'w>,
+    view: &SidecarView,
+    rules: &Rules<'w>,
+    called: Called<'w>,
+) -> RouteTableId {
+    let port = called.port.number;
+    let mut table = Table::new(format!("{}:{port}", called.service.host));
+    fill(draft, view, rules, port, &[called], &mut table);
+    draft.tables.add(table)
+}
+
+/// Adds the hosts of services; the rules that were theirs, by address.
+fn fill<'w>(
+    draft: &mut Draft<'w>,
+    view: &SidecarView,
+    rules: &Rules<'w>,
+    port: u16,
+    called: &[Called<'w>],
+    table: &mut Table,
+) -> HashSet<usize> {
     let mut ruled = HashSet::new();
     for one in called {
-        let rule = rule_for(draft, rules, &one.service.host);
+        let rule = rules.http(&one.service.host);
         let found = rule.map(|rule| {
             ruled.insert(std::ptr::from_ref(rule.spec).addr());
             of_rule(draft, rule, port)
@@ -58,15 +92,7 @@ pub(super) fn build<'w>(
             }
         }
     }
-    if port == UNKNOWN_HOSTS {
-        for rule in rules {
-            let asked = ruled.contains(&std::ptr::from_ref(rule.spec).addr());
-            if !asked && !rule.spec.http.is_empty() {
-                unknown(draft, &mut table, *rule, port);
-            }
-        }
-    }
-    draft.tables.add(table)
+    ruled
 }
 
 /// Hosts of a rule that no service has.
@@ -97,34 +123,6 @@ fn of_rule<'w>(draft: &mut Draft<'w>, rule: Typed<'w, VirtualService>, port: u16
         tls: false,
     };
     routes(draft, rule, at)
-}
-
-/// The VirtualService for a host: that with the most specific pattern for it, then the first.
-fn rule_for<'w>(
-    draft: &Draft<'w>,
-    rules: &[Typed<'w, VirtualService>],
-    host: &str,
-) -> Option<Typed<'w, VirtualService>> {
-    let mut best: Option<(usize, Typed<'w, VirtualService>)> = None;
-    for rule in rules.iter().filter(|r| !r.spec.http.is_empty()) {
-        let hosts = of_service(*rule, &draft.world.domain_suffix);
-        let ranks = hosts.filter_map(|pattern| {
-            let pattern = HostPattern::parse(&pattern);
-            let same = pattern.to_string() == host;
-            (same || pattern.matches(host)).then_some(match &pattern {
-                _ if same => usize::MAX,
-                HostPattern::Exact(_) => usize::MAX,
-                HostPattern::Suffix(suffix) => suffix.len(),
-                HostPattern::Any => 0,
-            })
-        });
-        if let Some(rank) = ranks.max()
-            && best.as_ref().is_none_or(|(known, _)| rank > *known)
-        {
-            best = Some((rank, *rule));
-        }
-    }
-    best.map(|(_, rule)| rule)
 }
 
 /// Everything to the service itself.
