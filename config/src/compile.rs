@@ -38,6 +38,7 @@ use crate::diag::Diagnostics;
 use crate::ir::{Millis, Snapshot};
 use crate::view::View;
 use crate::world::World;
+pub use authn::key_sources;
 pub use sidecar::{CompiledSidecar, compile_inbound, compile_outbound, compile_sidecar};
 
 use draft::Draft;

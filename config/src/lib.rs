@@ -34,6 +34,7 @@ pub mod yaml;
 
 pub use compile::{
     Compiled, CompiledSidecar, compile, compile_inbound, compile_outbound, compile_sidecar,
+    key_sources,
 };
 pub use diag::{Diagnostic, Diagnostics};
 pub use parse::{Parsed, parse};

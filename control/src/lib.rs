@@ -10,6 +10,7 @@ pub mod ca;
 pub mod ctl;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod issuers;
 mod log;
 pub mod lower;
 pub mod proxy;

@@ -10,6 +10,7 @@
 
 mod actions;
 mod clusters;
+mod dynamic;
 mod headers;
 mod http;
 mod jwt;
@@ -25,6 +26,7 @@ mod traffic;
 mod upstream_tls;
 mod values;
 
+use crate::issuers::IssuerKeys;
 use crate::proxy::{Interception, Proxy, ProxyKind};
 use crate::resources::{Resource, Resources, TypeUrl};
 use sallyport_config::ir::{Cluster as Upstream, ClusterId, Sidecar, Snapshot};
@@ -68,13 +70,14 @@ pub struct Lowered {
     pub secrets: Vec<Secret>,
 }
 
-/// What `proxy` is given that others may share. A pure function of the world and of the
-/// [`vantage`]: equal arguments give equal resources, and the server shares them by that.
+/// What `proxy` is given that others may share. A pure function of the world, of the keys of
+/// issuers and of the [`vantage`]: equal arguments give equal resources, and the server shares them by that.
 #[must_use]
-pub fn shared(world: &World, vantage: &Proxy) -> Resources {
+pub fn shared(world: &World, keys: &IssuerKeys, vantage: &Proxy) -> Resources {
     match vantage.kind {
         ProxyKind::Gateway => {
-            let compiled = compile(world, &view(vantage));
+            let mut compiled = compile(world, &view(vantage));
+            keys.fill(&mut compiled.snapshot.policies.jwt);
             gateway(&compiled.snapshot, Form::Discovery).encoded()
         }
         ProxyKind::Sidecar => {
@@ -86,11 +89,12 @@ pub fn shared(world: &World, vantage: &Proxy) -> Resources {
 
 /// What only `proxy` is given: what a sidecar does for those who call its workload.
 #[must_use]
-pub fn own(world: &World, proxy: &Proxy) -> Resources {
+pub fn own(world: &World, keys: &IssuerKeys, proxy: &Proxy) -> Resources {
     match proxy.kind {
         ProxyKind::Gateway => Resources::default(),
         ProxyKind::Sidecar => {
-            let sidecar = compile_inbound(world, &sidecar_view(proxy)).sidecar;
+            let mut sidecar = compile_inbound(world, &sidecar_view(proxy)).sidecar;
+            keys.fill(&mut sidecar.snapshot.policies.jwt);
             let lowered = Lowered {
                 clusters: sidecar::inbound::clusters(&sidecar),
                 listeners: sidecar::inbound::listeners(&sidecar, Form::Discovery),
@@ -222,6 +226,13 @@ fn called(sidecar: &Sidecar, form: Form) -> Lowered {
         let mut clusters = lowered.clusters.iter_mut();
         if let Some(cluster) = clusters.find(|c| c.name == name) {
             sidecar::go_on(cluster);
+        }
+    }
+    for name in dynamic::names(snapshot) {
+        lowered.endpoints.retain(|e| e.cluster_name != name);
+        let mut clusters = lowered.clusters.iter_mut();
+        if let Some(cluster) = clusters.find(|c| c.name == name) {
+            dynamic::follow_requests(cluster);
         }
     }
     let rest = sidecar::outbound::clusters(sidecar);

@@ -10,6 +10,7 @@ use std::time::Instant;
 use sallyport_config::document;
 use sallyport_config::resource::{Key, Kind};
 
+use crate::issuers::IssuerKeys;
 use crate::lower;
 use crate::proxy::{Proxy, ProxyKind};
 use crate::resources::{Layer, Pool, Resources};
@@ -24,7 +25,9 @@ type Slot = Arc<OnceLock<Option<Arc<Layer>>>>;
 /// A configuration, and what was made of it.
 pub(crate) struct Generation {
     /// What it is.
-    pub(crate) configuration: Configuration,
+    pub(crate) configuration: Arc<Configuration>,
+    /// Keys of token issuers.
+    keys: Arc<IssuerKeys>,
     /// When it came, for the time that proxies take to have it.
     pub(crate) since: Instant,
     /// Keys of labels that make a vantage.
@@ -41,18 +44,40 @@ pub(crate) struct Generation {
 
 impl Generation {
     /// What comes after `before`.
-    pub(crate) fn new(configuration: Configuration, before: Option<&Self>) -> Self {
+    pub(crate) fn new(
+        configuration: Arc<Configuration>,
+        keys: Arc<IssuerKeys>,
+        before: Option<&Self>,
+    ) -> Self {
+        let same = before.filter(|before| Arc::ptr_eq(&before.configuration, &configuration));
+        let kept = same.map(Self::without_keys).unwrap_or_default();
         let labels = configuration.world.outbound_labels();
         let labels = labels.into_iter().map(str::to_owned).collect();
         Self {
             labels,
+            layers: Mutex::new(kept),
             configuration,
+            keys,
             since: Instant::now(),
             cache: Mutex::default(),
-            layers: Mutex::default(),
             before: before.map(Self::made).unwrap_or_default(),
             pool: Pool::default(),
         }
+    }
+
+    /// Whether these are the keys of issuers that it was made with.
+    pub(crate) fn has_keys(&self, keys: &Arc<IssuerKeys>) -> bool {
+        Arc::ptr_eq(&self.keys, keys) || self.keys == *keys
+    }
+
+    /// The layers in which no keys of issuers are: those of sidecars, who ask for tokens only of who
+    /// calls them.
+    fn without_keys(&self) -> HashMap<Proxy, Slot> {
+        let layers = lock(&self.layers);
+        let sidecars = layers.iter().filter(|(v, _)| v.kind == ProxyKind::Sidecar);
+        sidecars
+            .map(|(v, slot)| (v.clone(), Arc::clone(slot)))
+            .collect()
     }
 
     /// The layers that were made.
@@ -99,7 +124,7 @@ impl Generation {
             return Some(configuration.documents.of(&self.visible(proxy)));
         }
         let layer = self.layer(proxy)?;
-        Some(lower::own(&configuration.world, proxy).over(layer))
+        Some(lower::own(&configuration.world, &self.keys, proxy).over(layer))
     }
 
     /// What all proxies with the vantage of this one share.
@@ -107,7 +132,8 @@ impl Generation {
         let vantage = lower::vantage(proxy, &self.labels);
         let make = || {
             let before = self.before.get(&vantage).and_then(Weak::upgrade);
-            let generate = || lower::shared(&self.configuration.world, &vantage);
+            let world = &self.configuration.world;
+            let generate = || lower::shared(world, &self.keys, &vantage);
             let made = catch_unwind(AssertUnwindSafe(generate)).ok()?;
             Some(made.into_layer(before.as_ref(), &self.pool))
         };

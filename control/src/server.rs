@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use sallyport_config::key_sources;
 use sallyport_wire::envoy::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use sallyport_wire::istio_ca::IstioCertificateServer;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +32,7 @@ use tonic::transport::Server;
 use tonic::{Extensions, Status};
 
 use crate::ca::{Authority, CSR_BYTES_MAX};
+use crate::issuers::{IssuerKeys, Issuers, Known};
 use crate::log;
 use crate::proxy::Proxy;
 use crate::push::Generation;
@@ -66,6 +68,8 @@ pub(crate) struct Shared {
     used: UsedTokens,
     /// Workloads that register themselves.
     registry: Arc<Registry>,
+    /// Keys of token issuers.
+    issuers: watch::Receiver<Known>,
 }
 
 impl Shared {
@@ -182,10 +186,11 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let mut watch = Watch::new(options.debounce_after, options.debounce_max);
     watch.set(store.directories());
     let registry = Registry::open(options.state_dir.as_ref(), options.workload_entry_grace);
+    let issuers = Issuers::start(options.fetching.clone(), options.state_dir.clone());
+    let mut issuers = issuers.map_err(|error| StartError::new("start a thread", error))?;
     let first = store.load(registry.texts());
     tell(first.as_ref());
-    let generation = first.map(|configuration| Arc::new(Generation::new(configuration, None)));
-    let (sender, generation) = watch::channel(generation);
+    let (sender, generation) = watch::channel(None);
     let keys = options.grpc_tls.address().map(|_| Keys::open(&options));
     let shared = Arc::new(Shared {
         generation,
@@ -195,56 +200,109 @@ async fn serve(options: Options) -> Result<(), StartError> {
         pushes: Semaphore::new(options.push_throttle()),
         keys: keys.transpose()?,
         used: UsedTokens::default(),
-        registry: Arc::clone(&registry),
+        registry,
+        issuers: issuers.known(),
     });
+    if let Some(configuration) = first {
+        publish(&sender, &mut issuers, configuration).await;
+    }
     let ready = start(&options, &shared)?;
     // whoever started it waits for this line
     let _ = writeln!(io::stdout(), "{ready}");
+    follow(&shared, store, watch, issuers, &sender).await?;
+    log::info("stop", "clients keep what they have");
+    Ok(())
+}
+
+/// Serves every change, until the process is asked to stop.
+async fn follow(
+    shared: &Shared,
+    mut store: Store,
+    mut watch: Watch,
+    mut issuers: Issuers,
+    sender: &watch::Sender<Option<Arc<Generation>>>,
+) -> Result<(), StartError> {
     let stopped = |error: io::Error| StartError::new("take signals", error);
     let mut terminate = signal(SignalKind::terminate()).map_err(stopped)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(stopped)?;
     let mut reload = signal(SignalKind::hangup()).map_err(stopped)?;
-    // endpoints go ahead once, then what follows is debounced with all else
+    let registry = &shared.registry;
+    let mut known = issuers.known();
+    // endpoints and registered workloads go ahead once, then what follows is debounced with all else
     let mut ahead = false;
     loop {
+        let mut whole = true;
         ahead = tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
             _ = reload.recv() => false,
-            () = watch.completed(), if !ahead => true,
+            () = watch.completed(), if !ahead => {
+                whole = false;
+                true
+            }
+            () = registry.changed() => {
+                watch.touch();
+                if ahead {
+                    continue;
+                }
+                true
+            }
             () = watch.changed() => false,
-            () = registry.changed() => false,
+            Ok(()) = known.changed() => {
+                renew(sender, &known.borrow_and_update().keys);
+                continue;
+            }
         };
-        let (returned, loaded) = load(store, &registry, ahead).await?;
+        let (returned, loaded) = load(store, registry, whole).await?;
         store = returned;
         watch.set(store.directories());
         if let Some(configuration) = loaded {
             tell(Some(&configuration));
             shared.metrics.updates.add(1);
-            let before = sender.borrow().clone();
-            let next = Generation::new(configuration, before.as_deref());
-            sender.send_replace(Some(Arc::new(next)));
+            publish(sender, &mut issuers, configuration).await;
         }
         if let Some(keys) = &shared.keys {
             keys.refresh();
         }
     }
-    log::info("stop", "clients keep what they have");
-    Ok(())
 }
 
-/// Reads what there is, on a thread that may wait; `ahead`, if only endpoints changed.
+/// Serves a configuration, as soon as the keys are there that its rules for tokens need.
+async fn publish(
+    sender: &watch::Sender<Option<Arc<Generation>>>,
+    issuers: &mut Issuers,
+    configuration: Configuration,
+) {
+    issuers.want(key_sources(&configuration.world)).await;
+    let keys = Arc::clone(&issuers.known().borrow().keys);
+    let before = sender.borrow().clone();
+    let next = Generation::new(Arc::new(configuration), keys, before.as_deref());
+    sender.send_replace(Some(Arc::new(next)));
+}
+
+/// Serves the same configuration with other keys of issuers.
+fn renew(sender: &watch::Sender<Option<Arc<Generation>>>, keys: &Arc<IssuerKeys>) {
+    let before = sender.borrow().clone();
+    if let Some(before) = before.filter(|before| !before.has_keys(keys)) {
+        let configuration = Arc::clone(&before.configuration);
+        let next = Generation::new(configuration, Arc::clone(keys), Some(&before));
+        sender.send_replace(Some(Arc::new(next)));
+    }
+}
+
+/// Reads what there is, on a thread that may wait; unless it is the `whole`, if only endpoints of
+/// files changed.
 async fn load(
     mut store: Store,
     registry: &Arc<Registry>,
-    ahead: bool,
+    whole: bool,
 ) -> Result<(Store, Option<Configuration>), StartError> {
     let registered = Arc::clone(registry);
     let loading = tokio::task::spawn_blocking(move || {
         registered.save();
-        let loaded = match ahead {
-            true => store.load_endpoints(registered.texts()),
-            false => store.load(registered.texts()),
+        let loaded = match whole {
+            true => store.load(registered.texts()),
+            false => store.load_endpoints(registered.texts()),
         };
         (store, loaded)
     });

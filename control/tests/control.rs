@@ -27,6 +27,8 @@ mod envoy;
 mod explain;
 #[path = "control/golden.rs"]
 mod golden;
+#[path = "control/issuers.rs"]
+mod issuers;
 #[path = "control/process.rs"]
 mod process;
 #[path = "control/registered.rs"]

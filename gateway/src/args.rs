@@ -11,9 +11,9 @@ use clap::builder::BoolishValueParser;
 
 use sallyport_config::ir::IpBlock;
 
-use crate::dns::DnsFamily;
 use crate::log::{Format, Level};
 use crate::rt::DriverChoice;
+use sallyport_issuers::DnsFamily;
 
 /// Quiet time after a change of files before they are read, unless set otherwise.
 const DEBOUNCE_MS: u64 = 50;
@@ -166,7 +166,12 @@ struct Flags {
     #[arg(long, env = "SALLYPORT_DNS", value_name = "ADDR", value_delimiter = ',', value_parser = name_server)]
     dns: Vec<SocketAddr>,
     /// Addresses to ask for: v4, v6, all, or auto for the families that this host has routes for
-    #[arg(long, env = "SALLYPORT_DNS_FAMILY", default_value = "auto", value_parser = dns_family, value_name = "FAMILY")]
+    #[arg(
+        long,
+        env = "SALLYPORT_DNS_FAMILY",
+        default_value = "auto",
+        value_name = "FAMILY"
+    )]
     dns_family: DnsFamily,
     /// PEM file of authorities that servers of keys (jwksUri) may have, beside the system's
     #[arg(long, env = "SALLYPORT_JWKS_CA", value_name = "FILE")]
@@ -469,16 +474,6 @@ fn block(text: &str) -> Result<Blocks, String> {
     blocks
         .map(Blocks)
         .ok_or_else(|| "expected a block like 10.0.0.0/8, or all".to_owned())
-}
-
-fn dns_family(text: &str) -> Result<DnsFamily, String> {
-    match text {
-        "auto" => Ok(DnsFamily::Auto),
-        "v4" => Ok(DnsFamily::V4),
-        "v6" => Ok(DnsFamily::V6),
-        "all" => Ok(DnsFamily::All),
-        _ => Err("expected auto, v4, v6 or all".to_owned()),
-    }
 }
 
 fn driver(text: &str) -> Result<DriverChoice, String> {

@@ -10,7 +10,6 @@ mod control;
 mod dns;
 mod generation;
 mod io;
-mod keys;
 mod listen;
 mod load;
 mod log;

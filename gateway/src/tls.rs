@@ -30,7 +30,6 @@ pub(crate) use peer::Peer;
 pub(crate) use quic::serves_quic;
 use session::Session;
 use tickets::Seal;
-pub(crate) use trust::system_bundle;
 use visitor::ClientVerifier;
 
 /// Handshake configurations of all filter chains and clusters of one generation.

@@ -7,8 +7,10 @@ use super::draft::Draft;
 use super::millis;
 use crate::api::request_authentication::{JwtRule as Written, Presence};
 use crate::diag::codes;
-use crate::ir::{JwtKeys, JwtRule, Millis, TokenPlace};
+use crate::ir::{JwtKeys, JwtRule, KeySource, Millis, TokenPlace};
 use crate::resource::Resource;
+use crate::world::World;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Limit of a fetch of keys unless `timeout` says otherwise.
@@ -45,15 +47,7 @@ pub(super) fn rules(draft: &mut Draft<'_>) -> Vec<JwtRule> {
 
 fn compile(draft: &mut Draft<'_>, resource: &Resource, rule: &Written, index: usize) -> JwtRule {
     let path = format!("spec.jwtRules[{index}]");
-    let timeout = rule.timeout.map_or(FETCH_TIMEOUT, millis);
-    let keys = match (rule.jwks.as_str(), rule.jwks_uri.as_str()) {
-        ("", "") => JwtKeys::Discovery { timeout },
-        ("", uri) => JwtKeys::Remote {
-            uri: uri.to_owned(),
-            timeout,
-        },
-        (jwks, _) => JwtKeys::Inline(Arc::from(jwks)),
-    };
+    let keys = keys(rule);
     let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
     if matches!(keys, JwtKeys::Discovery { .. }) && !is_url(&rule.issuer) {
         let message = format!(
@@ -83,6 +77,29 @@ fn compile(draft: &mut Draft<'_>, resource: &Resource, rule: &Written, index: us
         required: rule.presence == Presence::Required,
         origin: draft.world.origin(resource, path),
     }
+}
+
+/// Where the keys of a rule are.
+fn keys(rule: &Written) -> JwtKeys {
+    let timeout = rule.timeout.map_or(FETCH_TIMEOUT, millis);
+    match (rule.jwks.as_str(), rule.jwks_uri.as_str()) {
+        ("", "") => JwtKeys::Discovery { timeout },
+        ("", uri) => JwtKeys::Remote {
+            uri: uri.to_owned(),
+            timeout,
+        },
+        (jwks, _) => JwtKeys::Inline(Arc::from(jwks)),
+    }
+}
+
+/// All sets of keys that rules of a world need fetched, whichever proxies they are for.
+#[must_use]
+pub fn key_sources(world: &World) -> BTreeSet<KeySource> {
+    let policies = world.request_authentications();
+    let rules = policies.flat_map(|policy| &policy.spec.jwt_rules);
+    rules
+        .filter_map(|rule| keys(rule).source(&rule.issuer))
+        .collect()
 }
 
 /// Where tokens are looked for: as written, or else where Istio looks.

@@ -316,6 +316,44 @@ pub struct JwtRule {
     pub origin: Origin,
 }
 
+/// A set of keys that has to be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeySource {
+    /// Where it is, or the issuer, by which it is known from then on.
+    pub url: String,
+    /// The URL is an issuer, which says itself where its keys are.
+    pub is_issuer: bool,
+    /// Limit of one fetch.
+    pub timeout: Millis,
+}
+
+impl JwtRule {
+    /// Where its keys have to be fetched; `None` if they are here, or nobody can be asked.
+    #[must_use]
+    pub fn source(&self) -> Option<KeySource> {
+        self.keys.source(&self.issuer)
+    }
+}
+
+impl JwtKeys {
+    /// Where the keys of an issuer have to be fetched.
+    #[must_use]
+    pub fn source(&self, issuer: &str) -> Option<KeySource> {
+        let (url, is_issuer, timeout) = match self {
+            Self::Inline(_) => return None,
+            Self::Remote { uri, timeout } => (uri.as_str(), false, *timeout),
+            // the compiler has said that such an issuer cannot be asked
+            Self::Discovery { .. } if !issuer.contains("://") => return None,
+            Self::Discovery { timeout } => (issuer, true, *timeout),
+        };
+        Some(KeySource {
+            url: url.to_owned(),
+            is_issuer,
+            timeout,
+        })
+    }
+}
+
 /// Where the keys of an issuer are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum JwtKeys {

@@ -7,7 +7,7 @@
 use super::actions::{CORS, FAULT};
 use super::matches::JWT;
 use super::values::{ads, any, flag, limit, number};
-use super::{Form, jwt, log, policies, routes};
+use super::{Form, dynamic, jwt, log, policies, routes};
 use prost::{Message, Name};
 use sallyport_config::ir::{
     ConnectionSettings, EscapedSlashes, ForwardClientCert, HttpService, PathNormalization,
@@ -143,6 +143,9 @@ fn filters(snapshot: &Snapshot, role: Role, grpc_web: bool) -> Vec<HttpFilter> {
     }
     filters.push(filter(FAULT, &HttpFault::default()));
     filters.push(filter(CORS, &Cors {}));
+    if role == Role::Outbound && !dynamic::names(snapshot).is_empty() {
+        filters.push(filter(dynamic::HTTP, &dynamic::http()));
+    }
     let router = Router {
         suppress_envoy_headers: !snapshot.settings.debug_headers,
         ..Router::default()

@@ -88,7 +88,7 @@ fn provider(rule: &JwtRule) -> JwtProvider {
     let keys = match &rule.keys {
         // one set without a key would make Envoy refuse the whole listener
         JwtKeys::Inline(keys) => Some(&**keys).filter(usable).unwrap_or(NO_KEYS),
-        // until they are fetched no token is good
+        // before they were fetched no token is good
         JwtKeys::Remote { .. } | JwtKeys::Discovery { .. } => NO_KEYS,
     };
     let mut provider = JwtProvider {

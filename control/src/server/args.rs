@@ -6,6 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use sallyport_config::ir::IpBlock;
+use sallyport_issuers::DnsFamily;
 
 /// Streams that may begin in a second when nothing is said.
 const STREAMS_PER_SECOND: u32 = 500;
@@ -88,6 +90,8 @@ pub(crate) struct Options {
     /// The WorkloadEntry of a registered workload stays this long without its proxy
     #[arg(long, env = "PILOT_WORKLOAD_ENTRY_GRACE_PERIOD", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub(crate) workload_entry_grace: Duration,
+    #[command(flatten)]
+    pub(crate) fetching: Fetching,
     /// Streams that may begin in a second
     #[arg(long, env = "PILOT_MAX_REQUESTS_PER_SECOND", value_name = "COUNT", default_value_t = STREAMS_PER_SECOND)]
     pub(crate) streams_per_second: u32,
@@ -99,6 +103,67 @@ pub(crate) struct Options {
         default_value_t = 0
     )]
     push_throttle: usize,
+}
+
+/// How keys of token issuers are fetched.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Fetching {
+    /// Name servers to ask for hosts of `jwksUri`, IP:PORT [default: those of /etc/resolv.conf]
+    #[arg(
+        long,
+        env = "SALLYPORT_DNS",
+        value_name = "ADDRESS:PORT",
+        value_delimiter = ','
+    )]
+    pub(crate) dns: Vec<SocketAddr>,
+    /// Addresses to ask for: v4, v6, all, or auto for the families that this host has routes for
+    #[arg(
+        long,
+        env = "SALLYPORT_DNS_FAMILY",
+        default_value = "auto",
+        value_name = "FAMILY"
+    )]
+    pub(crate) dns_family: DnsFamily,
+    /// PEM file of authorities that servers of keys (jwksUri) may have, beside the system's
+    #[arg(long, env = "SALLYPORT_JWKS_CA", value_name = "FILE")]
+    pub(crate) jwks_ca: Option<PathBuf>,
+    /// Internal addresses that fetches of keys may reach, e.g. 10.0.0.0/8, or all [default: none]
+    #[arg(
+        long,
+        env = "SALLYPORT_ALLOW_PRIVATE",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    allow_private: Vec<Blocks>,
+}
+
+impl Fetching {
+    /// Internal addresses that may be reached.
+    pub(crate) fn allowed(&self) -> Vec<IpBlock> {
+        self.allow_private
+            .iter()
+            .flat_map(|b| b.0.clone())
+            .collect()
+    }
+}
+
+/// Addresses that one word means.
+#[derive(Debug, Clone)]
+struct Blocks(Vec<IpBlock>);
+
+impl FromStr for Blocks {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words = match text {
+            "all" => vec!["0.0.0.0/0", "::/0"],
+            one => vec![one],
+        };
+        let blocks: Option<Vec<IpBlock>> = words.into_iter().map(IpBlock::parse).collect();
+        blocks
+            .map(Self)
+            .ok_or("expected a block like 10.0.0.0/8, or all")
+    }
 }
 
 impl Options {

@@ -93,6 +93,8 @@ pub(crate) struct Gauges {
     pub(crate) errors: usize,
     /// End of the root certificate, in seconds since 1970; 0 without a CA.
     pub(crate) root_expiry: i64,
+    /// Fetches of keys of token issuers: good, failed.
+    pub(crate) fetches: [u64; 2],
     /// How often the files of the CA were taken anew.
     pub(crate) ca_reloads: u64,
 }
@@ -180,6 +182,13 @@ impl Metrics {
             "",
             gauges.ca_reloads,
         );
+        let [good, failed] = gauges.fetches;
+        for (name, value) in [
+            ("pilot_jwks_resolver_network_fetch_success_total", good),
+            ("pilot_jwks_resolver_network_fetch_fail_total", failed),
+        ] {
+            line(&mut out, name, "counter", "", value);
+        }
         if gauges.root_expiry != 0 {
             line(
                 &mut out,

@@ -194,6 +194,10 @@ fn gauges(shared: &Shared) -> Gauges {
         generation: configuration.map_or(0, |c| c.generation),
         errors: configuration.map_or(0, |c| c.errors),
         root_expiry: shared.root_expiry(),
+        fetches: {
+            let known = shared.issuers.borrow();
+            [known.good, known.failed]
+        },
         ca_reloads: shared.keys.as_ref().map_or(0, |keys| keys.reloads()),
     }
 }

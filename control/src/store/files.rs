@@ -1,5 +1,6 @@
 //! The user's files: which ones, their text, and when they change.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _};
@@ -132,6 +133,8 @@ pub(crate) struct Watch {
     completed: Arc<Notify>,
     quiet: Duration,
     most: Duration,
+    /// Until when a change that came may wait for quiet.
+    until: Cell<Option<Instant>>,
 }
 
 impl Watch {
@@ -159,7 +162,13 @@ impl Watch {
             completed,
             quiet,
             most,
+            until: Cell::new(None),
         }
+    }
+
+    /// Something else than a file changed, which shall wait for quiet with all else.
+    pub(crate) fn touch(&self) {
+        self.changed.notify_one();
     }
 
     /// Watches these directories and no others.
@@ -189,13 +198,24 @@ impl Watch {
     }
 
     /// Waits for a change, then until it is quiet. Ends in intervals as well, because the parent of
-    /// a directory that is swapped is not watched. May be cancelled.
+    /// a directory that is swapped is not watched. May be cancelled: the change is still there, and
+    /// waits no longer than it would have.
     pub(crate) async fn changed(&self) {
-        if timeout(POLL_EVERY, self.changed.notified()).await.is_err() {
-            return;
+        let end = match self.until.get() {
+            Some(end) => end,
+            None if timeout(POLL_EVERY, self.changed.notified()).await.is_err() => return,
+            None => Instant::now() + self.most,
+        };
+        self.until.set(Some(end));
+        while Instant::now() < end {
+            let quiet = self
+                .quiet
+                .min(end.saturating_duration_since(Instant::now()));
+            if timeout(quiet, self.changed.notified()).await.is_err() {
+                break;
+            }
         }
-        let end = Instant::now() + self.most;
-        while Instant::now() < end && timeout(self.quiet, self.changed.notified()).await.is_ok() {}
+        self.until.set(None);
     }
 }
 
@@ -214,5 +234,34 @@ fn is_change(kind: &EventKind) -> bool {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Access(_) => false,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Changes keep coming more often than it is ever quiet, and whoever waits is disturbed by each:
+    /// the end comes all the same, and not before it is due.
+    #[tokio::test(start_paused = true)]
+    async fn a_change_waits_for_quiet_but_not_for_ever() {
+        let (quiet, most) = (Duration::from_millis(100), Duration::from_secs(2));
+        let watch = Watch::new(quiet, most);
+        let start = Instant::now();
+        watch.touch();
+        loop {
+            let disturbed = timeout(quiet / 2, watch.changed()).await;
+            if disturbed.is_ok() {
+                break;
+            }
+            watch.touch();
+        }
+        assert_eq!(start.elapsed(), most);
+        // what came last has been taken with it, or is one more change
+        watch.changed().await;
+        let start = Instant::now();
+        watch.touch();
+        watch.changed().await;
+        assert_eq!(start.elapsed(), quiet);
     }
 }

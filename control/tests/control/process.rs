@@ -21,6 +21,7 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 pub(crate) struct Control {
     child: Child,
     dir: Dir,
+    flags: Vec<String>,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
     pub(crate) monitoring: SocketAddr,
@@ -36,18 +37,25 @@ impl Drop for Control {
 impl Control {
     /// Starts it with a directory of these files, on ports of its own.
     pub(crate) fn start(list: &[(&str, &str)]) -> Self {
-        Self::start_with(list, "10ms")
+        Self::start_flagged(list, &[])
     }
 
     /// The same with another time of quiet before a change is taken.
     pub(crate) fn start_with(list: &[(&str, &str)], quiet: &str) -> Self {
+        Self::start_flagged(list, &["--debounce-after", quiet])
+    }
+
+    /// The same with further flags.
+    pub(crate) fn start_flagged(list: &[(&str, &str)], flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let dir = files(list);
         let root = dir.path();
         std::fs::create_dir_all(format!("{root}/mesh")).unwrap();
-        let (child, (plain, tls, monitoring)) = spawn(root, None, quiet);
+        let (child, (plain, tls, monitoring)) = spawn(root, None, &flags);
         Self {
             child,
             dir,
+            flags,
             plain,
             tls,
             monitoring,
@@ -63,7 +71,7 @@ impl Control {
     /// Starts it again where it was.
     pub(crate) fn restart(&mut self) {
         let ports = (self.plain, self.tls, self.monitoring);
-        let (child, found) = spawn(self.dir.path(), Some(ports), "10ms");
+        let (child, found) = spawn(self.dir.path(), Some(ports), &self.flags);
         self.child = child;
         assert_eq!(found, ports);
     }
@@ -86,6 +94,11 @@ impl Control {
     /// Directory of the CA.
     pub(crate) fn ca_dir(&self) -> String {
         format!("{}/ca", self.dir.path())
+    }
+
+    /// What it keeps for a restart.
+    pub(crate) fn state(&self, name: &str) -> String {
+        format!("{}/state/{name}", self.dir.path())
     }
 
     /// A join token.
@@ -176,7 +189,7 @@ impl Control {
 type Ports = (SocketAddr, SocketAddr, SocketAddr);
 
 /// Starts the process in a directory; the line that it prints says where it is.
-fn spawn(root: &str, ports: Option<Ports>, quiet: &str) -> (Child, Ports) {
+fn spawn(root: &str, ports: Option<Ports>, flags: &[String]) -> (Child, Ports) {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let (plain, tls, monitoring) = ports.unwrap_or((any, any, any));
     let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport-control"))
@@ -184,14 +197,10 @@ fn spawn(root: &str, ports: Option<Ports>, quiet: &str) -> (Child, Ports) {
         .args(["--ca-dir", &format!("{root}/ca")])
         .args(["--state-dir", &format!("{root}/state")])
         .args(["--grpc", &plain.to_string(), "--grpc-tls", &tls.to_string()])
-        .args([
-            "--monitoring",
-            &monitoring.to_string(),
-            "--debounce-after",
-            quiet,
-            "--workload-entry-grace",
-            "200ms",
-        ])
+        .args(["--monitoring", &monitoring.to_string()])
+        .args(["--workload-entry-grace", "200ms"])
+        .env("PILOT_DEBOUNCE_AFTER", "10ms")
+        .args(flags)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

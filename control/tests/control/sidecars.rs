@@ -274,6 +274,38 @@ fn disabled_mutual_tls_is_not_spoken() {
     );
 }
 
+/// A wildcard whose hosts say themselves where they are.
+const WILDCARD: &str = r"
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: any, namespace: default}
+spec:
+  hosts: ['*.localhost']
+  location: MESH_EXTERNAL
+  resolution: DYNAMIC_DNS
+  ports: [{number: PORT, name: http, protocol: HTTP}, {number: 9443, name: tls, protocol: TLS}]
+";
+
+#[test]
+fn hosts_under_a_wildcard_are_where_their_names_say() {
+    let (part, port) = (part(), app("origin"));
+    let world = world(&WILDCARD.replace("PORT", &port.to_string()));
+    let at = format!("{part}.1");
+    let lowered = Authority::new().sidecar(&world, &view("client", "v1", &at, &[]), "client");
+    let scratch = Scratch::new("wildcard");
+    let _envoy = Envoy::start(&bootstrap(lowered), &scratch);
+    for host in ["a.localhost", "b.c.localhost"] {
+        let found = call(&at, port, &format!("{host}:{port}"), "/", "");
+        assert!(
+            found.starts_with("HTTP/1.1 200") && found.contains("\norigin\n"),
+            "{host}: {found}"
+        );
+    }
+    // the wildcard is a bound, not a way to everywhere
+    let elsewhere = call(&at, port, &format!("127.0.0.1:{port}"), "/", "");
+    assert!(elsewhere.starts_with("HTTP/1.1 502"), "{elsewhere}");
+}
+
 #[test]
 fn envoy_takes_a_sidecar_in_every_golden_world() {
     let mut wrong = Vec::new();

@@ -25,13 +25,13 @@ const MESH: &[(&str, &str)] = &[(
 )];
 
 /// A delta stream.
-struct Client {
-    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+pub(crate) struct Client {
+    pub(crate) requests: mpsc::Sender<DeltaDiscoveryRequest>,
     responses: Streaming<DeltaDiscoveryResponse>,
 }
 
 impl Client {
-    async fn open(
+    pub(crate) async fn open(
         channel: Channel,
         node: Option<Node>,
         token: Option<&str>,
@@ -56,14 +56,15 @@ impl Client {
     }
 
     /// The next response or the end.
-    async fn next(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
         tokio::time::timeout(WITHIN, self.responses.message())
             .await
             .unwrap()
     }
 }
 
-fn ask(node: Option<Node>, ty: &str) -> DeltaDiscoveryRequest {
+/// A request for everything of a type.
+pub(crate) fn ask(node: Option<Node>, ty: &str) -> DeltaDiscoveryRequest {
     DeltaDiscoveryRequest {
         node,
         type_url: ty.to_owned(),

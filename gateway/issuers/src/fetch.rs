@@ -1,7 +1,7 @@
 //! Fetches a small document over HTTP/1.1, as little as that takes, and trusting nobody: every name
 //! on the way is looked up here and its addresses are judged before one of them is connected to, so
-//! that neither a configuration nor a redirect nor a name server can make the gateway knock at doors
-//! of its own network. Size, time and redirects are bounded; nothing is decompressed.
+//! that neither a configuration nor a redirect nor a name server can make us knock at doors of our
+//! own network. Size, time and redirects are bounded; nothing is decompressed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -27,8 +27,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::dns::Resolver;
-use crate::tls::system_bundle;
+use crate::{Resolver, system_bundle};
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 3;
@@ -40,7 +39,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const HEAD_MAX: usize = 32 * 1024;
 
 /// Fetches documents.
-pub(crate) struct Fetcher {
+pub struct Fetcher {
     resolver: Rc<Resolver>,
     tls: Result<TlsConnector, String>,
     allowed: Vec<IpBlock>,
@@ -75,7 +74,7 @@ enum Got {
 impl Fetcher {
     /// Trusts the system's authorities and those of the file, and reaches internal addresses only
     /// in the blocks that are allowed. A file that cannot be read fails every fetch by https.
-    pub(crate) fn new(resolver: Rc<Resolver>, ca: Option<&PathBuf>, allowed: &[IpBlock]) -> Self {
+    pub fn new(resolver: Rc<Resolver>, ca: Option<&PathBuf>, allowed: &[IpBlock]) -> Self {
         Self {
             resolver,
             tls: tls(ca.map(PathBuf::as_path)),
@@ -87,7 +86,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// Why there is none, for people.
-    pub(crate) async fn get(&self, url: &str, within: Duration) -> Result<String, String> {
+    pub async fn get(&self, url: &str, within: Duration) -> Result<String, String> {
         let text = timeout(within, self.follow(url)).await;
         text.unwrap_or_else(|_| Err(format!("no answer within {} ms", within.as_millis())))
     }

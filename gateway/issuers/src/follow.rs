@@ -1,13 +1,14 @@
-//! Follows the issuers that the active configuration mentions: each one's keys are fetched when they
+//! Follows the issuers that a configuration mentions: each one's keys are fetched when they
 //! are due, for as long as it is mentioned. What was good stays until something better comes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sallyport_config::ir::{JwtKeys, Millis, Snapshot};
+use sallyport_config::ir::{KeySource, Millis};
 use sallyport_core::admit::{KeySet, KeyStore};
 use sallyport_core::keys::{Life, description_url, keys_url};
 use sallyport_core::rng::Rng;
@@ -16,10 +17,11 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::store::Stored;
-use super::{Fetcher, Store};
-use crate::log;
+use crate::store::Stored;
+use crate::{Fetcher, Say, Store, Weight};
 
+/// What lines for the operator begin with.
+const ABOUT: &str = "jwks";
 /// Sets that are followed; rules of further ones refuse their tokens, which is logged.
 const SETS_MAX: usize = 1_000;
 /// Fetches under way.
@@ -31,18 +33,19 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// All issuers, and their keys.
 #[derive(Debug)]
-pub(crate) struct Keys {
+pub struct Keys {
     fetcher: Fetcher,
     store: Option<Store>,
     entries: RefCell<BTreeMap<Arc<str>, Entry>>,
     fetches: Semaphore,
     rng: RefCell<Rng>,
     start: Instant,
-    /// Keys changed that the workers have not been told.
+    /// Keys changed that nobody has taken.
     dirty: Cell<bool>,
     news: Notify,
     good: Cell<u64>,
     failed: Cell<u64>,
+    say: Say,
     /// For the tasks, which must not keep all this alive.
     itself: Weak<Self>,
 }
@@ -59,7 +62,8 @@ struct Wanted {
 struct Entry {
     wanted: Wanted,
     life: Life,
-    keys: Option<Arc<KeySet>>,
+    /// What was fetched last and is good: as it is used, and as it came.
+    keys: Option<(Arc<KeySet>, Arc<str>)>,
     fetched: Option<SystemTime>,
     error: Option<String>,
     /// Wakes the task up because the fetch is due earlier.
@@ -75,22 +79,23 @@ impl Drop for Entry {
 
 /// What is known about one set, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KeyStatus {
+pub struct KeyStatus {
     /// URL of the set, or of the issuer.
-    pub(crate) url: Arc<str>,
+    pub url: Arc<str>,
     /// Keys that can be used; `None`: there never were any.
-    pub(crate) keys: Option<usize>,
+    pub keys: Option<usize>,
     /// Seconds since they were fetched.
-    pub(crate) age: Option<u64>,
+    pub age: Option<u64>,
     /// Fetches in a row that failed.
-    pub(crate) failures: u32,
+    pub failures: u32,
     /// What went wrong the last time.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
 impl Keys {
-    /// Follows nothing yet.
-    pub(crate) fn new(fetcher: Fetcher, store: Option<Store>, seed: u64) -> Rc<Self> {
+    /// Follows nothing yet. The seed is for the jitter of fetches.
+    #[must_use]
+    pub fn new(fetcher: Fetcher, store: Option<Store>, seed: u64, say: Say) -> Rc<Self> {
         Rc::new_cyclic(|itself| Self {
             fetcher,
             store,
@@ -102,40 +107,48 @@ impl Keys {
             news: Notify::new(),
             good: Cell::new(0),
             failed: Cell::new(0),
+            say,
             itself: itself.clone(),
         })
     }
 
-    /// Follows the issuers of this snapshot and no others. New ones begin with what the disk has.
-    pub(crate) fn want(&self, snapshot: &Snapshot) {
-        let wanted = wanted(snapshot);
+    fn say(&self, weight: Weight, what: fmt::Arguments<'_>) {
+        (self.say)(weight, ABOUT, what);
+    }
+
+    /// Follows these sets and no others. New ones begin with what the disk has.
+    pub fn want(&self, sources: impl IntoIterator<Item = KeySource>) {
+        let wanted = self.wanted(sources);
         let mut entries = self.entries.borrow_mut();
         entries.retain(|url, entry| {
             let wanted = wanted.get(&**url);
             wanted.is_some_and(|wanted| wanted.is_issuer == entry.wanted.is_issuer)
         });
         for (url, wanted) in &wanted {
-            match entries.get_mut(*url) {
+            match entries.get_mut(url.as_str()) {
                 Some(entry) => entry.wanted = *wanted,
                 None => {
-                    entries.insert((*url).into(), self.begin(url, *wanted));
+                    entries.insert(url.as_str().into(), self.begin(url, *wanted));
                 }
             }
         }
         if let Some(store) = &self.store {
-            store.keep_only(wanted.into_keys());
+            store.keep_only(wanted.keys().map(String::as_str));
         }
     }
 
     fn begin(&self, url: &str, wanted: Wanted) -> Entry {
         let stored = self.store.as_ref().and_then(|store| store.load(url));
         let known = stored.and_then(|stored| {
-            let keys = KeySet::parse(&stored.text).ok()?;
-            Some((Arc::new(keys), stored.fetched))
+            let keys = Arc::new(KeySet::parse(&stored.text).ok()?);
+            Some(((keys, Arc::from(stored.text)), stored.fetched))
         });
         let (keys, fetched) = known.unzip();
         if keys.is_some() {
-            log::info("jwks", format_args!("{url}: keys from before the start"));
+            self.say(
+                Weight::Info,
+                format_args!("{url}: keys from before the start"),
+            );
         }
         let task = tokio::task::spawn_local(follow(self.itself.clone(), url.into()));
         Entry {
@@ -150,7 +163,7 @@ impl Keys {
     }
 
     /// Waits until every issuer has keys or its first fetch has failed, for a bounded time.
-    pub(crate) async fn warm(&self) {
+    pub async fn warm(&self) {
         let without = || {
             let entries = self.entries.borrow();
             let mut entries = entries.values();
@@ -162,24 +175,32 @@ impl Keys {
             }
         };
         if timeout(WARM_WITHIN, all).await.is_err() {
-            log::warn("jwks", "serving before the keys of all issuers are there");
+            self.say(
+                Weight::Warn,
+                format_args!("serving before the keys of all issuers are there"),
+            );
         }
     }
 
-    /// Resolves when keys have changed since [`Self::fill`] was called last.
-    pub(crate) async fn changed(&self) {
+    /// Resolves when keys have changed since [`Self::fill`] or [`Self::texts`] was called last.
+    pub async fn changed(&self) {
         while !self.dirty.get() {
             self.news.notified().await;
         }
         tokio::time::sleep(SETTLE).await;
     }
 
+    /// Resolves when a fetch ends, well or not. One that ended before is not told.
+    pub async fn ended(&self) {
+        self.news.notified().await;
+    }
+
     /// All keys; `last` itself if they are the same.
-    pub(crate) fn fill(&self, last: &Arc<KeyStore>) -> Arc<KeyStore> {
+    pub fn fill(&self, last: &Arc<KeyStore>) -> Arc<KeyStore> {
         self.dirty.set(false);
         let mut store = KeyStore::default();
         for (url, entry) in self.entries.borrow().iter() {
-            if let Some(keys) = &entry.keys {
+            if let Some((keys, _)) = &entry.keys {
                 store.insert(url, Arc::clone(keys));
             }
         }
@@ -189,8 +210,8 @@ impl Keys {
         Arc::new(store)
     }
 
-    /// Workers met tokens that the keys of these URLs do not verify.
-    pub(crate) fn missing(&self, urls: &[Box<str>]) {
+    /// Somebody met tokens that the keys of these URLs do not verify.
+    pub fn missing(&self, urls: &[Box<str>]) {
         let now = self.now();
         let mut entries = self.entries.borrow_mut();
         for url in urls {
@@ -201,12 +222,24 @@ impl Keys {
         }
     }
 
+    /// Texts of all sets that there are, by URL.
+    #[must_use]
+    pub fn texts(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        self.dirty.set(false);
+        let entries = self.entries.borrow();
+        let known = entries.iter().filter_map(|(url, entry)| {
+            let (_, text) = entry.keys.as_ref()?;
+            Some((Arc::clone(url), Arc::clone(text)))
+        });
+        known.collect()
+    }
+
     /// Everything that is known, by URL.
-    pub(crate) fn status(&self) -> Vec<KeyStatus> {
+    pub fn status(&self) -> Vec<KeyStatus> {
         let entries = self.entries.borrow();
         let status = entries.iter().map(|(url, entry)| KeyStatus {
             url: Arc::clone(url),
-            keys: entry.keys.as_ref().map(|keys| keys.len()),
+            keys: entry.keys.as_ref().map(|(keys, _)| keys.len()),
             age: entry
                 .fetched
                 .map(|since| since.elapsed().unwrap_or_default().as_secs()),
@@ -217,7 +250,7 @@ impl Keys {
     }
 
     /// Fetches by outcome: good, failed.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 2] {
+    pub fn counts(&self) -> [(&'static str, u64); 2] {
         [("good", self.good.get()), ("failed", self.failed.get())]
     }
 
@@ -267,9 +300,9 @@ impl Keys {
                 let fetched = SystemTime::now();
                 entry.fetched = Some(fetched);
                 entry.error = None;
-                if entry.keys.as_deref() != Some(&keys) {
-                    log::info("jwks", format_args!("{url}: {} keys", keys.len()));
-                    entry.keys = Some(Arc::new(keys));
+                if entry.keys.as_ref().is_none_or(|(known, _)| **known != keys) {
+                    self.say(Weight::Info, format_args!("{url}: {} keys", keys.len()));
+                    entry.keys = Some((Arc::new(keys), Arc::from(text.as_str())));
                     self.dirty.set(true);
                 }
                 self.keep(url, Stored { text, fetched });
@@ -280,7 +313,7 @@ impl Keys {
                         Some(_) => "the last good keys stay in use",
                         None => "there are no keys, so its tokens are refused",
                     };
-                    log::warn("jwks", format_args!("{url}: {error}; {what}"));
+                    self.say(Weight::Warn, format_args!("{url}: {error}; {what}"));
                 }
                 entry.error = Some(error);
             }
@@ -299,42 +332,36 @@ impl Keys {
         self.fetcher.get(&keys, within).await
     }
 
+    /// The sets by URL, and how they are fetched; the longest of several limits counts.
+    fn wanted(&self, sources: impl IntoIterator<Item = KeySource>) -> BTreeMap<String, Wanted> {
+        let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+        for source in sources {
+            let (is_issuer, within) = (source.is_issuer, source.timeout);
+            let url = source.url;
+            if !wanted.contains_key(&url) && wanted.len() >= SETS_MAX {
+                let what = format_args!("{url}: more than {SETS_MAX} sets of keys");
+                self.say(Weight::Error, what);
+                continue;
+            }
+            let entry = wanted.entry(url).or_insert(Wanted { is_issuer, within });
+            entry.within = entry.within.max(within);
+        }
+        wanted
+    }
+
     /// Puts keys on disk, on a thread that may wait for it.
     fn keep(&self, url: &str, stored: Stored) {
         let Some(store) = self.store.clone() else {
             return;
         };
-        let url = url.to_owned();
+        let (url, say) = (url.to_owned(), self.say);
         tokio::task::spawn_blocking(move || {
             if let Err(error) = store.save(&url, &stored) {
-                log::warn("jwks", format_args!("{url}: cannot keep the keys: {error}"));
+                let what = format_args!("{url}: cannot keep the keys: {error}");
+                say(Weight::Warn, ABOUT, what);
             }
         });
     }
-}
-
-/// The sets that rules name, and how; the longest of their limits counts.
-fn wanted(snapshot: &Snapshot) -> BTreeMap<&str, Wanted> {
-    let mut wanted: BTreeMap<&str, Wanted> = BTreeMap::new();
-    for rule in &snapshot.policies.jwt {
-        let (url, is_issuer, within) = match &rule.keys {
-            JwtKeys::Inline(_) => continue,
-            JwtKeys::Remote { uri, timeout } => (uri.as_str(), false, *timeout),
-            // The compiler has said that such an issuer cannot be asked.
-            JwtKeys::Discovery { .. } if !rule.issuer.contains("://") => continue,
-            JwtKeys::Discovery { timeout } => (rule.issuer.as_str(), true, *timeout),
-        };
-        if !wanted.contains_key(url) && wanted.len() >= SETS_MAX {
-            log::error(
-                "jwks",
-                format_args!("{url}: more than {SETS_MAX} sets of keys"),
-            );
-            continue;
-        }
-        let entry = wanted.entry(url).or_insert(Wanted { is_issuer, within });
-        entry.within = entry.within.max(within);
-    }
-    wanted
 }
 
 async fn follow(keys: Weak<Keys>, url: Arc<str>) {

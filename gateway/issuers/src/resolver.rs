@@ -4,6 +4,7 @@
 //! without one. What is remembered is remembered by who asks, so nothing is cached here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::str::FromStr;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -15,7 +16,7 @@ use sallyport_config::ir::Millis;
 use sallyport_core::discovery::Answer;
 use tokio::time::timeout;
 
-use crate::log;
+use crate::{Say, Weight};
 
 /// A question ends after this, whatever the servers do.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
@@ -26,7 +27,7 @@ const ACTIVE_MAX: usize = 256;
 
 /// Which addresses are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DnsFamily {
+pub enum DnsFamily {
     /// Those of the families that this host has a route for, as Istio does for its proxies.
     Auto,
     /// IPv4 only.
@@ -37,8 +38,22 @@ pub(crate) enum DnsFamily {
     All,
 }
 
+impl FromStr for DnsFamily {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "v4" => Ok(Self::V4),
+            "v6" => Ok(Self::V6),
+            "all" => Ok(Self::All),
+            _ => Err("expected auto, v4, v6 or all"),
+        }
+    }
+}
+
 /// A way to ask.
-pub(crate) struct Resolver {
+pub struct Resolver {
     inner: Result<TokioResolver, String>,
     v4: bool,
     v6: bool,
@@ -56,10 +71,12 @@ impl std::fmt::Debug for Resolver {
 impl Resolver {
     /// Asks these servers, or if there are none those of the system. Without any, every question
     /// fails; that is logged here, once.
-    pub(crate) fn new(servers: &[SocketAddr], family: DnsFamily) -> Self {
+    #[must_use]
+    pub fn new(servers: &[SocketAddr], family: DnsFamily, say: Say) -> Self {
         let inner = build(servers).map_err(|error| error.to_string());
         if let Err(error) = &inner {
-            log::warn("dns", format_args!("no name server can be asked: {error}"));
+            let what = format_args!("no name server can be asked: {error}");
+            say(Weight::Warn, "dns", what);
         }
         let (v4, v6) = match family {
             DnsFamily::V4 => (true, false),
@@ -75,7 +92,7 @@ impl Resolver {
 
     /// The addresses of a lower-case name; `last` are those that it had. The second value says what
     /// went wrong, for people.
-    pub(crate) async fn ask(&self, name: &str, last: &[IpAddr]) -> (Answer, Option<String>) {
+    pub async fn ask(&self, name: &str, last: &[IpAddr]) -> (Answer, Option<String>) {
         let v4 = async {
             match self.v4 {
                 true => self.ask_for(name, RecordType::A).await,

@@ -21,23 +21,23 @@ const FILE_MAX: usize = JWKS_BYTES_MAX + 16 * 1024;
 
 /// Keys of one URL, as they were fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stored {
+pub struct Stored {
     /// Text of the set.
-    pub(crate) text: String,
+    pub text: String,
     /// When it was fetched.
-    pub(crate) fetched: SystemTime,
+    pub fetched: SystemTime,
 }
 
 /// The directory.
 #[derive(Debug, Clone)]
-pub(crate) struct Store(PathBuf);
+pub struct Store(PathBuf);
 
 impl Store {
     /// Uses the state directory, making what is missing.
     ///
     /// # Errors
     /// It cannot be made, or somebody else may write to it.
-    pub(crate) fn open(state: &Path) -> io::Result<Self> {
+    pub fn open(state: &Path) -> io::Result<Self> {
         let directory = state.join(DIRECTORY);
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(&directory)?;
@@ -51,7 +51,7 @@ impl Store {
     }
 
     /// What is kept of a URL.
-    pub(crate) fn load(&self, url: &str) -> Option<Stored> {
+    pub fn load(&self, url: &str) -> Option<Stored> {
         let mut options = OpenOptions::new();
         let file = options.read(true).custom_flags(libc::O_NOFOLLOW);
         let file = file.open(self.path(url)).ok()?;
@@ -76,7 +76,7 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn save(&self, url: &str, stored: &Stored) -> io::Result<()> {
+    pub fn save(&self, url: &str, stored: &Stored) -> io::Result<()> {
         let path = self.path(url);
         let new = path.with_extension("new");
         match fs::remove_file(&new) {
@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// Removes what is kept of other URLs than these.
-    pub(crate) fn keep_only<'u>(&self, urls: impl Iterator<Item = &'u str>) {
+    pub fn keep_only<'u>(&self, urls: impl Iterator<Item = &'u str>) {
         let kept: BTreeSet<PathBuf> = urls.map(|url| self.path(url)).collect();
         let Ok(entries) = fs::read_dir(&self.0) else {
             return;
@@ -123,10 +123,28 @@ fn digest(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::files::tests::Scratch;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     const URL: &str = "https://a.test/keys";
+
+    /// A directory that is removed at the end.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("sallyport-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
 
     fn stored(text: &str) -> Stored {
         Stored {

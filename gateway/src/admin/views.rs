@@ -14,13 +14,13 @@ use crate::certificate::now;
 use crate::control::Status as Control;
 use crate::dns::NameStatus;
 use crate::generation::Generation;
-use crate::keys::KeyStatus;
 use crate::listen::BoundAddress;
 use crate::log::Stamp;
 use crate::process::{Addresses, Gateway, Status};
 use crate::source::{Findings, Problem, problem_json};
 use crate::stats::Report;
 use crate::upstream::Commons;
+use sallyport_issuers::KeyStatus;
 
 /// `/listeners`: those of the snapshot that are bound.
 pub(super) fn listeners(snapshot: &Snapshot, addresses: &Addresses, as_json: bool) -> Answer {

@@ -17,7 +17,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::Resolver;
+use sallyport_issuers::Resolver;
+
 use crate::generation::Found;
 use crate::log;
 use crate::worker::LookedUp;

@@ -4,22 +4,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sallyport_config::diag::Level;
-use sallyport_config::ir::{Listener, Snapshot};
+use sallyport_config::ir::{JwtRule, Listener, Snapshot};
+use sallyport_issuers::{Fetcher, Keys, Resolver, Store, Weight};
 use tokio::sync::oneshot;
 use tokio::time::{timeout, timeout_at};
 
 use super::seed;
 use crate::args::Options;
 use crate::control::Status as Control;
-use crate::dns::{Names, Resolver};
+use crate::dns::Names;
 use crate::generation::Generation;
-use crate::keys::{Fetcher, Keys, Store};
 use crate::listen::{self, BindOptions, Bound, BoundAddress};
 use crate::load::Load;
 use crate::log::{self, LogWriter};
@@ -118,7 +119,7 @@ impl Gateway {
         load: Arc<Load>,
         generation: Arc<Generation>,
     ) -> Self {
-        let resolver = Rc::new(Resolver::new(&options.dns, options.dns_family));
+        let resolver = Rc::new(Resolver::new(&options.dns, options.dns_family, say));
         Self {
             keys: keys(&options, Rc::clone(&resolver)),
             names: Names::new(resolver, seed()),
@@ -169,7 +170,8 @@ impl Gateway {
         let (bound, unbound) = self.bind_missing(&snapshot);
         let id = served.id + 1;
         self.names.want(&snapshot);
-        self.keys.want(&snapshot);
+        let sources = snapshot.policies.jwt.iter();
+        self.keys.want(sources.filter_map(JwtRule::source));
         let building = tokio::task::spawn_blocking(move || Generation::build(id, snapshot));
         let Ok((generation, problems)) = building.await else {
             self.refuse("building the generation failed: this is a defect of the gateway");
@@ -184,7 +186,7 @@ impl Gateway {
         self.listen(bound);
         self.unlisten_unwanted(&generation.snapshot).await;
         let snapshot = &generation.snapshot;
-        let values: &[(&str, &dyn std::fmt::Display)] = &[
+        let values: &[(&str, &dyn fmt::Display)] = &[
             ("listeners", &snapshot.listeners.len()),
             ("clusters", &snapshot.clusters.len()),
             ("took_ms", &begun.elapsed().as_millis()),
@@ -487,6 +489,16 @@ impl Gateway {
     }
 }
 
+/// Lines of those who look up names and fetch keys.
+fn say(weight: Weight, about: &'static str, what: fmt::Arguments<'_>) {
+    let level = match weight {
+        Weight::Info => log::Level::Info,
+        Weight::Warn => log::Level::Warn,
+        Weight::Error => log::Level::Error,
+    };
+    log::write(level, about, what, &[]);
+}
+
 /// Keys of issuers, as the options say. A state directory that cannot be used costs the memory of
 /// restarts only.
 fn keys(options: &Options, resolver: Rc<Resolver>) -> Rc<Keys> {
@@ -495,7 +507,7 @@ fn keys(options: &Options, resolver: Rc<Resolver>) -> Rc<Keys> {
         store.map_err(|error| log::warn("state", error)).ok()
     });
     let fetcher = Fetcher::new(resolver, options.jwks_ca.as_ref(), &options.allow_private);
-    Keys::new(fetcher, store, seed())
+    Keys::new(fetcher, store, seed(), say)
 }
 
 fn tls_problem(problem: TlsProblem) -> Problem {

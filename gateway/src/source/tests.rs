@@ -29,7 +29,7 @@ fn options(config: &Path, credentials: &Path) -> Options {
         jwks_ca: None,
         allow_private: Vec::new(),
         dns: Vec::new(),
-        dns_family: crate::dns::DnsFamily::Auto,
+        dns_family: sallyport_issuers::DnsFamily::Auto,
         config: vec![config.to_owned()],
         node: Node {
             name: "gw".to_owned(),

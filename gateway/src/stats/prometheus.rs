@@ -11,8 +11,8 @@ use sallyport_core::outlier::Checks;
 
 use crate::args::Node;
 use crate::control::Facts as ControlFacts;
-use crate::keys::KeyStatus;
 use crate::upstream::ClusterFacts;
+use sallyport_issuers::KeyStatus;
 
 /// Content type of the exposition format.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

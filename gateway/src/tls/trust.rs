@@ -2,7 +2,6 @@
 //! clients and for upstreams.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::{CertificateError, DistinguishedName, Error};
@@ -10,29 +9,11 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{
     CertificateDer, CertificateRevocationListDer, ServerName, TrustAnchor, UnixTime,
 };
+use sallyport_issuers::system_bundle;
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
     RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
 };
-
-/// Where operating systems keep the authorities that they trust, most common first.
-const SYSTEM_BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-/// By which the user names another one, as for OpenSSL.
-const SYSTEM_BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
-
-/// The authorities that the operating system trusts, as PEM; `None` if it has none.
-pub(crate) fn system_bundle() -> Option<Vec<u8>> {
-    let named = std::env::var_os(SYSTEM_BUNDLE_VARIABLE).map(PathBuf::from);
-    let known = SYSTEM_BUNDLES.iter().map(PathBuf::from);
-    let mut bundles = named.into_iter().chain(known);
-    bundles.find_map(|path| std::fs::read(path).ok())
-}
 
 /// What a certificate is shown for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::super::http::{self, Role};
 use super::super::listeners::{bytes, inspector, to_cluster};
 use super::super::values::{any, flag, limit, socket};
-use super::super::{Form, clusters, routes};
+use super::super::{Form, clusters, dynamic, routes};
 use super::{chain, original, tls_inspector};
 use sallyport_config::ir::{
     Capture, HttpService, Outbound, RouteTable, Sidecar, TcpService,
@@ -150,7 +150,7 @@ fn by_name(
         chains.push(chain(
             "tls",
             which,
-            vec![bytes(&sidecar.snapshot, tcp, stat)],
+            dynamic::by_server_name(&sidecar.snapshot, tcp, stat),
         ));
     }
     chains
