@@ -8,6 +8,7 @@
 pub(crate) mod args;
 mod bootstrap;
 mod envoy;
+mod files;
 mod health;
 mod probe;
 mod sds;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use sallyport_identity::{Held, first, renew};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::log;
 use args::Options;
@@ -43,10 +44,10 @@ pub(crate) fn run(options: Options) -> ExitCode {
 }
 
 async fn serve(options: &Options) -> Result<(), String> {
-    let mut terminate =
-        signal(SignalKind::terminate()).map_err(|e| format!("cannot take signals: {e}"))?;
-    let mut interrupt =
-        signal(SignalKind::interrupt()).map_err(|e| format!("cannot take signals: {e}"))?;
+    let signals = |kind| signal(kind).map_err(|error| format!("cannot take signals: {error}"));
+    let mut terminate = signals(SignalKind::terminate())?;
+    let mut interrupt = signals(SignalKind::interrupt())?;
+    let mut hangup = signals(SignalKind::hangup())?;
     let run_dir = options.make_run_dir()?;
     let member = options.member();
     let held = tokio::select! {
@@ -72,7 +73,14 @@ async fn serve(options: &Options) -> Result<(), String> {
         secrets.send_replace(Arc::new(sds::resources(new)));
         log::info("agent", "the certificate is renewed");
     };
-    let renewing = renew(&member, held, take, warn);
+    let asked = Notify::new();
+    let renewing = renew(&member, held, &asked, take, warn);
+    let asking = async {
+        while hangup.recv().await.is_some() {
+            log::info("agent", "SIGHUP: asking for a new certificate");
+            asked.notify_one();
+        }
+    };
     let node = bootstrap::node(options);
     let telling = async {
         match options.workload_group {
@@ -84,6 +92,7 @@ async fn serve(options: &Options) -> Result<(), String> {
         ended = envoy.ended() => Err(format!("Envoy ended: {ended}")),
         () = renewing => Ok(()),
         () = telling => Ok(()),
+        () = asking => Ok(()),
         _ = terminate.recv() => envoy.drain(options.drain_time, admin).await,
         _ = interrupt.recv() => envoy.drain(options.drain_time, admin).await,
     }

@@ -35,8 +35,9 @@ Examples:
       be a member of a mesh: configuration, certificates and identity come from its control process
 
 Every flag can be given as an environment variable: --log-level is SALLYPORT_LOG_LEVEL.
-Signals: TERM and INT drain and end (twice: end at once), HUP reads the files again, USR1 opens the
-access log anew. USR2 is kept for hot restart, which comes with a later release.
+Signals: TERM and INT drain and end (twice: end at once), HUP reads the files again and asks a control
+process for a new certificate, USR1 opens the access log anew. USR2 is kept for hot restart, which comes
+with a later release.
 Exit status: 0 fine, 1 could not start or --check found errors, 2 the command line is wrong.";
 
 /// Serves Istio Gateway and VirtualService configuration at the edge.

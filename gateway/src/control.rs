@@ -136,24 +136,23 @@ impl Client {
             status.lost(text);
         };
         let first = sallyport_identity::first(member, warn.clone()).await?;
-        self.status.certified(&first.identity.to_string());
         // the main loop is gone only at the end
         let _ = self.updates.send(Update::Identity(first.clone())).await;
         let (sender, receiver) = watch::channel(first.clone());
         let (member, updates) = (Rc::clone(member), self.updates.clone());
         let status = Rc::clone(&self.status);
         tokio::task::spawn_local(async move {
+            let asked = &status.asked;
             let take = |new: &Held| {
                 log::info("control", "the certificate is renewed");
                 sender.send_replace(new.clone());
             };
             let mut renewed = sender.subscribe();
             renewed.mark_unchanged();
-            let renewing = sallyport_identity::renew(&member, first, take, warn);
+            let renewing = sallyport_identity::renew(&member, first, asked, take, warn);
             let telling = async {
                 while renewed.changed().await.is_ok() {
                     let held = renewed.borrow_and_update().clone();
-                    status.certified(&held.identity.to_string());
                     if updates.send(Update::Identity(held)).await.is_err() {
                         break;
                     }

@@ -202,6 +202,9 @@ impl Process {
             Update::Identity(held) => {
                 pipeline.identify(&held);
                 self.reload().await?;
+                if let Some(control) = &self.gateway.control {
+                    control.certified(&held.identity.to_string());
+                }
             }
             Update::Documents(documents, reply) => {
                 pipeline.receive(documents);
@@ -225,8 +228,11 @@ impl Process {
             let wish = tokio::select! {
                 wish = self.signals.next() => wish,
                 Some(wish) = self.wishes.recv() => wish,
-                () = self.watch.changed() => Wish::Reload,
                 () = retry => Wish::Bind,
+                () = self.watch.changed() => {
+                    self.reload().await?;
+                    continue;
+                }
                 () = self.gateway.learned() => {
                     self.gateway.refresh().await;
                     continue;
@@ -242,7 +248,12 @@ impl Process {
             };
             match wish {
                 Wish::Stop => return self.stop().await,
-                Wish::Reload => drop(self.reload().await?),
+                Wish::Reload => {
+                    if let Some(control) = &self.gateway.control {
+                        control.renew();
+                    }
+                    self.reload().await?;
+                }
                 Wish::Bind => self.gateway.bind_again().await,
                 Wish::ReopenLogs => self.gateway.log_writer.reopen(),
                 Wish::Upgrade => {

@@ -12,7 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) enum Wish {
     /// `SIGTERM`, `SIGINT`: drain, then end; the second time, end at once.
     Stop,
-    /// `SIGHUP`: read the files again.
+    /// `SIGHUP`: read the files again, and ask the control process, if there is one, for a new
+    /// certificate.
     Reload,
     /// `SIGUSR1`: open the access log anew.
     ReopenLogs,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use sallyport_wire::istio_ca::{IstioCertificateRequest, create_certificate};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Request;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
@@ -99,18 +100,20 @@ pub async fn first(member: &Member, warn: impl Fn(String)) -> Result<Held, Strin
     }
 }
 
-/// Renews the certificate at half of its life, for ever; each new one goes to `take`. May be
-/// cancelled.
+/// Renews the certificate at half of its life and whenever it is `asked` to, for ever; each new one
+/// goes to `take`. Who asks while a renewal goes on is given one more. May be cancelled.
 pub async fn renew(
     member: &Member,
     mut held: Held,
+    asked: &Notify,
     mut take: impl FnMut(&Held),
     warn: impl Fn(String),
 ) {
     let mut pause = RETRY_FIRST;
     let mut at = Instant::now() + held.renew_in();
     loop {
-        sleep_until(at).await;
+        // whether it was asked or it is time: a new one is due
+        let _ = timeout_at(at, asked.notified()).await;
         let got = match Key::new(member) {
             Ok(key) if held.is_over() => key.joined().await,
             Ok(key) => key.renewed(&held).await,

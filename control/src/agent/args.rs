@@ -17,7 +17,7 @@ use crate::server::args::duration;
 /// Flags of `sallyport-control agent`.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Example:\n  sallyport-control agent --control https://10.0.0.1:15012 --root-cert root-cert.pem --token web.token \\\n    --namespace shop --service-account web --address 10.0.0.7 --app-port 8080=18080 -- envoy"
+    after_help = "Example:\n  sallyport-control agent --control https://10.0.0.1:15012 --root-cert root-cert.pem --token web.token \\\n    --namespace shop --service-account web --address 10.0.0.7 --app-port 8080=18080 -- envoy\n\nSignals: TERM and INT drain and end, HUP asks for a new certificate at once."
 )]
 pub(crate) struct Options {
     /// The control process, https://HOST:15012

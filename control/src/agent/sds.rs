@@ -1,5 +1,6 @@
-//! `SecretDiscoveryService` on a unix socket: Envoy's own certificate and the roots of the mesh. The
-//! key is in memory only, unless it is to be kept for the next start.
+//! `SecretDiscoveryService` on a unix socket: Envoy's own certificate, the roots of the mesh, and
+//! files of the host that rules name. The key is in memory only, unless it is to be kept for the
+//! next start.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::files::Files;
 use crate::lower::{OWN, ROOTS};
 use crate::resources::{Resource, Resources, TypeUrl};
 use crate::server::ads::{Delta, Responses, StateOfTheWorld};
@@ -30,30 +32,44 @@ use crate::session::Session;
 
 /// The secrets of a certificate.
 pub(super) fn resources(held: &Held) -> Resources {
-    let inline = |text: &str| {
-        Some(DataSource {
-            specifier: Some(Specifier::InlineBytes(text.as_bytes().to_vec())),
-            ..DataSource::default()
-        })
-    };
-    let own = secret::Type::TlsCertificate(TlsCertificate {
-        certificate_chain: inline(&held.chain),
-        private_key: inline(&held.key),
-        ..TlsCertificate::default()
-    });
-    let roots = secret::Type::ValidationContext(CertificateValidationContext {
-        trusted_ca: inline(&held.roots),
-        ..CertificateValidationContext::default()
-    });
     let mut all = Resources::default();
-    for (name, ty) in [(OWN, own), (ROOTS, roots)] {
-        let secret = Secret {
-            name: name.to_owned(),
-            r#type: Some(ty),
-        };
-        all.insert(TypeUrl::Secret, Resource::new(name, &secret));
-    }
+    all.insert(TypeUrl::Secret, pair(OWN, &held.chain, &held.key));
+    all.insert(TypeUrl::Secret, roots(ROOTS, &held.roots));
     all
+}
+
+/// A certificate with its key.
+pub(super) fn pair(name: &str, chain: &str, key: &str) -> Resource {
+    let pair = TlsCertificate {
+        certificate_chain: inline(chain),
+        private_key: inline(key),
+        ..TlsCertificate::default()
+    };
+    secret(name, secret::Type::TlsCertificate(pair))
+}
+
+/// Authorities.
+pub(super) fn roots(name: &str, roots: &str) -> Resource {
+    let context = CertificateValidationContext {
+        trusted_ca: inline(roots),
+        ..CertificateValidationContext::default()
+    };
+    secret(name, secret::Type::ValidationContext(context))
+}
+
+fn inline(text: &str) -> Option<DataSource> {
+    Some(DataSource {
+        specifier: Some(Specifier::InlineBytes(text.as_bytes().to_vec())),
+        ..DataSource::default()
+    })
+}
+
+fn secret(name: &str, ty: secret::Type) -> Resource {
+    let secret = Secret {
+        name: name.to_owned(),
+        r#type: Some(ty),
+    };
+    Resource::new(name, &secret)
 }
 
 /// Serves the socket. Whoever may open it is given the key, so its directory is private.
@@ -108,6 +124,7 @@ async fn run<M: Method>(
 ) -> Result<(), Status> {
     let mut session = Session::new(M::PROTOCOL, secrets.borrow_and_update().clone());
     session.grown();
+    let mut files = Files::default();
     loop {
         while let Some(response) = session.poll() {
             if responses.send(Ok(M::close(response))).await.is_err() {
@@ -122,6 +139,9 @@ async fn run<M: Method>(
                 let Some(request) = M::open(message).request else {
                     continue;
                 };
+                if files.want(&request.ask) {
+                    session.update(files.beside(&secrets.borrow()));
+                }
                 let received = session.receive(request);
                 received.map_err(|v| Status::resource_exhausted(v.to_string()))?;
             }
@@ -129,7 +149,12 @@ async fn run<M: Method>(
                 if changed.is_err() {
                     return Ok(());
                 }
-                session.update(secrets.borrow_and_update().clone());
+                session.update(files.beside(&secrets.borrow_and_update()));
+            }
+            () = files.due() => {
+                if files.look() {
+                    session.update(files.beside(&secrets.borrow()));
+                }
             }
         }
     }

@@ -20,6 +20,7 @@ use sallyport_wire::envoy::envoy::extensions::transport_sockets::tls::v3::{
     subject_alt_name_matcher::SanType,
     tls_parameters::TlsProtocol,
 };
+use sallyport_wire::envoy::google::protobuf::Duration;
 
 use sallyport_wire::envoy::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 
@@ -319,11 +320,15 @@ fn base64(bytes: &[u8]) -> String {
 pub(super) fn sds(name: &str, form: Form) -> SdsSecretConfig {
     SdsSecretConfig {
         name: name.to_owned(),
-        sds_config: (form == Form::Discovery).then(agent),
+        // without an identity there is nothing to do; without somebody's file there is all else
+        sds_config: (form == Form::Discovery).then(|| match name {
+            OWN | ROOTS => agent(limit(None)),
+            _ => agent(duration(SECRET_WAIT)),
+        }),
     }
 }
 
-fn agent() -> ConfigSource {
+fn agent(wait: Option<Duration>) -> ConfigSource {
     let agent = grpc_service::EnvoyGrpc {
         cluster_name: SDS_CLUSTER.to_owned(),
         ..grpc_service::EnvoyGrpc::default()
@@ -340,7 +345,7 @@ fn agent() -> ConfigSource {
     };
     ConfigSource {
         resource_api_version: ApiVersion::V3.into(),
-        initial_fetch_timeout: limit(None),
+        initial_fetch_timeout: wait,
         config_source_specifier: Some(config_source::ConfigSourceSpecifier::ApiConfigSource(
             source,
         )),

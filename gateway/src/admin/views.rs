@@ -273,6 +273,7 @@ pub(super) fn control(status: Option<&Control>) -> Answer {
         "accepted": facts.accepted,
         "refused": facts.refused,
         "identity": facts.identity,
+        "certificates": facts.certificates,
         "error": facts.error,
     }}))
 }

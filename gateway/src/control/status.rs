@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 /// What is known at a moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
@@ -23,6 +25,8 @@ pub(crate) struct Facts {
     pub(crate) documents: usize,
     /// Name in the certificate.
     pub(crate) identity: Option<String>,
+    /// Certificates that were taken: the first, and renewed ones.
+    pub(crate) certificates: u64,
     /// Why the last stream ended, or what the last response was refused for.
     pub(crate) error: Option<String>,
 }
@@ -38,6 +42,8 @@ impl Facts {
 #[derive(Debug)]
 pub(crate) struct Status {
     facts: RefCell<(Facts, Instant)>,
+    /// Operators ask for a new certificate.
+    pub(super) asked: Notify,
 }
 
 impl Status {
@@ -49,6 +55,7 @@ impl Status {
         };
         Rc::new(Self {
             facts: RefCell::new((facts, Instant::now())),
+            asked: Notify::new(),
         })
     }
 
@@ -76,8 +83,16 @@ impl Status {
         facts.error = Some(why);
     }
 
-    pub(super) fn certified(&self, name: &str) {
-        self.facts.borrow_mut().0.identity = Some(name.to_owned());
+    /// A certificate of this name is in use.
+    pub(crate) fn certified(&self, name: &str) {
+        let facts = &mut self.facts.borrow_mut().0;
+        facts.identity = Some(name.to_owned());
+        facts.certificates += 1;
+    }
+
+    /// Asks for a new certificate, before it is time.
+    pub(crate) fn renew(&self) {
+        self.asked.notify_one();
     }
 
     /// The verdict on a response.
