@@ -9,8 +9,8 @@
     reason = "a test may panic"
 )]
 
-#[path = "control/agent.rs"]
-mod agent;
+#[path = "control/agents.rs"]
+mod agents;
 #[path = "control/analyze.rs"]
 mod analyze;
 #[path = "control/certify.rs"]
@@ -19,8 +19,8 @@ mod certify;
 mod child;
 #[path = "control/corpora.rs"]
 mod corpora;
-#[path = "control/edge.rs"]
-mod edge;
+#[path = "control/edges.rs"]
+mod edges;
 #[path = "control/envoy.rs"]
 mod envoy;
 #[path = "control/explain.rs"]
@@ -29,16 +29,22 @@ mod explain;
 mod golden;
 #[path = "control/issuers.rs"]
 mod issuers;
+#[path = "control/mesh.rs"]
+mod mesh;
 #[path = "control/process.rs"]
 mod process;
 #[path = "control/registered.rs"]
 mod registered;
+#[path = "control/rotation.rs"]
+mod rotation;
 #[path = "control/sidecars.rs"]
 mod sidecars;
 #[path = "control/streams.rs"]
 mod streams;
 #[path = "control/support.rs"]
 mod support;
+#[path = "control/together.rs"]
+mod together;
 
 use support::{files, sallyctl};
 

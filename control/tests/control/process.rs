@@ -12,10 +12,12 @@ use sallyport_wire::istio_ca::{IstioCertificateRequest, create_certificate};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
+use crate::child::{DEADLINE, eventually, signal};
+use crate::mesh::Door;
 use crate::support::{Dir, files, sallyctl};
 
 /// Whatever is waited for comes within this.
-pub(crate) const WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const WITHIN: Duration = DEADLINE;
 
 /// The process; it ends with the value.
 pub(crate) struct Control {
@@ -78,17 +80,20 @@ impl Control {
 
     /// Tells it to read its files again.
     pub(crate) fn reload(&self) {
-        let told = Command::new("kill")
-            .arg("-HUP")
-            .arg(self.child.id().to_string())
-            .status();
-        assert!(told.unwrap().success());
+        signal(&self.child, "HUP");
     }
 
-    /// Writes a file of the configuration.
+    /// Writes a file of the configuration as tools do it: aside, then renamed. Nobody sees half.
     pub(crate) fn write(&self, name: &str, text: &str) {
-        let path = format!("{}/mesh/{name}", self.dir.path());
-        std::fs::write(path, text).unwrap();
+        let root = self.dir.path();
+        let aside = format!("{root}/aside");
+        std::fs::write(&aside, text).unwrap();
+        std::fs::rename(aside, format!("{root}/mesh/{name}")).unwrap();
+    }
+
+    /// Forgets what was good last.
+    pub(crate) fn forget(&self) {
+        std::fs::remove_dir_all(format!("{}/state", self.dir.path())).unwrap();
     }
 
     /// Directory of the CA.
@@ -169,6 +174,15 @@ impl Control {
         stream.read_to_string(&mut text).await.unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    /// Looks at a page until it is as it should be, and blocks meanwhile.
+    pub(crate) fn wait(&self, path: &str, good: impl Fn(&str) -> bool) -> String {
+        let door = Door::new(self.monitoring, "control");
+        eventually(path, || {
+            let page = door.get(path)?;
+            Some(page.body).filter(|page| good(page))
+        })
     }
 
     /// Looks at a page until it is as it should be.
