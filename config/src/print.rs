@@ -226,7 +226,11 @@ fn service(out: &mut Out, snapshot: &Snapshot, service: &Service) {
                 .and_then(|i| snapshot.route_tables.get(i));
             let name = table.map_or("?", |t| t.name.as_str());
             let web = if http.grpc_web { " grpc-web" } else { "" };
-            let quic = if http.http3 { " http3" } else { "" };
+            let quic = match (http.http3, http.early_data) {
+                (false, _) => "",
+                (true, false) => " http3",
+                (true, true) => " http3 early-data",
+            };
             out.line(&format!(
                 "http routes {name} server_port {}{web}{quic}",
                 http.server_port

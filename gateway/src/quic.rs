@@ -10,6 +10,7 @@ mod cid;
 mod config;
 mod connection;
 mod endpoint;
+mod once;
 mod relay;
 mod socket;
 
@@ -21,6 +22,7 @@ pub(crate) use connection::{Connection, ReadEnd};
 #[cfg(test)]
 pub(crate) use endpoint::RETRY_ABOVE;
 pub(crate) use endpoint::serve;
+pub(crate) use once::sessions;
 
 /// Who takes connections in.
 pub(crate) trait Host {

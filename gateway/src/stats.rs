@@ -135,6 +135,15 @@ impl Sample<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListenerSlot(usize);
 
+/// Requests that came before their connection's handshake was complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Early {
+    /// Acted on at once.
+    pub(crate) served: u64,
+    /// Held until the handshake was complete.
+    pub(crate) held: u64,
+}
+
 /// Counters of one worker.
 #[derive(Debug)]
 pub(crate) struct WorkerStats {
@@ -151,6 +160,7 @@ pub(crate) struct WorkerStats {
     handshakes_failed: u64,
     revoked: u64,
     oddities: u64,
+    early: Early,
     log_dropped: u64,
 }
 
@@ -169,6 +179,7 @@ impl Default for WorkerStats {
             handshakes_failed: 0,
             revoked: 0,
             oddities: 0,
+            early: Early::default(),
             log_dropped: 0,
         }
     }
@@ -234,6 +245,15 @@ impl WorkerStats {
     /// An HTTP/2 connection ended on which so many frames were odd.
     pub(crate) fn oddities(&mut self, count: u64) {
         self.oddities += count;
+    }
+
+    /// A request came in early data.
+    pub(crate) fn early_request(&mut self, served: bool) {
+        if served {
+            self.early.served += 1;
+        } else {
+            self.early.held += 1;
+        }
     }
 
     /// A request head was read.
@@ -342,6 +362,7 @@ impl WorkerStats {
             handshakes_failed: self.handshakes_failed,
             revoked: self.revoked,
             oddities: self.oddities,
+            early: self.early,
             log_dropped: self.log_dropped,
             series_overflow: self.series.overflow() + self.tcp.overflow(),
         }
@@ -379,6 +400,8 @@ pub(crate) struct Report {
     pub(crate) revoked: u64,
     /// Frames of HTTP/2 clients that are odd, of connections that have ended.
     pub(crate) oddities: u64,
+    /// Requests in early data.
+    pub(crate) early: Early,
     /// Access-log lines dropped because a worker's buffer was full.
     pub(crate) log_dropped: u64,
     /// Requests, and connections that carry bytes, without a label set of their own.
@@ -421,6 +444,8 @@ impl Report {
         self.handshakes_failed += other.handshakes_failed;
         self.revoked += other.revoked;
         self.oddities += other.oddities;
+        self.early.served += other.early.served;
+        self.early.held += other.early.held;
         self.log_dropped += other.log_dropped;
         self.series_overflow += other.series_overflow;
     }

@@ -48,6 +48,7 @@ fn begin(retry: &Retry) -> Exchange<'_> {
         limits: Limits::default(),
         body: BodyKind::Empty,
         idempotent: true,
+        early: false,
         grpc: false,
     };
     Exchange::new(policy, 1, Now(1_000))

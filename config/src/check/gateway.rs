@@ -42,7 +42,7 @@ pub(super) fn check(spec: &Gateway, scope: &mut Scope<'_>) {
             help,
         );
     }
-    switch(scope);
+    switches(scope);
     let mut names: HashMap<&str, usize> = HashMap::new();
     for (i, server) in spec.servers.iter().enumerate() {
         let at = root.item("servers", i);
@@ -64,20 +64,31 @@ pub(super) fn check(spec: &Gateway, scope: &mut Scope<'_>) {
     }
 }
 
-/// The annotation that keeps HTTPS servers to TCP says `on` or `off`.
-fn switch(scope: &mut Scope<'_>) {
-    const HTTP3: &str = "sallyport.io/http3";
-    let value = scope.resource.meta.annotations.get(HTTP3).cloned();
-    let Some(value) = value.filter(|value| value != "on" && value != "off") else {
-        return;
-    };
+/// Annotations that switch something on or off for all servers: what they keep to when they say
+/// neither, and how they are meant to be written.
+const SWITCHES: [(&str, &str, &str); 2] = [
+    (
+        "sallyport.io/http3",
+        "HTTP/3 stays on",
+        "write sallyport.io/http3: \"off\" to serve HTTPS over TCP only",
+    ),
+    (
+        "sallyport.io/http3-early-data",
+        "early data is refused",
+        "write sallyport.io/http3-early-data: \"on\" if every origin knows what `Early-Data` means",
+    ),
+];
+
+fn switches(scope: &mut Scope<'_>) {
     let root = Path::root("metadata");
     let at = root.field("annotations");
-    scope.warn(
-        &at.field(HTTP3),
-        format!("`{value}` is neither `on` nor `off`: HTTP/3 stays on"),
-        "write sallyport.io/http3: \"off\" to serve HTTPS over TCP only",
-    );
+    for (name, else_, help) in SWITCHES {
+        let value = scope.resource.meta.annotations.get(name).cloned();
+        if let Some(value) = value.filter(|value| value != "on" && value != "off") {
+            let message = format!("`{value}` is neither `on` nor `off`: {else_}");
+            scope.warn(&at.field(name), message, help);
+        }
+    }
 }
 
 fn check_server(server: &Server, at: &Path<'_>, scope: &mut Scope<'_>) {

@@ -20,6 +20,9 @@ const REDIRECT_CODE: &str = "sallyport.io/redirect-code";
 /// Annotation of a Gateway: `off` keeps its HTTPS servers to TCP.
 const HTTP3: &str = "sallyport.io/http3";
 
+/// Annotation of a Gateway: `on` has its HTTP/3 servers take early data.
+const EARLY_DATA: &str = "sallyport.io/http3-early-data";
+
 /// The server that a list of routes was made for: Gateway, declared port, TLS; none for all.
 type OnServer = Option<(Named, u16, bool)>;
 
@@ -97,11 +100,13 @@ pub(super) fn http<'w>(
             .as_ref()
             .is_some_and(|p| p.protocol.eq_ignore_ascii_case("grpc-web"))
     };
+    let http3 = tls && !servers.iter().any(refuses_http3);
     Service::Http(HttpService {
         routes: table,
         server_port: first.map_or(0, |s| s.number),
         grpc_web: servers.iter().any(web),
-        http3: tls && !servers.iter().any(refuses_http3),
+        http3,
+        early_data: http3 && servers.iter().all(takes_early_data),
     })
 }
 
@@ -152,8 +157,17 @@ fn table<'w>(
 
 /// Whether the server's Gateway wants no HTTP/3.
 fn refuses_http3(server: &Server<'_>) -> bool {
-    let annotation = server.gateway.resource.meta.annotations.get(HTTP3);
-    annotation.is_some_and(|text| text == "off")
+    says(server, HTTP3, "off")
+}
+
+/// Whether the server's Gateway wants early data.
+fn takes_early_data(server: &Server<'_>) -> bool {
+    says(server, EARLY_DATA, "on")
+}
+
+fn says(server: &Server<'_>, annotation: &str, text: &str) -> bool {
+    let annotation = server.gateway.resource.meta.annotations.get(annotation);
+    annotation.is_some_and(|said| said == text)
 }
 
 /// Status of the server's `httpsRedirect`, if it has one.

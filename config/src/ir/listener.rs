@@ -142,6 +142,9 @@ pub struct HttpService {
     pub grpc_web: bool,
     /// Offered over QUIC too, where TLS allows it (annotation `sallyport.io/http3`).
     pub http3: bool,
+    /// Over QUIC, safe requests are served that come before the handshake is complete and could be
+    /// replayed (annotation `sallyport.io/http3-early-data`).
+    pub early_data: bool,
 }
 
 /// Bytes on a listener or chain.

@@ -5,6 +5,8 @@
 
 mod body;
 mod client;
+mod early;
+mod leaving;
 mod request;
 
 use std::cell::{Cell, RefCell};
@@ -17,10 +19,11 @@ use std::task::{Context, Poll, Waker};
 use quinn_proto::{Dir, StreamId};
 use sallyport_config::ir::Millis;
 use sallyport_core::flags::Flags;
-use sallyport_core::h3::{Code, Fault, Peer, PeerStream, encode_goaway, encode_opening};
+use sallyport_core::h3::{Code, Fault, Peer, PeerStream, encode_opening};
 use sallyport_core::oddities::{Oddities, Verdict};
 use sallyport_core::time::{Now, earliest};
 
+use self::leaving::Leaving;
 use super::link::TlsFacts;
 use super::{Link, exchange};
 use crate::load::Entrance;
@@ -79,12 +82,12 @@ impl Host for Hall {
     }
 }
 
-/// Waits for the handshake, then serves.
+/// Waits for the handshake, or for early data, then serves.
 async fn shake(worker: Rc<Worker>, listener: Arc<str>, guest: Guest, connection: Rc<Connection>) {
     let begun = worker.timers.now();
     let alarm = worker.timers.alarm();
     alarm.set(Some(begun + HANDSHAKE_TIME));
-    if !connection.established(&alarm).await {
+    if !connection.open_up(&alarm).await {
         connection.close(Code::NoError.number());
         return connection.silence().await;
     }
@@ -144,8 +147,7 @@ struct Desk {
     streams: HashMap<StreamId, PeerStream>,
     /// Our control stream.
     control: Option<StreamId>,
-    /// The first stream that is not served; `None` while all are.
-    leaving: Option<u64>,
+    leaving: Leaving,
     /// The first stream that has not been opened.
     next: u64,
 }
@@ -192,23 +194,20 @@ impl Conn {
         if self.quic.is_lost() {
             return Poll::Ready(None);
         }
-        let verdict = self.oddities.borrow().verdict();
-        if verdict == Verdict::Close {
-            return Poll::Ready(Some(Code::ExcessiveLoad));
-        }
-        let wants_to_leave = verdict == Verdict::Calm
-            || self.guest.poll_leave(context)
-            || self.is_over_age_or_idle(alarm, context);
-        if wants_to_leave && desk.leaving.is_none() {
-            desk.leaving = Some(desk.next);
-            if let Some(control) = desk.control {
-                self.quic.say(control, &encode_goaway(desk.next));
-            }
-        }
-        if desk.leaving.is_some() && self.requests.get() == 0 {
+        if self.is_handshake_late() {
             return Poll::Ready(Some(Code::NoError));
         }
-        Poll::Pending
+        match self.oddities.borrow().verdict() {
+            Verdict::Close => return Poll::Ready(Some(Code::ExcessiveLoad)),
+            Verdict::Calm => self.dismiss(desk),
+            Verdict::Fine | Verdict::Misshapen => {}
+        }
+        if desk.leaving == Leaving::No
+            && (self.guest.poll_leave(context) || self.is_over_age_or_idle(alarm, context))
+        {
+            self.announce(desk);
+        }
+        self.poll_leaving(context, desk, alarm).map(Some)
     }
 
     /// Whether the connection has reached its age, or was idle for too long. Sets the alarm for
@@ -219,9 +218,25 @@ impl Conn {
         let age = serving.connection_age.map(|limit| self.opened + limit);
         let idle = serving.idle_timeout.filter(|_| self.requests.get() == 0);
         let idle = idle.map(|limit| self.idle_since.get() + limit);
-        let due = earliest(age, idle);
+        let shaking = !self.quic.is_connected();
+        let shaken = shaking.then_some(self.opened + HANDSHAKE_TIME);
+        self.is_due(earliest(earliest(age, idle), shaken), alarm, context)
+    }
+
+    /// Whether it is this late; wakes the task then, if it is not. (An alarm that rang and is set
+    /// to the same time again would only ring again.)
+    fn is_due(&self, due: Option<Now>, alarm: &Alarm, context: &mut Context<'_>) -> bool {
+        if due.is_some_and(|due| self.worker.timers.now() >= due) {
+            return true;
+        }
         alarm.set(due);
-        due.is_some() && alarm.poll(context).is_ready()
+        alarm.poll(context).is_ready()
+    }
+
+    /// Whether a handshake that began with early data is not complete in time.
+    fn is_handshake_late(&self) -> bool {
+        let due = self.opened + HANDSHAKE_TIME;
+        !self.quic.is_connected() && self.worker.timers.now() >= due
     }
 
     /// Takes in the streams that the client has opened.
@@ -231,7 +246,7 @@ impl Conn {
         }
         while let Poll::Ready(Some(id)) = self.quic.poll_accept(context, Dir::Bi) {
             let number = u64::from(id);
-            if desk.leaving.is_some_and(|first| number >= first) {
+            if desk.leaving.refuses(number) {
                 let code = Code::RequestRejected.number();
                 self.quic.stop(id, code);
                 self.quic.reset(id, code);

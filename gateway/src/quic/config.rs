@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac, rand};
 use quinn_proto::crypto::rustls::QuicServerConfig;
-use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::{
+    EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
+};
 use sallyport_config::ir::{ListenerKind, Snapshot};
 use sallyport_core::decide::Where;
 use sallyport_core::tables::{ChainIdx, ListenerIdx, Tables};
 
 use super::cid::{CidKey, Cids};
+use super::once;
 use crate::tls::TlsConfigs;
 
 /// Requests of one connection at a time (Istio's EDGE profile has the same for HTTP/2).
@@ -33,6 +36,8 @@ const CRYPTO_BUFFER_BYTES: usize = 16 * 1024;
 const INCOMING_MAX: usize = 4_096;
 /// Bytes behind one first packet, and behind all, until it is looked at.
 const INCOMING_BYTES: (u64, u64) = (64 * 1024, 16 * 1024 * 1024);
+/// Tokens for later connections, where early data is taken: as many as TLS sends tickets.
+const TOKENS_SENT: u32 = 2;
 /// How long the token of a Retry is good for.
 const RETRY_TOKEN_LIFE: Duration = Duration::from_secs(15);
 
@@ -77,6 +82,7 @@ pub(super) fn endpoint_config(keys: &'static Keys, worker: usize, salt: u64) -> 
 
 /// Wraps a TLS configuration; `None` if QUIC cannot be served with it.
 fn server_config(tls: rustls::ServerConfig) -> Option<Arc<ServerConfig>> {
+    let early = tls.max_early_data_size > 0;
     let crypto = QuicServerConfig::try_from(tls).ok()?;
     let mut config = ServerConfig::new(Arc::new(crypto), Arc::clone(&keys()?.token) as _);
     config
@@ -84,8 +90,20 @@ fn server_config(tls: rustls::ServerConfig) -> Option<Arc<ServerConfig>> {
         .retry_token_lifetime(RETRY_TOKEN_LIFE)
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES.0)
-        .incoming_buffer_size_total(INCOMING_BYTES.1);
+        .incoming_buffer_size_total(INCOMING_BYTES.1)
+        .validation_token_config(tokens(early));
     Some(Arc::new(config))
+}
+
+/// Tokens for the clients' next connections. Early data is acted on only if its client is known to
+/// be where it says, which a handshake would show too late; nothing else needs them.
+fn tokens(early: bool) -> ValidationTokenConfig {
+    let mut tokens = ValidationTokenConfig::default();
+    tokens
+        .lifetime(once::TOKEN_LIFE)
+        .log(once::tokens())
+        .sent(if early { TOKENS_SENT } else { 0 });
+    tokens
 }
 
 fn transport() -> TransportConfig {

@@ -50,6 +50,8 @@ pub(crate) type Chunk = Option<Bytes>;
 pub(crate) struct Connection {
     endpoint: Rc<Endpoint>,
     handle: ConnectionHandle,
+    /// The client has shown that it can be reached at its address, before the handshake.
+    located: bool,
     state: RefCell<State>,
 }
 
@@ -70,6 +72,8 @@ struct State {
     handshaking: bool,
     connected: bool,
     lost: bool,
+    /// Somebody waits until the client has acknowledged everything.
+    delivering: bool,
     /// Everything that was to be sent has been, and nothing more will be.
     silent: bool,
     driver: Option<Waker>,
@@ -92,6 +96,7 @@ impl Connection {
         endpoint: Rc<Endpoint>,
         handle: ConnectionHandle,
         proto: quinn_proto::Connection,
+        located: bool,
     ) -> Rc<Self> {
         endpoint.handshakes.set(endpoint.handshakes.get() + 1);
         let state = State {
@@ -103,6 +108,7 @@ impl Connection {
             handshaking: true,
             connected: false,
             lost: false,
+            delivering: false,
             silent: false,
             driver: None,
             host: None,
@@ -112,6 +118,7 @@ impl Connection {
         Rc::new(Self {
             endpoint,
             handle,
+            located,
             state: RefCell::new(state),
         })
     }
@@ -147,6 +154,9 @@ impl Connection {
             let busy = self.transmit(state, now, context);
             // Sending may have made new identifiers or retired old ones.
             self.exchange_events(state);
+            if state.delivering {
+                state.wake_host();
+            }
             if state.proto.is_drained() {
                 return Poll::Ready(());
             }
@@ -170,11 +180,12 @@ impl Connection {
         }
         while let Some(event) = state.proto.poll() {
             match event {
-                Event::HandshakeDataReady | Event::DatagramReceived => {}
-                Event::DatagramsUnblocked => {}
+                Event::DatagramReceived | Event::DatagramsUnblocked => {}
+                // There may be early data.
+                Event::HandshakeDataReady => state.wake_host(),
                 Event::Connected => {
                     state.connected = true;
-                    state.wake_host();
+                    state.wake_all();
                 }
                 Event::ConnectionLost { .. } => state.lose(),
                 Event::Stream(event) => state.stream(event),
@@ -251,15 +262,42 @@ impl Connection {
         over
     }
 
-    /// Waits for the end of the handshake, until the alarm; whether it went well.
-    pub(crate) async fn established(&self, alarm: &Alarm) -> bool {
+    /// Waits until streams can be served, until the alarm: for the end of the handshake, or for
+    /// early data to be accepted. Whether it went well.
+    pub(crate) async fn open_up(&self, alarm: &Alarm) -> bool {
         poll_fn(|context| {
             let mut state = self.state.borrow_mut();
-            if state.connected || state.lost {
-                return Poll::Ready(state.connected && !state.lost);
+            if state.connected || state.lost || state.proto.has_0rtt() {
+                return Poll::Ready(!state.lost);
             }
             state.host = Some(context.waker().clone());
             alarm.poll(context).map(|()| false)
+        })
+        .await
+    }
+
+    /// Whether the handshake is complete: before that, what came may be a replay of what somebody
+    /// else said.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state.borrow().connected
+    }
+
+    /// Whether the client has shown that it can be reached at the address that it came from.
+    pub(crate) fn is_located(&self) -> bool {
+        self.located || self.is_connected()
+    }
+
+    /// Waits for the end of the handshake on behalf of a stream; `false` when the client has given
+    /// the stream up before.
+    pub(crate) async fn connected(&self, id: StreamId) -> bool {
+        poll_fn(|context| {
+            if self.poll_gone(context, id) {
+                return Poll::Ready(false);
+            }
+            if self.is_connected() {
+                return Poll::Ready(true);
+            }
+            Poll::Pending
         })
         .await
     }
@@ -412,6 +450,25 @@ impl Connection {
         state.writers.remove(&id);
     }
 
+    /// Whether the client has all that was said on streams, but for so many that never end. Wakes
+    /// the connection's task when it has more.
+    pub(crate) fn poll_delivered(&self, context: &Context<'_>, endless: usize) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.delivering = true;
+        state.host = Some(context.waker().clone());
+        state.lost || state.proto.streams().send_streams() <= endless
+    }
+
+    /// Datagrams that have come.
+    pub(crate) fn datagrams(&self) -> u64 {
+        self.state.borrow().proto.stats().udp_rx.datagrams
+    }
+
+    /// About twice the time that a packet takes to the client and back.
+    pub(crate) fn two_round_trips(&self) -> Duration {
+        self.state.borrow().proto.rtt().saturating_mul(2)
+    }
+
     /// Closes the connection.
     pub(crate) fn close(&self, code: u32) {
         let mut state = self.state.borrow_mut();
@@ -488,6 +545,10 @@ impl State {
     /// The connection is over for its streams.
     fn lose(&mut self) {
         self.lost = true;
+        self.wake_all();
+    }
+
+    fn wake_all(&mut self) {
         self.wake_host();
         let waiting = self.readers.drain().chain(self.writers.drain());
         waiting.for_each(|(_, waker)| waker.wake());

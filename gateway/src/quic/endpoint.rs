@@ -252,10 +252,11 @@ impl Endpoint {
             }
             return;
         }
+        let located = incoming.remote_address_validated();
         match proto.accept(incoming, Instant::now(), out, None) {
             Ok((handle, connection)) => {
                 drop(proto);
-                let connection = Connection::new(Rc::clone(self), handle, connection);
+                let connection = Connection::new(Rc::clone(self), handle, connection, located);
                 let mut connections = self.connections.borrow_mut();
                 connections.insert(handle, Rc::clone(&connection));
                 drop(connections);

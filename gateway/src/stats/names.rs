@@ -83,6 +83,7 @@ names! {
     HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome.";
     REVOKED = Counter "sallyport_tls_revoked_total", "Client connections ended because a new revocation list or authority does not accept their certificate any more.";
     ODDITIES = Counter "sallyport_oddities_total", "Odd frames of HTTP/2 and HTTP/3 clients (resets, pings, empty frames, malformed requests), of connections that have ended.";
+    EARLY = Counter "sallyport_early_requests_total", "HTTP/3 requests in early data (0-RTT), by what was done: served at once, or held until the handshake was complete.";
     LOG_DROPPED = Counter "sallyport_access_log_dropped_total", "Access-log lines that were not written, by reason.";
     SERIES_DROPPED = Counter "sallyport_stats_overflow_total", "Requests counted without labels because the table of label sets was full.";
     GENERATION = Gauge "sallyport_config_generation", "Number of the generation that is served.";

@@ -347,6 +347,10 @@ fn process(page: &mut Page, report: &Report, facts: &Facts) {
     page.one(names::ALARMS, report.alarms);
     page.one(names::MIRRORS, report.mirrors);
     page.one(names::ODDITIES, report.oddities);
+    page.head(names::EARLY);
+    for (outcome, count) in [("served", report.early.served), ("held", report.early.held)] {
+        page.sample(names::EARLY, "", &[("outcome", outcome)], count);
+    }
     page.head(names::LOG_DROPPED);
     for (reason, value) in [
         ("buffer_full", report.log_dropped),

@@ -12,6 +12,7 @@ use sallyport_config::ir::{FilterChain, ServerTlsMode, Service, TlsVersion};
 use sallyport_core::tables::{ChainIdx, ListenerIdx, Tables};
 
 use super::{TlsConfigs, build, tickets};
+use crate::quic::sessions;
 
 /// The protocol over QUIC (RFC 9114 §3.1).
 const HTTP3: &[u8] = b"h3";
@@ -49,15 +50,32 @@ impl TlsConfigs {
                 resolvers,
             }));
         config.alpn_protocols = vec![HTTP3.to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        // Data in the first flight could be replayed.
-        config.max_early_data_size = 0;
-        match tickets::bound(tickets::seal_of_quic()) {
-            Some(ticketer) => config.ticketer = ticketer,
-            None => config.send_tls13_tickets = 0,
-        }
+        let early = |chain: &FilterChain| serves_quic(chain) && takes_early_data(chain);
+        resume(&mut config, chains.iter().any(early));
         Some((config, served))
     }
+}
+
+/// How sessions are resumed. Data in the first flight could be replayed: where it is taken, a session
+/// is known to this process alone and can be resumed once; where it is not, a ticket is the session.
+fn resume(config: &mut ServerConfig, early: bool) {
+    if early {
+        config.session_storage = sessions();
+        // QUIC knows no other sizes (RFC 9001 §4.6.1); streams have their windows.
+        config.max_early_data_size = u32::MAX;
+        return;
+    }
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    match tickets::bound(tickets::seal_of_quic()) {
+        Some(ticketer) => config.ticketer = ticketer,
+        None => config.send_tls13_tickets = 0,
+    }
+}
+
+/// Whether a server takes early data.
+fn takes_early_data(chain: &FilterChain) -> bool {
+    matches!(&chain.service, Service::Http(http) if http.early_data)
 }
 
 /// Whether a server can be served over QUIC as strictly as over TCP: it is HTTP and not

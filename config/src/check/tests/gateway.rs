@@ -246,16 +246,18 @@ const TLS_2: &[Row] = &[
 ];
 
 #[test]
-fn the_switch_of_http3() {
-    let found = |value: &str| {
+fn the_switches_of_http3() {
+    let found = |name: &str, value: &str| {
         findings(&format!(
-            "apiVersion: {NETWORKING}\nkind: Gateway\nmetadata: {{name: a, annotations: {{sallyport.io/http3: {value}}}}}\nspec: {{selector: {{a: b}}, servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}]}}\n"
+            "apiVersion: {NETWORKING}\nkind: Gateway\nmetadata: {{name: a, annotations: {{sallyport.io/{name}: {value}}}}}\nspec: {{selector: {{a: b}}, servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}]}}\n"
         ))
     };
-    assert!(found("\"off\"").is_empty());
-    assert!(found("\"on\"").is_empty());
-    assert_eq!(
-        found("maybe"),
-        ["IST0133 metadata.annotations.sallyport.io/http3"]
-    );
+    for name in ["http3", "http3-early-data"] {
+        assert!(found(name, "\"off\"").is_empty());
+        assert!(found(name, "\"on\"").is_empty());
+        assert_eq!(
+            found(name, "maybe"),
+            [format!("IST0133 metadata.annotations.sallyport.io/{name}")]
+        );
+    }
 }

@@ -95,6 +95,7 @@ fn routed(routes: RouteTableId, port: u16) -> HttpService {
         server_port: port,
         grpc_web: false,
         http3: false,
+        early_data: false,
     }
 }
 

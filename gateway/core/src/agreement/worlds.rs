@@ -83,6 +83,7 @@ pub(super) fn guarded(bytes: &mut Bytes<'_>) -> Snapshot {
         server_port: 80,
         grpc_web: false,
         http3: false,
+        early_data: false,
     });
     let chain = FilterChain {
         name: "https".to_owned(),
@@ -239,6 +240,7 @@ fn service(tables: u8, bytes: &mut Bytes<'_>) -> Service {
             server_port: 443,
             grpc_web: false,
             http3: false,
+            early_data: false,
         }),
     }
 }

@@ -17,6 +17,9 @@ pub struct Policy<'p> {
     /// [`crate::method::Method::is_idempotent`]. Only for the free try: Istio's policies do not
     /// look at the method.
     pub idempotent: bool,
+    /// The request is in early data: who is told 425 would have to wait for the client's handshake
+    /// before another try (RFC 8470 §5.2).
+    pub early: bool,
     /// The content type is `application/grpc*`: statuses of gRPC are looked at.
     pub grpc: bool,
 }

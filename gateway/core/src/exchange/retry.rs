@@ -51,6 +51,9 @@ pub(super) fn wants_after_head(policy: &Policy<'_>, head: &Head) -> bool {
     if head.rate_limited {
         return on.envoy_ratelimited;
     }
+    if policy.early && head.status == 425 {
+        return false;
+    }
     let by_status = match head.status {
         409 => on.retriable_4xx,
         502..=504 => on.five_xx || on.gateway_error,

@@ -31,6 +31,7 @@ fn policy(retry: &Retry, body: BodyKind) -> Policy<'_> {
         limits: Limits::default(),
         body,
         idempotent: true,
+        early: false,
         grpc: false,
     }
 }
@@ -320,6 +321,28 @@ fn words_of_a_policy() {
         table += "\n";
     }
     assert_eq!(table, WORDS, "\n{table}");
+}
+
+#[test]
+fn too_early_is_not_answered_by_another_try_that_is_as_early() {
+    for (early, again) in [(false, true), (true, false)] {
+        let on = RetryOn {
+            retriable_status_codes: true,
+            ..RetryOn::default()
+        };
+        let mut retry = retry(1, on);
+        retry.status_codes = vec![425];
+        let policy = Policy {
+            early,
+            ..policy(&retry, BodyKind::Empty)
+        };
+        let mut exchange = Exchange::new(policy, 0, T0);
+        exchange.on(Event::Connected { reused: false }, T0);
+        exchange.on(Event::Sent, T0);
+        exchange.on(Event::Head(Head::status(425)), T0);
+        let tries_again = matches!(exchange.next(), Step::Backoff { .. });
+        assert_eq!(tries_again, again, "early: {early}");
+    }
 }
 
 const WORDS: &str = r"5xx: refused connect-timeout closed-unsent closed refused-stream 500 503

@@ -70,6 +70,7 @@ fn policy_of([_, more, _, _, timeout, limits]: [u8; 6], retry: &Retry) -> Policy
             BodyKind::Stream
         },
         idempotent: more & 0x80 == 0,
+        early: false,
         grpc: more & 0x04 != 0,
     }
 }

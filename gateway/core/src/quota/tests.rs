@@ -95,6 +95,7 @@ fn storm(traffic: Traffic) -> f64 {
         limits: Limits::default(),
         body: BodyKind::Empty,
         idempotent: true,
+        early: false,
         grpc: false,
     };
     let shared = std::rc::Rc::new((Cells::default(), traffic));

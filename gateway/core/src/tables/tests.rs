@@ -74,6 +74,7 @@ fn http(table: u32) -> Service {
         server_port: 80,
         grpc_web: false,
         http3: false,
+        early_data: false,
     })
 }
 

@@ -25,6 +25,7 @@ fn policy(retry: &Retry, body: BodyKind) -> Policy<'_> {
         limits: Limits::default(),
         body,
         idempotent: true,
+        early: false,
         grpc: false,
     }
 }

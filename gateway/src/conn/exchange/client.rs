@@ -75,6 +75,12 @@ pub(crate) trait Client {
     /// Whether the connection shall end after this exchange.
     fn shall_end(&self) -> bool;
 
+    /// Whether the request came before its connection's handshake was complete, and it still is not:
+    /// it could be a replay, which upstreams must be told (RFC 8470 §5.1).
+    fn is_early(&self) -> bool {
+        false
+    }
+
     /// Lets the client send on, unless something that it sent waits to be taken; in any case its
     /// leaving is noticed from now on.
     fn listen(&mut self);

@@ -142,7 +142,12 @@ fn left(
     Fate::Cut
 }
 
-fn policy<'a>(scratch: &Scratch, request: &Request<'_>, plan: &'a Plan<'_>) -> Policy<'a> {
+fn policy<'a>(
+    scratch: &Scratch,
+    request: &Request<'_>,
+    plan: &'a Plan<'_>,
+    early: bool,
+) -> Policy<'a> {
     let grpc = is_grpc(request, scratch);
     let grpc_timeout = scratch.request.value(request.buf, KnownHeader::GrpcTimeout);
     Policy {
@@ -155,6 +160,7 @@ fn policy<'a>(scratch: &Scratch, request: &Request<'_>, plan: &'a Plan<'_>) -> P
             BodyKind::Chunked | BodyKind::UntilClose => PolicyBody::Stream,
         },
         idempotent: request.head.method.is_idempotent(),
+        early,
         grpc,
     }
 }
@@ -217,7 +223,7 @@ impl<'a, 't, C: Client> Flight<'a, 't, C> {
     ) -> Self {
         let worker = &client.visit().worker;
         let held = std::mem::take(&mut scratch.held);
-        let policy = policy(scratch, request, plan);
+        let policy = policy(scratch, request, plan, client.is_early());
         let key = aim::key(client.visit(), scratch, request, cluster);
         let seed = worker.rng.borrow_mut().next_u64();
         let now = worker.timers.now();

@@ -138,6 +138,10 @@ pub(in crate::conn) async fn serve<C: Client>(
         observed: &NOTHING,
     };
     request.client = clean(client.visit(), scratch, &request);
+    if client.is_early() {
+        let (edits, index) = (&mut scratch.request_edits, &scratch.request);
+        edits.set(buf, index, b"early-data", b"1");
+    }
     let fate = match early_answer(&client.visit().worker, &request, action) {
         Some(reply) => {
             let ledger = Ledger::default();

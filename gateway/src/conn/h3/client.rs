@@ -42,6 +42,9 @@ pub(super) struct Caller<'c> {
     writing: bool,
     finished: bool,
     gone: bool,
+    failed: bool,
+    /// The request is acted on before the handshake is complete.
+    pub(super) early: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,8 @@ impl<'c> Caller<'c> {
             writing: false,
             finished: false,
             gone: false,
+            failed: false,
+            early: false,
         }
     }
 
@@ -92,9 +97,20 @@ impl<'c> Caller<'c> {
         self.inlet.is_at_end() && self.input.is_empty() && self.inlet.trailers.is_empty()
     }
 
+    /// The client has given the request up.
+    pub(super) fn leave(&mut self) {
+        self.gone = true;
+    }
+
+    /// Whether the client has given the request up, or broke a rule.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     /// The client broke a rule.
     pub(super) fn fail(&mut self, fault: Fault) {
         self.gone = true;
+        self.failed = true;
         let code = fault.code();
         match fault {
             Fault::Connection(_) => self.conn.fail(code),
@@ -108,6 +124,10 @@ impl<'c> Caller<'c> {
 
     /// Leaves the stream as the exchange did.
     pub(super) fn end(&mut self, fate: Fate) {
+        // It was told so, and it counts once.
+        if self.failed {
+            return;
+        }
         let quic = &self.conn.quic;
         match fate {
             // What else the client sends is for nobody (RFC 9114 §4.1).
@@ -194,6 +214,10 @@ impl Client for Caller<'_> {
 
     fn shall_end(&self) -> bool {
         self.conn.shall_end()
+    }
+
+    fn is_early(&self) -> bool {
+        self.early
     }
 
     fn listen(&mut self) {

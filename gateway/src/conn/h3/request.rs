@@ -10,6 +10,7 @@ use sallyport_core::h3::{Beside, Code, Event, Fault, HeadError, parse_head};
 use super::Visitor;
 use super::body::{Came, Inlet};
 use super::client::Caller;
+use super::early;
 use crate::conn::exchange::{self, Fate, Visit};
 use crate::worker::Scratch;
 
@@ -37,9 +38,15 @@ pub(super) async fn serve(visitor: Visitor, id: StreamId) {
 async fn answer(caller: &mut Caller<'_>, scratch: &mut Scratch, buf: &mut Vec<u8>) -> Fate {
     match receive(caller, scratch, buf).await {
         Ok(head) => {
+            if !early::may_be_served(caller, &head).await {
+                caller.leave();
+                return Fate::Cut;
+            }
             caller.begin(&head);
             exchange::serve(caller, scratch, head, buf).await
         }
+        // What was given up before it came was no bad request.
+        Err(_) if caller.is_gone() => Fate::Cut,
         Err(HeadError::Refused(error)) => exchange::refuse(caller, scratch, error).await,
         Err(HeadError::Fault(fault)) => {
             caller.fail(fault);
@@ -71,6 +78,10 @@ async fn receive(
         Some(Came::Event(Event::Head(section))) => section,
         Some(Came::Event(Event::HeadTooLarge)) => {
             return Err(HeadError::Refused(H1Error::HeadTooLarge));
+        }
+        Some(Came::Gone) => {
+            caller.leave();
+            return Err(HeadError::Fault(Fault::Stream(Code::RequestCancelled)));
         }
         Some(Came::Fault(fault)) => return Err(HeadError::Fault(fault)),
         Some(_) => return Err(HeadError::Fault(Fault::Stream(Code::RequestCancelled))),

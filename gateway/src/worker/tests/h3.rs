@@ -18,8 +18,8 @@ use crate::stats::Report;
 type Sender = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
 type Stream = h3::client::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
 
-/// A QUIC client that trusts one certificate and speaks `h3`.
-pub(super) fn endpoint(trusted: &Pair) -> quinn::Endpoint {
+/// What a client offers that trusts one certificate and speaks `h3`.
+pub(super) fn tls(trusted: &Pair) -> rustls::ClientConfig {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_slice(&trusted.chain).unwrap();
     roots.add(certificate).unwrap();
@@ -30,6 +30,12 @@ pub(super) fn endpoint(trusted: &Pair) -> quinn::Endpoint {
         .with_root_certificates(roots)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h3".to_vec()];
+    tls
+}
+
+/// A QUIC client that trusts one certificate and speaks `h3`.
+pub(super) fn endpoint(trusted: &Pair) -> quinn::Endpoint {
+    let tls = tls(trusted);
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     let mut endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
@@ -43,6 +49,11 @@ pub(super) fn run<T>(client: impl Future<Output = T>) -> T {
         .build()
         .unwrap();
     runtime.block_on(async { timeout(PATIENCE, client).await.expect("in time") })
+}
+
+/// Does something on another thread, while the client on this one does nothing.
+pub(super) fn meanwhile<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
 }
 
 /// A connection, and a way to send requests on it.

@@ -62,6 +62,7 @@ pub(super) fn snapshot(upstream: SocketAddr) -> ir::Snapshot {
                 server_port: 80,
                 grpc_web: false,
                 http3: true,
+                early_data: false,
             })),
         }],
         route_tables: vec![ir::RouteTable {

@@ -153,6 +153,7 @@ fn draw_policy<'r>(rng: &mut Rng, retry: &'r Retry, no_body: bool) -> Policy<'r>
             BodyKind::Stream
         },
         idempotent: chance(rng, 50),
+        early: false,
         grpc: chance(rng, 20),
     }
 }
