@@ -382,6 +382,9 @@ fn certificate(out: &mut Out, certificate: &Certificate) {
                 out.line(&format!("chain sha256:{} key [redacted]", digest(chain)));
             }
         }
+        if let Some(staple) = &certificate.staple {
+            out.line(&format!("staple sha256:{}", digest(staple)));
+        }
     });
 }
 

@@ -12,9 +12,11 @@ mod timers;
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::task::Poll;
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::time::Duration;
 
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
@@ -173,21 +175,67 @@ pub(crate) fn spawn<F: Future<Output = ()> + 'static>(future: F) {
 }
 
 /// Waits this long, to the millisecond.
-pub(crate) async fn sleep(duration: std::time::Duration) {
+pub(crate) async fn sleep(duration: Duration) {
     monoio::time::sleep(duration).await;
 }
 
-/// Lets all other tasks that can go on do so first.
-pub(crate) async fn give_way() {
-    let mut given = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut given, true) {
-            return Poll::Ready(());
+/// How long a turn is taken to be where none can be seen.
+const TURN: Duration = Duration::from_millis(1);
+
+/// Turns of this worker: in each of them whoever has something to do gets to it, and the sockets and
+/// the timers are looked at.
+///
+/// A task that merely wakes itself is put in front of all others by the runtime. So who waits for a
+/// turn rings a bell, and hears it when the sockets are looked at.
+#[derive(Debug)]
+pub(crate) struct Turns(Option<Bell>);
+
+#[derive(Debug)]
+struct Bell {
+    near: UnixStream,
+    far: UnixStream,
+    watch: Readiness,
+}
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let (near, far) = UnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        far.set_nonblocking(true)?;
+        let watch = Readiness::new(far.try_clone()?.into())?;
+        Ok(Self { near, far, watch })
+    }
+
+    async fn ring_and_hear(&self) {
+        let mut heard = pin!(self.watch.readable());
+        let mut rung = false;
+        poll_fn(|context| {
+            let poll = heard.as_mut().poll(context);
+            // Rung when somebody listens already, so that it is not heard before.
+            if poll.is_pending() && !std::mem::replace(&mut rung, true) {
+                // A bell that is full has been rung.
+                drop((&self.near).write(&[1]));
+            }
+            poll.map(drop)
+        })
+        .await;
+        drop((&self.far).read(&mut [0; 8]));
+    }
+}
+
+impl Turns {
+    /// Of the calling thread. Without a descriptor for the bell turns are taken to be a millisecond.
+    pub(crate) fn new() -> Self {
+        Self(Bell::new().ok())
+    }
+
+    /// The next one.
+    pub(crate) async fn next(&self) {
+        match &self.0 {
+            Some(bell) => bell.ring_and_hear().await,
+            None => sleep(TURN).await,
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    }
 }
 
 /// Whether sockets must be non-blocking here: on epoll they must, on io_uring they must not, or a

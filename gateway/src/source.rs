@@ -20,7 +20,7 @@ use sallyport_config::diag::{Level, codes};
 use sallyport_config::document::{self, Document, Published};
 use sallyport_config::ir::{Origin, Snapshot};
 use sallyport_config::memory::Memory;
-use sallyport_config::message::SecretText;
+use sallyport_config::message::{Bytes, SecretText};
 use sallyport_config::resource::{Key, Kind, Meta, Resource, ResourceSet, Spec};
 use sallyport_config::retain::LastGood;
 use sallyport_config::source::{SourceMap, Span};
@@ -32,7 +32,7 @@ use sallyport_identity::Held;
 use crate::args::Options;
 use crate::log;
 use crate::state::State;
-use certificates::{Credential, KeyPairs};
+use certificates::{Credential, KeyPairs, STAPLE};
 use files::{Files, Texts};
 
 pub(crate) use findings::{Findings, Problem, problem_json};
@@ -405,7 +405,11 @@ fn add_secret(
         ..Span::default()
     };
     let members = credential.members.into_iter();
+    let staple = credential.staple.into_iter();
     let secret = kube::Secret {
+        data: staple
+            .map(|bytes| (STAPLE.to_owned(), Bytes(bytes)))
+            .collect(),
         string_data: members
             .map(|(name, text)| (name, SecretText(text)))
             .collect(),

@@ -158,6 +158,8 @@ pub(crate) struct WorkerStats {
     in_flight: u64,
     handshakes_ok: u64,
     handshakes_failed: u64,
+    handshakes_shed: u64,
+    handshakes_waited: u64,
     revoked: u64,
     oddities: u64,
     early: Early,
@@ -177,6 +179,8 @@ impl Default for WorkerStats {
             in_flight: 0,
             handshakes_ok: 0,
             handshakes_failed: 0,
+            handshakes_shed: 0,
+            handshakes_waited: 0,
             revoked: 0,
             oddities: 0,
             early: Early::default(),
@@ -235,6 +239,16 @@ impl WorkerStats {
         } else {
             self.handshakes_failed += 1;
         }
+    }
+
+    /// A TLS handshake with a client had to wait for others.
+    pub(crate) fn handshake_waited(&mut self) {
+        self.handshakes_waited += 1;
+    }
+
+    /// A TLS handshake was not begun because too many waited.
+    pub(crate) fn handshake_shed(&mut self) {
+        self.handshakes_shed += 1;
     }
 
     /// A connection is ended because its client's certificate is not accepted any more.
@@ -360,6 +374,8 @@ impl WorkerStats {
             mirrors: 0,
             handshakes_ok: self.handshakes_ok,
             handshakes_failed: self.handshakes_failed,
+            handshakes_shed: self.handshakes_shed,
+            handshakes_waited: self.handshakes_waited,
             revoked: self.revoked,
             oddities: self.oddities,
             early: self.early,
@@ -396,6 +412,10 @@ pub(crate) struct Report {
     pub(crate) handshakes_ok: u64,
     /// TLS handshakes that failed.
     pub(crate) handshakes_failed: u64,
+    /// TLS handshakes that were not begun because too many waited.
+    pub(crate) handshakes_shed: u64,
+    /// TLS handshakes that had to wait for others.
+    pub(crate) handshakes_waited: u64,
     /// Connections ended because the client's certificate was not accepted any more.
     pub(crate) revoked: u64,
     /// Frames of HTTP/2 clients that are odd, of connections that have ended.
@@ -442,6 +462,8 @@ impl Report {
         self.mirrors += other.mirrors;
         self.handshakes_ok += other.handshakes_ok;
         self.handshakes_failed += other.handshakes_failed;
+        self.handshakes_shed += other.handshakes_shed;
+        self.handshakes_waited += other.handshakes_waited;
         self.revoked += other.revoked;
         self.oddities += other.oddities;
         self.early.served += other.early.served;

@@ -3,6 +3,7 @@
 
 mod active;
 mod clock;
+mod gate;
 mod guests;
 mod health;
 mod hosts;
@@ -33,10 +34,12 @@ use crate::rt::{self, Driver, Runtime, Timers};
 use crate::stats::{Report, WorkerStats};
 use crate::upstream::{Commons, Pools};
 
+use gate::Gate;
 use health::Doctor;
 
 pub(crate) use active::{Active, Target};
 pub(crate) use clock::Clock;
+pub(crate) use gate::Entry;
 pub(crate) use guests::{Guest, Guests};
 pub(crate) use hosts::{Hosts, LookedUp};
 pub(crate) use mailbox::Sender;
@@ -225,6 +228,8 @@ pub(crate) struct Worker {
     pub(crate) hostname: Box<str>,
     /// Listeners with a way in for QUIC.
     pub(crate) quic: RefCell<HashSet<Arc<str>>>,
+    /// Where handshakes wait for each other.
+    pub(crate) gate: Rc<Gate>,
     /// Client connections.
     pub(crate) guests: Guests,
     /// Copies of requests under way.
@@ -258,6 +263,7 @@ impl Worker {
             commons: options.commons,
             hostname: hostname(),
             quic: RefCell::default(),
+            gate: Rc::default(),
             guests: Guests::default(),
             mirrors: Cell::new(0),
             doctor: Doctor::default(),

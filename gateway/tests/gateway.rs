@@ -17,6 +17,8 @@ mod clients;
 mod control;
 #[path = "gateway/golden.rs"]
 mod golden;
+#[path = "gateway/handshakes.rs"]
+mod handshakes;
 #[path = "gateway/mesh.rs"]
 mod mesh;
 #[path = "gateway/names.rs"]

@@ -16,6 +16,8 @@ use crate::resource::Resource;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Member of a Secret with an OCSP response as DER.
+const STAPLE: &str = "tls.ocsp-staple";
 /// Name of the workload's own certificate, as Istio's secret service calls it.
 const WORKLOAD: &str = "default";
 
@@ -32,15 +34,32 @@ impl Certificates {
         self.all
     }
 
-    fn add(&mut self, name: String, source: CertificateSource, origin: Origin) -> CertificateId {
+    fn add(&mut self, name: String, found: KeyPair, origin: Origin) -> CertificateId {
         let id = CertificateId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
         self.by_name.insert(name.clone(), id);
         self.all.push(Certificate {
             name,
-            source,
+            source: found.source,
+            staple: found.staple,
             origin,
         });
         id
+    }
+}
+
+/// What stands behind a name.
+struct KeyPair {
+    source: CertificateSource,
+    /// What its authority says about it.
+    staple: Option<Arc<[u8]>>,
+}
+
+impl From<CertificateSource> for KeyPair {
+    fn from(source: CertificateSource) -> Self {
+        Self {
+            source,
+            staple: None,
+        }
     }
 }
 
@@ -79,12 +98,15 @@ fn member<'s>(secret: &'s kube::Secret, key: &str) -> Option<&'s [u8]> {
         .filter(|bytes| !bytes.is_empty())
 }
 
-fn key_pair(secret: &kube::Secret) -> Option<CertificateSource> {
+fn key_pair(secret: &kube::Secret) -> Option<KeyPair> {
     let pair = |chain, key| Some((member(secret, chain)?, member(secret, key)?));
     let (chain, key) = pair("cert", "key").or_else(|| pair("tls.crt", "tls.key"))?;
-    Some(CertificateSource::Inline {
-        chain: Arc::from(chain),
-        key: Secret(Arc::from(key)),
+    Some(KeyPair {
+        source: CertificateSource::Inline {
+            chain: Arc::from(chain),
+            key: Secret(Arc::from(key)),
+        },
+        staple: member(secret, STAPLE).map(Arc::from),
     })
 }
 
@@ -150,7 +172,7 @@ fn files(
     };
     draft
         .certificates
-        .add(name, source, draft.world.origin(gateway, path))
+        .add(name, source.into(), draft.world.origin(gateway, path))
 }
 
 fn credential(draft: &mut Draft<'_>, gateway: &Resource, text: &str, path: &str) -> CertificateId {
@@ -163,19 +185,19 @@ fn credential(draft: &mut Draft<'_>, gateway: &Resource, text: &str, path: &str)
     if let Some(known) = draft.certificates.by_name.get(&name) {
         return *known;
     }
-    let source = look_up(draft, text).unwrap_or_else(|(code, why)| {
+    let found = look_up(draft, text).unwrap_or_else(|(code, why)| {
         let found = finding(code, gateway, path, why);
         draft.found.push(found.help(format!(
             "handshakes fail until namespace `{own}` of the gateway has it"
         )));
-        CertificateSource::Missing
+        CertificateSource::Missing.into()
     });
     draft
         .certificates
-        .add(name, source, draft.world.origin(gateway, path.to_owned()))
+        .add(name, found, draft.world.origin(gateway, path.to_owned()))
 }
 
-fn look_up(draft: &Draft<'_>, text: &str) -> Result<CertificateSource, (Code, String)> {
+fn look_up(draft: &Draft<'_>, text: &str) -> Result<KeyPair, (Code, String)> {
     let own = draft.view.namespace.as_str();
     let invalid = |why: String| {
         (
@@ -212,7 +234,7 @@ pub(super) fn workload(draft: &mut Draft<'_>, asker: &Resource, path: &str) -> C
     let name = WORKLOAD.to_owned();
     draft
         .certificates
-        .add(name, CertificateSource::Workload, origin)
+        .add(name, CertificateSource::Workload.into(), origin)
 }
 
 /// The key pair that a client of mode MUTUAL shows.

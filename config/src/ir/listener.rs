@@ -197,6 +197,8 @@ pub struct Certificate {
     pub name: String,
     /// Where the bytes are.
     pub source: CertificateSource,
+    /// What its authority says about it, for handshakes: an OCSP response as DER (RFC 6960 §4.2.1).
+    pub staple: Option<Arc<[u8]>>,
     /// Who asked for it.
     pub origin: Origin,
 }

@@ -202,9 +202,19 @@ fn pair(certificate: &Certificate) -> Option<TlsCertificate> {
         CertificateSource::Files { chain, key } => (file(chain), file(key)),
         CertificateSource::Workload | CertificateSource::Missing => return None,
     };
+    // Envoy refuses the whole pair for one that is not about it.
+    let staple = certificate.staple.as_deref().filter(|staple| {
+        let CertificateSource::Inline { chain, .. } = &certificate.source else {
+            return false;
+        };
+        let leaf = CertificateDer::from_pem_slice(chain).ok();
+        let facts = leaf.and_then(|leaf| sallyport_core::certificate::read(&leaf));
+        facts.is_some_and(|facts| sallyport_core::ocsp::read(staple, &facts.serial).is_ok())
+    });
     Some(TlsCertificate {
         certificate_chain: Some(chain),
         private_key: Some(key),
+        ocsp_staple: staple.map(bytes),
         ..TlsCertificate::default()
     })
 }

@@ -1,7 +1,8 @@
 //! Everything that is exported at one moment: the workers' counters and the process's own facts.
 
 use sallyport_config::diag::Level;
-use sallyport_config::ir::{CertificateSource, Snapshot};
+use sallyport_config::ir::{Certificate, CertificateSource, Snapshot};
+use sallyport_core::ocsp;
 
 use crate::certificate;
 use crate::process::Gateway;
@@ -30,6 +31,7 @@ pub(super) async fn scrape(gateway: &Gateway) -> (Report, Facts) {
             ("info", count(Level::Info)),
         ],
         certificates: expiries(&gateway.generation().snapshot),
+        staples: staples(&gateway.generation().snapshot),
         driver: gateway.driver.to_string(),
         workers: gateway.workers(),
         silent,
@@ -67,4 +69,18 @@ fn expiries(snapshot: &Snapshot) -> Vec<(String, i64)> {
         }
     }
     list
+}
+
+/// Seconds until the staple of each certificate expires, where it has one that is about it.
+fn staples(snapshot: &Snapshot) -> Vec<(String, i64)> {
+    let now = certificate::now();
+    let until = |certificate: &Certificate| {
+        let CertificateSource::Inline { chain, .. } = &certificate.source else {
+            return None;
+        };
+        let leaf = certificate::read_chain(chain).into_iter().next()?;
+        let validity = ocsp::read(certificate.staple.as_deref()?, &leaf.serial).ok()?;
+        Some((certificate.name.clone(), validity.until - now))
+    };
+    snapshot.certificates.iter().filter_map(until).collect()
 }

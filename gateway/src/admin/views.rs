@@ -185,7 +185,7 @@ pub(super) fn certificates(snapshot: &Snapshot) -> Answer {
                 .map(|(kind, name)| json!({ *kind: name }));
             json!({
                 "path": certificate.name,
-                "serial_number": facts.serial,
+                "serial_number": facts.serial_text(),
                 "subject_alt_names": names.collect::<Vec<_>>(),
                 "days_until_expiration": ((facts.not_after - now).max(0) / 86_400).to_string(),
                 "valid_from": stamp(facts.not_before),

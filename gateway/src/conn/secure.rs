@@ -5,14 +5,15 @@ use std::rc::Rc;
 use rustls::{CipherSuite, ProtocolVersion};
 use sallyport_config::ir::{Millis, Service};
 use sallyport_core::flags::Flags;
+use sallyport_core::tables::{ChainIdx, ListenerIdx, Tables};
 
 use super::link::TlsFacts;
 use super::{Link, exchange, h1, h2, tcp};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
-use crate::tls::handshake::{self, Refused};
+use crate::tls::handshake::{self, Hello, Refused};
 use crate::tls::session::Session;
-use crate::worker::{Guest, Worker};
+use crate::worker::{Entry, Guest, Worker};
 
 /// A handshake must be complete within this.
 const HANDSHAKE_TIME: Millis = Millis(10_000);
@@ -38,8 +39,10 @@ pub(super) async fn serve(
         &mut early,
     );
     let shaken = Box::pin(shaken).await;
-    if !matches!(shaken, Ok(Shaken::Through(_))) {
-        worker.stats.borrow_mut().handshake(shaken.is_ok());
+    match &shaken {
+        Ok(Shaken::Through(_)) => {}
+        Err(Refused::Shed) => worker.stats.borrow_mut().handshake_shed(),
+        shaken => worker.stats.borrow_mut().handshake(shaken.is_ok()),
     }
     let session = match shaken {
         Ok(Shaken::Hands(session)) => session,
@@ -51,7 +54,7 @@ pub(super) async fn serve(
             let details = "filter_chain_not_found";
             return exchange::log_closed(&worker, &link, begun, Flags::NR, details);
         }
-        Err(Refused::Failed) => return,
+        Err(Refused::Failed | Refused::Shed) => return,
     };
     let speaks_h2 = session.alpn() == Some(b"h2");
     let stream = Stream::tls(socket, session, Rc::clone(&worker.buffers));
@@ -84,6 +87,12 @@ fn speaks_http(worker: &Worker, link: &Link) -> bool {
     matches!(service, Some(Service::Http(_)))
 }
 
+/// The chain that a client asks for.
+fn wanted(tables: &Tables, link: &Link, hello: &Hello) -> Option<(ListenerIdx, ChainIdx)> {
+    let listener = tables.listener_named(&link.listener)?;
+    Some((listener, tables.chain_for(listener, &hello.message)?))
+}
+
 async fn shake(
     worker: &Rc<Worker>,
     guest: &Guest,
@@ -95,8 +104,6 @@ async fn shake(
     let alarm = worker.timers.alarm();
     alarm.set(Some(worker.timers.now() + HANDSHAKE_TIME));
     let hello = handshake::hello(socket, &alarm, received).await?;
-    let active = worker.active();
-    let generation = &active.generation;
     let sni = hello.message.sni.clone();
     link.tls = Some(Box::new(TlsFacts {
         sni: sni.clone(),
@@ -104,14 +111,21 @@ async fn shake(
         cipher: "",
         peer: None,
     }));
-    let listener = generation.tables.listener_named(&link.listener);
-    let listener = listener.ok_or(Refused::NoChain)?;
-    let chain = generation.tables.chain_for(listener, &hello.message);
-    let chain = chain.ok_or(Refused::NoChain)?;
-    let passes = generation.tables.filter_chain(listener, chain);
+    let tables = &worker.active().generation.tables;
+    let (listener, chain) = wanted(tables, link, &hello).ok_or(Refused::NoChain)?;
+    let passes = tables.filter_chain(listener, chain);
     if passes.is_some_and(|chain| chain.tls.is_none()) {
         return Ok(Shaken::Through(hello.received));
     }
+    match worker.gate.enter(&worker.timers).await {
+        Entry::AtOnce => {}
+        Entry::Waited => worker.stats.borrow_mut().handshake_waited(),
+        Entry::Shed => return Err(Refused::Shed),
+    }
+    // Looked up once more: there may be other certificates by now.
+    let active = worker.active();
+    let generation = &active.generation;
+    let (listener, chain) = wanted(&generation.tables, link, &hello).ok_or(Refused::NoChain)?;
     let config = generation.tls.of(listener, chain).ok_or(Refused::NoChain)?;
     let session =
         handshake::complete(socket, &alarm, &worker.buffers, hello, config, early).await?;

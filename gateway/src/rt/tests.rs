@@ -76,7 +76,7 @@ fn a_panic_ends_one_task() {
             spawn(async { panic!("this panic is part of a test") });
             let flag = Rc::clone(&reached);
             spawn(async move { flag.set(true) });
-            sleep(std::time::Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
             reached.get()
         });
         assert!(done);

@@ -3,9 +3,11 @@
 //!
 //! A rotation writes two files, one after the other. A pair that does not fit together is therefore
 //! never used while an earlier one is known: the last good pair stays until the new one is whole.
+//! An OCSP response may lie beside: `tls.ocsp-staple` in a directory, `CHAIN.ocsp` beside a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sallyport_config::ir::{CertificateSource, Secret, Snapshot};
+use sallyport_core::ocsp::STAPLE_BYTES_MAX;
 use sallyport_identity::Held;
 
 use super::Problem;
@@ -32,6 +35,10 @@ pub(super) const NO_IDENTITY: &str =
 const CREDENTIALS_MAX: usize = 10_000;
 /// Permission bits of everybody else.
 const OTHERS_READ: u32 = 0o004;
+/// Member of a credential with what its authority says about it, as in a Secret.
+pub(super) const STAPLE: &str = "tls.ocsp-staple";
+/// What is appended to the name of a chain's file for the same.
+const STAPLE_SUFFIX: &str = ".ocsp";
 
 /// One credential: what a Kubernetes Secret of type `tls` holds, as text.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +49,8 @@ pub(crate) struct Credential {
     pub(crate) directory: PathBuf,
     /// Name of the member and its text: `tls.crt`, `tls.key`, `ca.crt`.
     pub(crate) members: Vec<(String, String)>,
+    /// What its authority says about it: an OCSP response as DER.
+    pub(crate) staple: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Credential {
@@ -96,7 +105,14 @@ pub(crate) struct KeyPairs {
     identity: Identity,
     bundles: Bundles,
     credentials: BTreeMap<PathBuf, Credential>,
-    pairs: BTreeMap<(String, String), CertificateSource>,
+    pairs: BTreeMap<(String, String), Good>,
+}
+
+/// What was whole, and what came with it.
+#[derive(Debug, Clone)]
+struct Good {
+    source: CertificateSource,
+    staple: Option<Arc<[u8]>>,
 }
 
 impl KeyPairs {
@@ -120,7 +136,7 @@ impl KeyPairs {
         };
     }
 
-    /// Reads `directory/<credentialName>/{tls.crt,tls.key,ca.crt}`. Hidden names are left out.
+    /// Reads `directory/<credentialName>/{tls.crt,tls.key,ca.crt,tls.ocsp-staple}`. Hidden names are left out.
     pub(crate) fn read_directory(&mut self, directory: &Path) -> Found {
         let mut found = Found::default();
         watch_path(&mut found.directories, directory);
@@ -188,20 +204,29 @@ impl KeyPairs {
                 CertificateSource::Inline { .. } => (certificate.name.clone(), String::new()),
                 CertificateSource::Workload | CertificateSource::Missing => continue,
             };
+            if let CertificateSource::Files { chain, .. } = &certificate.source {
+                let file = PathBuf::from(format!("{chain}{STAPLE_SUFFIX}"));
+                certificate.staple = read_staple(&file, &mut found).map(Arc::from);
+            }
             let good = self.pairs.get(&place);
-            let source = self.usable(&certificate.source, good, &mut found);
+            let known = good.map(|good| &good.source);
+            let source = self.usable(&certificate.source, known, &mut found);
             let source = source.and_then(|source| {
-                in_date(chain_of(&source), good.and_then(chain_of)).map(|()| source)
+                in_date(chain_of(&source), known.and_then(chain_of)).map(|()| source)
             });
-            let source = source.unwrap_or_else(|mut reason| {
-                if good.is_some() {
+            certificate.source = source.unwrap_or_else(|mut reason| {
+                if let Some(good) = good {
                     reason.push_str("; the last good pair stays");
+                    certificate.staple.clone_from(&good.staple);
                 }
                 found.unusable.push((index, reason));
-                good.cloned().unwrap_or(CertificateSource::Missing)
+                known.cloned().unwrap_or(CertificateSource::Missing)
             });
-            now.insert(place, source.clone());
-            certificate.source = source;
+            let good = Good {
+                source: certificate.source.clone(),
+                staple: certificate.staple.clone(),
+            };
+            now.insert(place, good);
         }
         self.pairs = now;
         found
@@ -264,6 +289,26 @@ fn read_credential(name: &str, path: &Path, found: &mut Found) -> Credential {
         name: name.to_owned(),
         directory: path.to_owned(),
         members,
+        staple: read_staple(&path.join(STAPLE), found),
+    }
+}
+
+/// An OCSP response, if there is one. What it says is looked at where it is used.
+fn read_staple(path: &Path, found: &mut Found) -> Option<Vec<u8>> {
+    let read = fs::File::open(path).and_then(|file| {
+        let mut bytes = Vec::new();
+        // A larger one is refused for its size.
+        file.take(STAPLE_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match read {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            found.problems.push(Problem::error(path, error));
+            None
+        }
     }
 }
 
@@ -395,6 +440,7 @@ mod tests {
                 certificates: vec![Certificate {
                     name: "default".to_owned(),
                     source: CertificateSource::Workload,
+                    staple: None,
                     origin: origin(),
                 }],
                 ..Snapshot::default()
@@ -491,6 +537,7 @@ mod tests {
                 chain: path("a.crt"),
                 key: path(key),
             },
+            staple: None,
             origin: origin(),
         };
         let mut pairs = KeyPairs::default();
@@ -527,6 +574,7 @@ mod tests {
                 certificates: vec![Certificate {
                     name: "kubernetes://m".to_owned(),
                     source,
+                    staple: None,
                     origin: origin(),
                 }],
                 ..Snapshot::default()

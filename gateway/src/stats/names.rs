@@ -80,7 +80,8 @@ names! {
     EXT_AUTHZ_FAILED_OPEN = Counter "sallyport_ext_authz_failed_open_total", "Requests that passed because an authorizer had no answer to them, by provider.";
     AUDITED = Counter "sallyport_authz_audited_total", "Requests and connections that AUDIT policies were asked about, by result: logged or not_logged.";
     DRY_RUNS = Counter "sallyport_authz_dry_run_total", "Requests and connections that policies with the annotation istio.io/dry-run were asked about, by action and by what they would have done.";
-    HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome.";
+    HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome; those that were shed found too many others waiting.";
+    HANDSHAKES_WAITED = Counter "sallyport_tls_handshakes_waited_total", "TLS handshakes with clients that had to wait for others.";
     REVOKED = Counter "sallyport_tls_revoked_total", "Client connections ended because a new revocation list or authority does not accept their certificate any more.";
     ODDITIES = Counter "sallyport_oddities_total", "Odd frames of HTTP/2 and HTTP/3 clients (resets, pings, empty frames, malformed requests), of connections that have ended.";
     EARLY = Counter "sallyport_early_requests_total", "HTTP/3 requests in early data (0-RTT), by what was done: served at once, or held until the handshake was complete.";
@@ -92,6 +93,7 @@ names! {
     OBJECTS_REJECTED = Gauge "sallyport_config_objects_rejected", "Objects whose last good state is served because the newest is broken.";
     DIAGNOSTICS = Gauge "sallyport_config_diagnostics", "Findings about the configuration, by level.";
     CERTIFICATE_EXPIRY = Gauge "sallyport_certificate_expiry_seconds", "Seconds until a certificate expires; negative when it has.";
+    STAPLE_EXPIRY = Gauge "sallyport_ocsp_staple_expiry_seconds", "Seconds until the OCSP staple of a certificate expires; negative when it has: it is not sent any more.";
     DRIVER = Gauge "sallyport_driver", "Always 1; the label names the I/O driver.";
     WORKERS = Gauge "sallyport_workers", "Workers that serve.";
     WORKERS_SILENT = Gauge "sallyport_workers_silent", "Workers that did not answer this collection in time.";

@@ -42,6 +42,8 @@ pub(crate) struct Facts {
     pub(crate) diagnostics: Vec<(&'static str, usize)>,
     /// Certificates as (name, seconds until they expire).
     pub(crate) certificates: Vec<(String, i64)>,
+    /// OCSP staples of certificates as (name, seconds until they expire).
+    pub(crate) staples: Vec<(String, i64)>,
     /// I/O driver.
     pub(crate) driver: String,
     /// Workers that serve.
@@ -288,9 +290,11 @@ fn connections(page: &mut Page, report: &Report) {
     for (outcome, value) in [
         ("ok", report.handshakes_ok),
         ("failed", report.handshakes_failed),
+        ("shed", report.handshakes_shed),
     ] {
         page.sample(names::HANDSHAKES, "", &[("outcome", outcome)], value);
     }
+    page.one(names::HANDSHAKES_WAITED, report.handshakes_waited);
     page.one(names::REVOKED, report.revoked);
 }
 
@@ -371,6 +375,11 @@ fn process(page: &mut Page, report: &Report, facts: &Facts) {
     for (certificate, seconds) in &facts.certificates {
         let labels = [("certificate", certificate.as_str())];
         page.sample(names::CERTIFICATE_EXPIRY, "", &labels, seconds);
+    }
+    page.head(names::STAPLE_EXPIRY);
+    for (certificate, seconds) in &facts.staples {
+        let labels = [("certificate", certificate.as_str())];
+        page.sample(names::STAPLE_EXPIRY, "", &labels, seconds);
     }
     page.head(names::BUILD);
     let build = [("component", "proxy"), ("tag", env!("CARGO_PKG_VERSION"))];

@@ -9,10 +9,11 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use sallyport_config::ir::{Roots, ServerTls, ServerTlsMode, TlsVersion};
 
-use super::material::Material;
+use super::material::{Material, Stapled};
 use super::suites;
 use super::tickets::{self, Seal};
 use super::visitor::{ClientVerifier, Rules};
+use crate::certificate;
 
 /// Protocols that we speak: what a chain wants beyond them is not advertised.
 const SERVED: [&str; 2] = ["h2", "http/1.1"];
@@ -72,15 +73,20 @@ fn usable_keys(
     material: &mut Material<'_>,
     tls: &ServerTls,
     report: &mut dyn FnMut(&str, String),
-) -> Vec<Arc<CertifiedKey>> {
+) -> Vec<Own> {
     let mut usable = Vec::new();
     for id in &tls.certificates {
+        let name = material.certificate(*id).map_or("", |c| c.name.as_str());
         match material.key(*id) {
-            Ok(key) => usable.push(key),
-            Err(reason) => {
-                let name = material.certificate(*id).map_or("", |c| c.name.as_str());
-                report(name, reason);
+            Ok(plain) => {
+                let stapled = material.stapled(*id).transpose();
+                let stapled = stapled.unwrap_or_else(|reason| {
+                    report(name, reason);
+                    None
+                });
+                usable.push(Own { plain, stapled });
             }
+            Err(reason) => report(name, reason),
         }
     }
     usable
@@ -169,15 +175,33 @@ fn client_verifier(
     Ok(Some(Arc::new(ClientVerifier::new(trust, provider, rules))))
 }
 
+/// A certificate that can be shown.
+#[derive(Debug)]
+struct Own {
+    plain: Arc<CertifiedKey>,
+    stapled: Option<Stapled>,
+}
+
+impl Own {
+    /// With its staple while that holds: clients refuse one that has expired.
+    fn now(&self) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some(stapled) if stapled.validity.holds(certificate::now()) => &stapled.key,
+            _ => &self.plain,
+        }
+    }
+}
+
 /// The certificates of a chain; the first whose key the client can verify is shown.
 #[derive(Debug)]
-struct ByAlgorithm(Vec<Arc<CertifiedKey>>);
+struct ByAlgorithm(Vec<Own>);
 
 impl ResolvesServerCert for ByAlgorithm {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let schemes = hello.signature_schemes();
         let mut keys = self.0.iter();
-        let fits = keys.find(|key| key.key.choose_scheme(schemes).is_some());
-        fits.or_else(|| self.0.first()).cloned()
+        let fits = keys.find(|own| own.plain.key.choose_scheme(schemes).is_some());
+        let own = fits.or_else(|| self.0.first())?;
+        Some(Arc::clone(own.now()))
     }
 }

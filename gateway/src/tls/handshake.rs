@@ -24,6 +24,8 @@ pub(crate) enum Refused {
     Failed,
     /// There is nothing for this server name.
     NoChain,
+    /// Too many others waited.
+    Shed,
 }
 
 /// What the client says first.

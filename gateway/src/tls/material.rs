@@ -11,15 +11,25 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sallyport_config::ir::{
     Bundle, Certificate, CertificateId, CertificateSource, Roots, Snapshot,
 };
+use sallyport_core::certificate;
+use sallyport_core::ocsp::{self, Validity};
 
 use super::trust::Trust;
 
 type Ready<T> = Result<Arc<T>, String>;
 
+/// A certificate together with what its authority says about it, while that holds.
+#[derive(Debug, Clone)]
+pub(super) struct Stapled {
+    pub(super) key: Arc<CertifiedKey>,
+    pub(super) validity: Validity,
+}
+
 /// Keys and authorities of one snapshot.
 pub(super) struct Material<'s> {
     snapshot: &'s Snapshot,
     keys: HashMap<CertificateId, Ready<CertifiedKey>>,
+    staples: HashMap<CertificateId, Option<Result<Stapled, String>>>,
     trusts: HashMap<(Roots, Option<Bundle>), Ready<Trust>>,
 }
 
@@ -28,6 +38,7 @@ impl<'s> Material<'s> {
         Self {
             snapshot,
             keys: HashMap::new(),
+            staples: HashMap::new(),
             trusts: HashMap::new(),
         }
     }
@@ -46,6 +57,21 @@ impl<'s> Material<'s> {
         let certificate = self.certificate(id);
         let load = || certificate.map_or(Err("there is no such".to_owned()), |c| load(&c.source));
         self.keys.entry(id).or_insert_with(load).clone()
+    }
+
+    /// A certificate with its staple, if it has one.
+    ///
+    /// # Errors
+    /// Why the staple is not sent, or why it is missed.
+    pub(super) fn stapled(&mut self, id: CertificateId) -> Option<Result<Stapled, String>> {
+        if let Some(known) = self.staples.get(&id) {
+            return known.clone();
+        }
+        let key = self.key(id).ok();
+        let staple = self.certificate(id).and_then(|c| c.staple.as_deref());
+        let stapled = key.and_then(|key| staple_on(&key, staple));
+        self.staples.insert(id, stapled.clone());
+        stapled
     }
 
     /// Authorities with what they revoked. [`Roots::Unchecked`] is nobody to ask.
@@ -97,6 +123,28 @@ fn load(source: &CertificateSource) -> Ready<CertifiedKey> {
         Ok(()) => Ok(Arc::new(certified)),
         Err(error) => Err(format!("certificate and key do not match: {error}")),
     }
+}
+
+/// Puts a staple on a certificate; one that says that it needs one, and has none, is a fault.
+fn staple_on(key: &CertifiedKey, staple: Option<&[u8]>) -> Option<Result<Stapled, String>> {
+    let leaf = key.cert.first()?;
+    let facts = certificate::read(leaf)?;
+    let Some(staple) = staple else {
+        let missed = "clients will not believe it without an OCSP staple (must-staple), and there \
+            is none";
+        return facts.must_staple.then(|| Err(missed.to_owned()));
+    };
+    Some(match ocsp::read(staple, &facts.serial) {
+        Ok(validity) => {
+            let mut key = key.clone();
+            key.ocsp = Some(staple.to_vec());
+            Ok(Stapled {
+                key: Arc::new(key),
+                validity,
+            })
+        }
+        Err(error) => Err(format!("its OCSP staple is not sent: {error}")),
+    })
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {

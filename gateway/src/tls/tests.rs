@@ -58,6 +58,7 @@ fn build(source: CertificateSource, tls: ServerTls) -> (TlsConfigs, Vec<TlsProbl
         certificates: vec![Certificate {
             name: "kubernetes://cert".to_owned(),
             source,
+            staple: None,
             origin: origin(),
         }],
         ..Snapshot::default()
@@ -81,6 +82,26 @@ fn a_good_pair_serves() {
     assert!(
         config.alpn_protocols.is_empty(),
         "of what is no HTTP nothing is known"
+    );
+}
+
+#[test]
+fn a_certificate_that_demands_a_staple_and_has_none_serves_and_is_reported() {
+    let mut parameters = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+    // A sequence of one number: status_request.
+    parameters.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(
+        &[1, 3, 6, 1, 5, 5, 7, 1, 24],
+        vec![0x30, 3, 2, 1, 5],
+    )];
+    let key = rcgen::KeyPair::generate().unwrap();
+    let chain = parameters.self_signed(&key).unwrap().pem().into_bytes();
+    let source = inline(&chain.into(), &key.serialize_pem().into_bytes().into());
+    let (configs, problems) = build(source, simple());
+    assert!(configs.of(ListenerIdx(0), ChainIdx(0)).is_some());
+    let said: Vec<_> = problems.iter().map(|p| p.reason.as_str()).collect();
+    assert!(
+        matches!(*said, [one] if one.contains("must-staple")),
+        "{said:?}"
     );
 }
 

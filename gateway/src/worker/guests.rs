@@ -187,6 +187,7 @@ impl Guests {
 pub(super) async fn recheck(worker: Rc<Worker>) {
     let generation = Arc::clone(&worker.active().generation);
     let keys = worker.guests.identified();
+    let turns = rt::Turns::new();
     for some in keys.chunks(RECHECKED_AT_ONCE) {
         if !Arc::ptr_eq(&worker.active().generation.tls, &generation.tls) {
             // A newer one is being asked already.
@@ -198,7 +199,7 @@ pub(super) async fn recheck(worker: Rc<Worker>) {
                 breaker.trip();
             }
         }
-        rt::give_way().await;
+        turns.next().await;
     }
 }
 

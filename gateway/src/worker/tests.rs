@@ -34,6 +34,7 @@ mod rotation;
 mod slow;
 mod smuggling;
 mod sockets;
+mod staples;
 mod support;
 mod tcp;
 mod tls;

@@ -268,6 +268,7 @@ fn certificate(number: u8, bytes: &mut Bytes<'_>) -> Certificate {
         source: bytes
             .maybe(4, |_| CertificateSource::Missing)
             .unwrap_or(source),
+        staple: None,
         origin: origin("spec.servers[0].tls".to_owned()),
     }
 }

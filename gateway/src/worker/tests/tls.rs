@@ -61,6 +61,7 @@ pub(super) fn secured(upstream: std::net::SocketAddr, pairs: &[(&str, &Pair)]) -
                 chain: Arc::clone(&pair.chain),
                 key: ir::Secret(Arc::clone(&pair.key)),
             },
+            staple: None,
             origin: origin(),
         })
         .collect();

@@ -203,6 +203,7 @@ fn secured(upstream: SocketAddr, own: &Pair, tls: ir::UpstreamTls) -> ir::Snapsh
             chain: Arc::clone(&own.chain),
             key: ir::Secret(Arc::clone(&own.key)),
         },
+        staple: None,
         origin: origin(),
     }];
     snapshot.settings.access_log = None;
