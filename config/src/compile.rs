@@ -65,7 +65,7 @@ pub fn compile(world: &World, view: &View) -> Compiled {
 
 fn policies(draft: &mut Draft<'_>) {
     draft.policies.jwt = authn::rules(draft);
-    let chosen = authz::policies(draft, authz::Asking::Providers);
+    let chosen = authz::policies(draft);
     draft.policies.authorization = chosen;
 }
 

@@ -29,7 +29,9 @@ mod values;
 use crate::issuers::IssuerKeys;
 use crate::proxy::{Interception, Proxy, ProxyKind};
 use crate::resources::{Resource, Resources, TypeUrl};
-use sallyport_config::ir::{Cluster as Upstream, ClusterId, Sidecar, Snapshot};
+use sallyport_config::ir::{
+    CheckProtocol, Cluster as Upstream, ClusterId, Sidecar, Snapshot, UpstreamProtocol,
+};
 use sallyport_config::{
     OwnPorts, SidecarView, View, World, compile, compile_inbound, compile_outbound,
 };
@@ -188,6 +190,19 @@ pub fn gateway(snapshot: &Snapshot, form: Form) -> Lowered {
         .iter()
         .map(|c| clusters::cluster(snapshot, c, form))
         .collect();
+    for asked in &snapshot.policies.authorizers {
+        let name = cluster_name(snapshot, asked.cluster);
+        let found = clusters.iter_mut().find(|c| c.name == name);
+        let other = find_cluster(snapshot, asked.cluster)
+            .is_some_and(|c| c.protocol != UpstreamProtocol::Http2);
+        if asked.protocol == CheckProtocol::Grpc
+            && other
+            && let Some(cluster) = found
+        {
+            // gRPC speaks nothing else, whatever its port is called
+            clusters::speak_http2(cluster);
+        }
+    }
     clusters.push(clusters::black_hole());
     let mut lowered = Lowered {
         clusters,

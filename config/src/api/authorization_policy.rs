@@ -10,7 +10,7 @@ message! {
         target_ref: Option<PolicyTargetReference>,
         target_refs: Vec<PolicyTargetReference>,
         rules: Vec<Rule>,
-        action: Action => Partly("CUSTOM over gRPC refuses TCP connections that it matches"),
+        action: Action,
         provider: Option<ExtensionProvider> => Honoured,
     }
 

@@ -11,7 +11,8 @@ use crate::api::mesh_config::{
 use crate::api::{AuthorizationPolicy as Written, Map};
 use crate::diag::codes;
 use crate::ir::{
-    Authorizer, AuthorizerId, CheckBody, CheckProtocol, ClusterId, HttpCheck, Millis, TextMatch,
+    Authorizer, AuthorizerId, CheckBody, CheckProtocol, Cluster, ClusterId, HttpCheck, Millis,
+    TextMatch,
 };
 use crate::world::Typed;
 use std::time::Duration;
@@ -53,6 +54,37 @@ pub(super) fn of(draft: &mut Draft<'_>, policies: &[Typed<'_, Written>]) -> Opti
             &format!("extension provider `{named}`: {why}"),
         ),
     }
+}
+
+/// Every authorizer that can be asked, whether anybody here asks it or not: what sidecars of one
+/// vantage call does not depend on their policies.
+pub(super) fn all(draft: &mut Draft<'_>) -> Vec<Authorizer> {
+    let world = draft.world;
+    let providers = world.mesh.extension_providers.iter();
+    providers
+        .filter_map(|provider| authorizer(draft, provider).ok())
+        .collect()
+}
+
+/// Authorizers that name clusters of one snapshot, for another, which gets what it lacks of them.
+pub(super) fn moved(
+    mut authorizers: Vec<Authorizer>,
+    from: &[Cluster],
+    to: &mut Vec<Cluster>,
+) -> Vec<Authorizer> {
+    for authorizer in &mut authorizers {
+        let at = usize::try_from(authorizer.cluster.0).unwrap_or(usize::MAX);
+        let Some(cluster) = from.get(at) else {
+            continue;
+        };
+        let known = to.iter().position(|known| known.name == cluster.name);
+        let at = known.unwrap_or_else(|| {
+            to.push(cluster.clone());
+            to.len() - 1
+        });
+        authorizer.cluster = ClusterId(u32::try_from(at).unwrap_or(u32::MAX));
+    }
+    authorizers
 }
 
 fn refuse<T>(draft: &mut Draft<'_>, policy: Typed<'_, Written>, why: &str) -> Option<T> {

@@ -26,17 +26,8 @@ const GATEWAY_LABELS: [&str; 2] = [
 /// Annotation of a policy that shall decide nothing yet.
 const DRY_RUN: &str = "istio.io/dry-run";
 
-/// Whom CUSTOM policies may ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asking {
-    /// Providers of the mesh.
-    Providers,
-    /// Nobody, so they refuse: what a sidecar does for those who call it has no upstreams.
-    Nobody,
-}
-
 /// The policies that apply, in the order in which they are asked.
-pub(super) fn policies(draft: &mut Draft<'_>, asking: Asking) -> Vec<AuthorizationPolicy> {
+pub(super) fn policies(draft: &mut Draft<'_>) -> Vec<AuthorizationPolicy> {
     let world = draft.world;
     let here = Here {
         world,
@@ -54,22 +45,7 @@ pub(super) fn policies(draft: &mut Draft<'_>, asking: Asking) -> Vec<Authorizati
     chosen.sort_by_key(|p| (action(p.spec.action), *p.resource.meta.namespace != *root));
     let custom = |p: &&Typed<'_, Written>| p.spec.action == Action::Custom;
     let custom: Vec<_> = chosen.iter().filter(custom).copied().collect();
-    let asked = match asking {
-        Asking::Providers => authorizers::of(draft, &custom),
-        Asking::Nobody => {
-            for policy in custom {
-                let message =
-                    "sidecars do not ask anybody yet: what the policy matches is answered with 403";
-                draft.report(
-                    codes::SP0401,
-                    policy.resource,
-                    "spec.action",
-                    message.to_owned(),
-                );
-            }
-            None
-        }
-    };
+    let asked = authorizers::of(draft, &custom);
     let chosen = chosen.into_iter();
     chosen.map(|policy| compile(draft, policy, asked)).collect()
 }

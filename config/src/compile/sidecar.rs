@@ -15,9 +15,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use super::authz::Asking;
 use super::draft::Draft;
-use super::{authn, authz, settings};
+use super::{authn, authorizers, authz, settings};
 use crate::api::service_entry::Resolution;
 use crate::diag::Diagnostics;
 use crate::ir::{Capture, Cluster, ClusterId, ConnectionSettings, PeerTls, Policies, Sidecar};
@@ -47,13 +46,22 @@ pub fn compile_sidecar(world: &World, view: &SidecarView) -> CompiledSidecar {
     let inbound = compile_inbound(world, view);
     compiled.sidecar.inbound = inbound.sidecar.inbound;
     compiled.sidecar.rest = inbound.sidecar.rest;
-    compiled.sidecar.snapshot.policies = inbound.sidecar.snapshot.policies;
+    let (from, to) = (inbound.sidecar.snapshot, &mut compiled.sidecar.snapshot);
+    to.policies = Policies {
+        authorizers: authorizers::moved(
+            from.policies.authorizers,
+            &from.clusters,
+            &mut to.clusters,
+        ),
+        ..from.policies
+    };
     compiled.diagnostics.extend(inbound.diagnostics);
     compiled.diagnostics = compiled.diagnostics.sorted();
     compiled
 }
 
-/// The part that is about what the workload calls: no ports of its own, and no policies. Of its
+/// The part that is about what the workload calls: no ports of its own, and of policies only whom they
+/// could ask, so that the clusters for that are there. Of its
 /// labels only those count that [`World::outbound_labels`] names, its addresses do not, and of its
 /// own ports only where it listens for what it calls: workloads that are alike in that share it.
 #[must_use]
@@ -61,6 +69,7 @@ pub fn compile_outbound(world: &World, view: &SidecarView) -> CompiledSidecar {
     let mut draft = draft(world, view);
     let scope = Scope::of(world, &view.workload);
     let outbound = outbound::build(&mut draft, view, &scope);
+    draft.policies.authorizers = authorizers::all(&mut draft);
     let trust_domains = trust_domains(&draft);
     let (compiled, outbound) = draft.finish_outbound(outbound);
     let as_called = match view.ports {
@@ -83,15 +92,13 @@ pub fn compile_outbound(world: &World, view: &SidecarView) -> CompiledSidecar {
     }
 }
 
-/// The part that is about who calls the workload: nothing to call, and no clusters.
+/// The part that is about who calls the workload: nothing to call, and no clusters but those of whom
+/// policies ask, which [`compile_outbound`] has too.
 #[must_use]
 pub fn compile_inbound(world: &World, view: &SidecarView) -> CompiledSidecar {
     let mut draft = draft(world, view);
-    draft.policies = Policies {
-        jwt: authn::rules(&mut draft),
-        authorization: authz::policies(&mut draft, Asking::Nobody),
-        authorizers: Vec::new(),
-    };
+    draft.policies.jwt = authn::rules(&mut draft);
+    draft.policies.authorization = authz::policies(&mut draft);
     let scope = Scope::of(world, &view.workload);
     let trust_domains = trust_domains(&draft);
     let compiled = draft.finish();

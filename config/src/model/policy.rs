@@ -106,8 +106,6 @@ pub(super) fn on_connection(policies: &Policies) -> Policies {
                 .authorizer
                 .and_then(|id| policies.authorizer(id))
                 .is_some_and(|asked| asked.protocol != CheckProtocol::Grpc),
-        // nobody asks about bytes yet
-        authorizer: None,
         rules: policy
             .rules
             .iter()

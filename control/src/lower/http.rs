@@ -1,8 +1,8 @@
 //! The HTTP connection manager: what is done to every request before and after a route.
 //!
 //! Istio `pilot/pkg/networking/core/gateway.go` (`buildGatewayConnectionManager`) and
-//! `listener_builder.go` (`buildHTTPConnectionManager`). The order of filters is Istio's: tokens,
-//! policies, gRPC-Web, fault, CORS, router.
+//! `listener_builder.go` (`buildHTTPConnectionManager`). The order of filters is Istio's: external
+//! authorization, tokens, policies, gRPC-Web, fault, CORS, router.
 
 use super::actions::{CORS, FAULT};
 use super::matches::JWT;
@@ -132,11 +132,11 @@ pub(super) fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
 fn filters(snapshot: &Snapshot, role: Role, grpc_web: bool) -> Vec<HttpFilter> {
     let mut filters = Vec::new();
     if role != Role::Outbound {
+        filters.extend(policies::custom(snapshot));
         if let Some(tokens) = jwt::authentication(&snapshot.policies.jwt) {
             filters.push(filter(JWT, &tokens));
         }
-        let rules = policies::http(&snapshot.policies.authorization);
-        filters.extend(rules.iter().map(|rules| filter(policies::HTTP, rules)));
+        filters.extend(policies::http(&snapshot.policies));
     }
     if grpc_web {
         filters.push(filter("envoy.filters.http.grpc_web", &GrpcWeb {}));

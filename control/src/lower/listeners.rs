@@ -125,7 +125,7 @@ fn network(snapshot: &Snapshot, service: &Service, stat: &str, form: Form) -> Ve
             .into_iter()
             .collect(),
         Service::Tcp(tcp) => {
-            let mut filters = policies::network(&snapshot.policies.authorization, stat);
+            let mut filters = policies::network(snapshot, stat);
             filters.push(bytes(snapshot, tcp, stat));
             filters
         }

@@ -62,6 +62,41 @@ spec:
   selector: {matchLabels: {app: shop}}
   rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/buyer]}}]}]
 ---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    extensionProviders:
+    - name: judge
+      envoyExtAuthzHttp: {service: judge.test, port: JUDGE, timeout: 5s, includeRequestHeadersInCheck: [x-refuse]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: judge, namespace: default}
+spec:
+  hosts: [judge.test]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: JUDGE, name: http, protocol: HTTP}]
+  endpoints: [{address: 127.0.0.1}]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: narrow, namespace: default}
+spec:
+  workloadSelector: {labels: {app: shop}}
+  egress: [{hosts: [default/shop.default.svc.cluster.local]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: asked, namespace: default}
+spec:
+  selector: {matchLabels: {app: shop}}
+  action: CUSTOM
+  provider: {name: judge}
+  rules: [{to: [{operation: {paths: [/asked]}}]}]
+---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: all, namespace: default}
@@ -162,7 +197,11 @@ fn answer(stream: TcpStream, name: &str) {
         }
         let body = format!("{name}\n{head}");
         let length = body.len();
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+        let status = match name == "judge" && head.contains("x-refuse") {
+            true => "401 Unauthorized",
+            false => "200 OK",
+        };
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
         if stream.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }
@@ -192,7 +231,9 @@ struct Mesh {
 impl Mesh {
     fn start(name: &str, mode: &str) -> Self {
         let part = part();
+        let judge = app("judge").to_string();
         let text = MESH.replace("PART", &part).replace("MODE", mode);
+        let text = text.replace("JUDGE", &judge);
         let world = world(&text);
         let authority = Authority::new();
         let (v1, v2) = (app("v1"), app("v2"));
@@ -247,6 +288,16 @@ fn sidecars_call_each_other_by_the_rules_of_the_mesh() {
         stranger.starts_with("HTTP/1.1 403") && stranger.ends_with("RBAC: access denied"),
         "{stranger}"
     );
+    // somebody else is asked, although the shop's Sidecar does not name them
+    let asked = mesh.buy("/asked", "");
+    assert!(asked.starts_with("HTTP/1.1 200"), "{asked}");
+    let refused = mesh.buy("/asked", "x-refuse: 1\r\n");
+    assert!(
+        refused.starts_with("HTTP/1.1 401") && refused.contains("judge\n"),
+        "{refused}"
+    );
+    let free = mesh.buy("/", "x-refuse: 1\r\n");
+    assert!(free.starts_with("HTTP/1.1 200"), "{free}");
     let unknown = call(&mesh.at(3), CALLED, "elsewhere.test", "/", "");
     assert!(unknown.starts_with("HTTP/1.1 502"), "{unknown}");
     let clear = call(&mesh.at(1), INBOUND, "shop", "/", "");

@@ -21,7 +21,8 @@ use std::cell::RefCell;
 pub use claims::Claims;
 pub use edits::RequestEdits;
 pub use external::{
-    ANSWER_BYTES_MAX, Asked, Changes, Cleared, HttpCall, Inquiry, Outcome, Question, Shown, inquire,
+    ANSWER_BYTES_MAX, Asked, Changes, Cleared, HttpCall, Inquiry, Outcome, Question, Shown,
+    inquire, inquire_connection,
 };
 pub use jwks::{JWKS_BYTES_MAX, KeySet, KeyStore, Misses};
 pub use jwt::TokenCache;
@@ -91,7 +92,8 @@ pub fn admit<'t>(
     Ok(admitted)
 }
 
-/// Asks every policy about a connection that carries bytes. What HTTP tells is not known of it: see
+/// Asks every policy about a connection that carries bytes; whoever else must be asked has been: see
+/// [`inquire_connection`]. What HTTP tells is not known of it: see
 /// [`sallyport_config::ir::PolicyRule::on_connection`]. What policies say that decide nothing is noted
 /// in `observed`.
 ///
@@ -100,6 +102,7 @@ pub fn admit<'t>(
 pub fn admit_connection(
     tables: &Tables,
     call: &Call<'_>,
+    _: &Cleared,
     observed: &mut Observed,
 ) -> Result<Admitted, String> {
     authz::connection(tables, call, observed).map(|()| Admitted::default())

@@ -4,11 +4,13 @@
 mod aim;
 mod answer;
 mod ask;
+mod asker;
 mod client;
 mod download;
 mod event;
 mod flight;
 mod held;
+mod letter;
 mod mirror;
 mod on_demand;
 mod origin;
@@ -19,7 +21,9 @@ mod upload;
 mod websocket;
 
 pub(super) use answer::{log_closed, refuse};
+pub(super) use asker::Asker;
 pub(super) use client::{Client, Fate, Framed, News, Visit};
 pub(crate) use held::Held;
+pub(super) use letter::ask_about_bytes;
 pub(super) use request::serve;
 pub(super) use transit::{Framing, Moved, Transit, write_end};

@@ -103,6 +103,8 @@ enum End {
     Failed(Failure),
     /// A policy refused it.
     Denied(String),
+    /// Whoever was asked about it did, or did not answer.
+    Unauthorized(String),
     /// The client went before there was an upstream.
     ClientGone,
 }
@@ -147,6 +149,10 @@ impl Conn {
                 self.note.transport = failure.transport;
             }
             End::Denied(details) => self.note.termination = details.into(),
+            End::Unauthorized(details) => {
+                self.note.flags = Flags::UAEX;
+                self.note.termination = details.into();
+            }
             End::ClientGone => self.note.flags = Flags::DC,
         }
         self.note_opened();

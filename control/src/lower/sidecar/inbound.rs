@@ -150,7 +150,7 @@ fn filters(sidecar: &Sidecar, port: &Inbound) -> Vec<Filter> {
             vec![http::manager(snapshot, Role::Inbound, routes, false, &stat)]
         }
         Wire::Tcp => {
-            let mut filters = policies::network(&snapshot.policies.authorization, &stat);
+            let mut filters = policies::network(snapshot, &stat);
             filters.push(to_cluster(snapshot, &cluster_name(port), &stat));
             filters
         }

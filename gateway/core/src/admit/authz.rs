@@ -28,10 +28,7 @@ const DENIED: &str = "RBAC: access denied";
 /// All policies of a snapshot, compiled.
 #[derive(Debug)]
 pub(crate) struct Authorization {
-    /// CUSTOM, where nobody can be asked: these deny.
-    refuse: Rules,
-    /// CUSTOM: whom to ask about what these match. Istio has one for a proxy at most.
-    ask: Vec<(AuthorizerId, Rules)>,
+    custom: Custom,
     deny: Rules,
     /// `None`: everything may pass that is not denied.
     allow: Option<Rules>,
@@ -44,11 +41,19 @@ pub(crate) struct Authorization {
 /// What is asked of a connection that carries bytes.
 #[derive(Debug)]
 struct Connections {
-    /// CUSTOM, which nobody can be asked about yet.
-    refuse: Rules,
+    custom: Custom,
     deny: Rules,
     allow: Option<Rules>,
     watch: Watch,
+}
+
+/// CUSTOM.
+#[derive(Debug, Default)]
+struct Custom {
+    /// Where nobody can be asked: these deny.
+    refuse: Rules,
+    /// Whom to ask about what these match. Istio has one for a proxy at most.
+    ask: Vec<(AuthorizerId, Rules)>,
 }
 
 /// Rules of one action.
@@ -73,25 +78,17 @@ type Checks = Box<[Check]>;
 
 impl Authorization {
     pub(crate) fn new(policies: &Policies) -> Self {
-        let of = |action: PolicyAction, authorizer: Option<AuthorizerId>| {
+        let of = |action: PolicyAction| {
             let all = policies.authorization.iter();
-            let mut all = all
-                .filter(|p| p.action == action && !p.dry_run && p.authorizer == authorizer)
-                .peekable();
-            all.peek()?;
-            let mut rules = Rules::default();
-            all.for_each(|policy| rules.add_rules(policy));
-            Some(rules)
+            let mut rules = None;
+            all.filter(|p| p.action == action && !p.dry_run)
+                .for_each(|policy| rules.get_or_insert_with(Rules::default).add_rules(policy));
+            rules
         };
-        let ids = (0..)
-            .zip(&policies.authorizers)
-            .map(|(id, _)| AuthorizerId(id));
-        let ask = ids.filter_map(|id| Some((id, of(PolicyAction::Custom, Some(id))?)));
         Self {
-            refuse: of(PolicyAction::Custom, None).unwrap_or_default(),
-            ask: ask.collect(),
-            deny: of(PolicyAction::Deny, None).unwrap_or_default(),
-            allow: of(PolicyAction::Allow, None),
+            custom: Custom::new(policies, Rules::add_rules),
+            deny: of(PolicyAction::Deny).unwrap_or_default(),
+            allow: of(PolicyAction::Allow),
             watch: Watch::new(policies, Rules::add_rules),
             connections: Connections::new(policies),
         }
@@ -102,12 +99,57 @@ impl Authorization {
     /// # Errors
     /// Somebody should be asked, and nobody can be.
     pub(super) fn custom<'t>(&self, call: &Call<'_>) -> Result<Option<AuthorizerId>, Denial<'t>> {
+        self.custom.asked(call).map_err(|rule| denied(&rule.id))
+    }
+
+    /// As [`Self::custom`], about a connection that carries bytes.
+    ///
+    /// # Errors
+    /// As for requests; what the log says.
+    pub(super) fn custom_of_bytes(&self, call: &Call<'_>) -> Result<Option<AuthorizerId>, String> {
+        let asked = self.connections.custom.asked(call);
+        asked.map_err(|rule| details(&rule.id))
+    }
+}
+
+impl Custom {
+    /// `add` files the rules of a policy.
+    fn new(policies: &Policies, add: fn(&mut Rules, &AuthorizationPolicy)) -> Self {
+        let mut custom = Self::default();
+        let all = policies.authorization.iter();
+        for policy in all.filter(|p| p.action == PolicyAction::Custom && !p.dry_run) {
+            let rules = match policy.authorizer {
+                None => &mut custom.refuse,
+                Some(id) => custom.of(id),
+            };
+            add(rules, policy);
+        }
+        custom
+    }
+
+    /// The rules about which somebody is asked.
+    fn of(&mut self, id: AuthorizerId) -> &mut Rules {
+        let known = self.ask.iter().position(|(known, _)| *known == id);
+        let at = known.unwrap_or(self.ask.len());
+        if known.is_none() {
+            self.ask.push((id, Rules::default()));
+        }
+        match self.ask.get_mut(at) {
+            Some((_, rules)) => rules,
+            // it has just been put there
+            None => &mut self.refuse,
+        }
+    }
+
+    fn asked(&self, call: &Call<'_>) -> Result<Option<AuthorizerId>, &Rule> {
         if self.refuse.rules.is_empty() && self.ask.is_empty() {
             return Ok(None);
         }
         let claims = Claims::default();
         let facts = Facts::new(call, &claims);
-        deny_first(&self.refuse, &facts)?;
+        if let Some(rule) = self.refuse.first(&facts) {
+            return Err(rule);
+        }
         let mut ask = self.ask.iter();
         let asked = ask.find(|(_, rules)| rules.first(&facts).is_some());
         Ok(asked.map(|(id, _)| *id))
@@ -120,22 +162,24 @@ impl Connections {
             let all = policies.authorization.iter();
             all.filter(move |p| p.action == action && !p.dry_run)
         };
-        let (mut refuse, mut deny) = (Rules::default(), Rules::default());
-        // HTTP cannot be asked about bytes: Istio ignores such a policy there.
-        let http = |policy: &&AuthorizationPolicy| {
-            let asked = policy.authorizer.and_then(|id| policies.authorizer(id));
-            asked.is_some_and(|asked| asked.protocol != CheckProtocol::Grpc)
-        };
-        let custom = of(PolicyAction::Custom).filter(|policy| !http(policy));
-        custom.for_each(|policy| refuse.add_connection_rules(policy));
+        let mut deny = Rules::default();
         of(PolicyAction::Deny).for_each(|policy| deny.add_connection_rules(policy));
+        // HTTP cannot be asked about bytes: Istio ignores such a policy there.
+        let grpc = |policy: &&AuthorizationPolicy| {
+            let asked = policy.authorizer.and_then(|id| policies.authorizer(id));
+            asked.is_none_or(|asked| asked.protocol == CheckProtocol::Grpc)
+        };
+        let asking = Policies {
+            authorization: of(PolicyAction::Custom).filter(grpc).cloned().collect(),
+            ..Policies::default()
+        };
         let mut allow = None;
         for policy in of(PolicyAction::Allow) {
             let rules = allow.get_or_insert_with(Rules::default);
             rules.add_connection_rules(policy);
         }
         Self {
-            refuse,
+            custom: Custom::new(&asking, Rules::add_connection_rules),
             deny,
             allow,
             watch: Watch::new(policies, Rules::add_connection_rules),
@@ -266,16 +310,10 @@ pub(super) fn connection(
     observed: &mut Observed,
 ) -> Result<(), String> {
     let Connections {
-        refuse,
-        deny,
-        allow,
-        watch,
+        deny, allow, watch, ..
     } = &tables.authorization().connections;
     let claims = Claims::default();
     let facts = Facts::new(call, &claims);
-    if let Some(rule) = refuse.first(&facts) {
-        return Err(details(&rule.id));
-    }
     watch.before(&facts, observed);
     if let Some(rule) = deny.first(&facts) {
         return Err(details(&rule.id));

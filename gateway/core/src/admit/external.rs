@@ -126,6 +126,19 @@ pub fn inquire<'t>(tables: &'t Tables, call: &Call<'_>) -> Result<Inquiry<'t>, D
     })
 }
 
+/// As [`inquire`], about a connection that carries bytes.
+///
+/// # Errors
+/// Somebody had to be asked, and nobody can be: what the log says.
+pub fn inquire_connection<'t>(tables: &'t Tables, call: &Call<'_>) -> Result<Inquiry<'t>, String> {
+    let asked = tables.authorization().custom_of_bytes(call)?;
+    let authorizer = asked.and_then(|id| tables.snapshot().policies.authorizer(id));
+    Ok(match authorizer {
+        Some(authorizer) => Inquiry::Ask(Question { authorizer }),
+        None => Inquiry::Nobody(Cleared::nothing()),
+    })
+}
+
 impl<'t> Question<'t> {
     /// Whom.
     #[must_use]

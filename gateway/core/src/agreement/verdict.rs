@@ -1,6 +1,8 @@
 //! A decision in the model's words.
 
-use crate::admit::{Admitted, Claims, admit_connection, authorize};
+use crate::admit::{
+    Admitted, Claims, Cleared, Inquiry, admit_connection, authorize, inquire_connection,
+};
 use crate::call::{Call, HeaderLines, Scheme};
 use crate::client_hello::ClientHello;
 use crate::decide::{Answer, Decision, Where, decide};
@@ -93,7 +95,13 @@ fn connection(
         query: None,
         ..borrowed(call, &lines, Scheme::Http)
     };
-    let Ok(admitted) = admit_connection(tables, &borrowed, observed) else {
+    match inquire_connection(tables, &borrowed) {
+        Ok(Inquiry::Ask(_)) if call.refused.is_some() => return Verdict::Closed,
+        Ok(_) => {}
+        Err(_) => return Verdict::Closed,
+    }
+    let cleared = Cleared::nothing();
+    let Ok(admitted) = admit_connection(tables, &borrowed, &cleared, observed) else {
         return Verdict::Closed;
     };
     match tcp::choose(tables, service, &admitted, call.dice.target) {

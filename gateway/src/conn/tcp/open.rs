@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use sallyport_config::ir::{
     Cluster, ClusterId, Discovery, Millis, Service, TcpService, Tunnel, UpstreamProtocol, Wire,
 };
-use sallyport_core::admit::admit_connection;
+use sallyport_core::admit::{Cleared, Inquiry, admit_connection, inquire_connection};
 use sallyport_core::balance::{Key, Wanted};
 use sallyport_core::call::{Call, NoHeaders};
 use sallyport_core::discovery::host_under;
@@ -19,6 +19,9 @@ use sallyport_core::tcp::{CONNECT_TRIES_MAX, choose};
 
 use super::far::Far;
 use super::{Conn, End, Limits, tunnel};
+use crate::conn::Link;
+use crate::conn::exchange::{Asker, ask_about_bytes};
+use crate::rt::Alarm;
 use crate::stats::tcp::labels;
 use crate::upstream::{Errand, Lease, Upstream, connect_failure, h2 as shared};
 use crate::worker::{Active, Worker};
@@ -87,7 +90,7 @@ const LOOKUP_WITHIN: Millis = Millis(5_000);
 /// Finds an upstream, and connects to it.
 pub(super) async fn open(conn: &mut Conn) -> Result<Opened, End> {
     // The generation is let go of before the first byte goes through.
-    let mut to = destination(conn)?;
+    let mut to = destination(conn).await?;
     if let Some(named) = to.named.take() {
         look_up(conn, &mut to, named).await?;
     }
@@ -147,20 +150,22 @@ fn failed(kind: FailureKind) -> End {
     End::Failed(kind.into())
 }
 
-fn destination(conn: &mut Conn) -> Result<Destination, End> {
+async fn destination(conn: &mut Conn) -> Result<Destination, End> {
     let active = conn.worker.active();
     let tables = &active.generation.tables;
     let place = conn.link.place(&active.generation);
     match place.and_then(|place| tables.service(place)) {
-        Some(Service::Tcp(service)) => find(conn, &active, service),
+        Some(Service::Tcp(service)) => {
+            let cleared = clear(conn, &active).await?;
+            find(conn, &active, service, &cleared)
+        }
         _ => Err(failed(FailureKind::NoRoute)),
     }
 }
 
-fn find(conn: &mut Conn, active: &Rc<Active>, service: &TcpService) -> Result<Destination, End> {
-    let tables = &active.generation.tables;
-    let link = &conn.link;
-    let call = Call {
+/// The connection as policies see it.
+fn seen(link: &Link) -> Call<'_> {
+    Call {
         scheme: link.scheme(),
         method: "",
         authority: "",
@@ -172,8 +177,35 @@ fn find(conn: &mut Conn, active: &Rc<Active>, service: &TcpService) -> Result<De
         local: link.local,
         sni: link.sni(),
         identity: link.identity(),
+    }
+}
+
+/// Has whoever must be asked before all policies look at the connection.
+async fn clear(conn: &mut Conn, active: &Active) -> Result<Cleared, End> {
+    let tables = &active.generation.tables;
+    let call = seen(&conn.link);
+    let question = match inquire_connection(tables, &call).map_err(End::Denied)? {
+        Inquiry::Nobody(cleared) => return Ok(cleared),
+        Inquiry::Ask(question) => question,
     };
-    let admitted = admit_connection(tables, &call, &mut conn.note.observed);
+    let message = question.grpc_connection(&call);
+    let found = active.upstream(&conn.worker, question.authorizer().cluster);
+    let asked = ask_about_bytes(conn, question, message, found).await;
+    asked.map_err(|denial| match denial {
+        Some(denial) => End::Unauthorized(denial.details.into_owned()),
+        None => End::ClientGone,
+    })
+}
+
+fn find(
+    conn: &mut Conn,
+    active: &Rc<Active>,
+    service: &TcpService,
+    cleared: &Cleared,
+) -> Result<Destination, End> {
+    let tables = &active.generation.tables;
+    let call = seen(&conn.link);
+    let admitted = admit_connection(tables, &call, cleared, &mut conn.note.observed);
     conn.worker.stats.borrow_mut().observed(&conn.note.observed);
     let admitted = admitted.map_err(End::Denied)?;
     let die = conn.worker.rng.borrow_mut().next_u64();
@@ -183,7 +215,7 @@ fn find(conn: &mut Conn, active: &Rc<Active>, service: &TcpService) -> Result<De
     conn.note.labels = labels(Some(cluster));
     let named = match &cluster.discovery {
         Discovery::OnDemand { domain, .. } => {
-            let host = host_under(link.sni().unwrap_or_default(), domain);
+            let host = host_under(conn.link.sni().unwrap_or_default(), domain);
             Some(Named {
                 active: Rc::clone(active),
                 cluster: id,
@@ -308,6 +340,20 @@ async fn share(
             return dug;
         }
         fresh = true;
+    }
+}
+
+impl Asker for Conn {
+    fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    fn alarm(&self) -> &Alarm {
+        &self.alarm
+    }
+
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_early(context)
     }
 }
 

@@ -1,12 +1,13 @@
 //! External authorization on real sockets: who is asked, what is shown, and what the answer does.
 
 mod authorizers;
+mod bytes;
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
+use ::bytes::Bytes;
 use http::Method;
 use sallyport_config::ir;
 

@@ -1,5 +1,8 @@
 //! Origins that keep what reached them, exactly as it came: each address of a case is one.
 
+#[path = "referee.rs"]
+mod referee;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,6 +18,24 @@ use crate::child::DEADLINE;
 
 /// Fields of every answer, beside the framing. Response rules are told from what becomes of them.
 pub(super) const FIELDS: [(&str, &str); 2] = [("server", "echo"), ("x-echo", "kept")];
+
+/// Where an authorizer over HTTP is asked: an origin that is asked there is one.
+const CHECK: &str = "/check/";
+/// Field by which a call says with which status it shall be refused.
+pub(super) const REFUSE: &str = "x-refuse";
+/// What authorizers say to whom they refuse.
+pub(super) const REFUSAL: &str = "refused";
+
+/// The answer of an authorizer over HTTP.
+fn judged(refuse: Option<&str>) -> String {
+    match refuse {
+        None => "HTTP/1.1 200 OK\r\nx-judged: yes\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        Some(status) => format!(
+            "HTTP/1.1 {status} No\r\nx-why: said so\r\ncontent-length: {}\r\n\r\n{REFUSAL}",
+            REFUSAL.len()
+        ),
+    }
+}
 
 /// A request as an origin received it.
 #[derive(Debug, Clone)]
@@ -122,6 +143,11 @@ fn http2(at: SocketAddr, stream: TcpStream, seen: &Mutex<Vec<Arrival>>) {
         let mut connection = h2::server::handshake(stream).await?;
         while let Some(request) = connection.accept().await {
             let (request, mut respond) = request?;
+            if request.uri().path() == referee::METHOD {
+                // its body comes by the connection, which must be driven on
+                tokio::spawn(referee::answer(request, respond));
+                continue;
+            }
             seen.lock().unwrap().push(arrival(at, &request));
             let mut answer = http::Response::builder();
             for (name, value) in FIELDS {
@@ -184,6 +210,13 @@ fn answer_all<S: Read + Write>(
     while let Some(arrival) = receive(at, stream) {
         let head = arrival.method == "HEAD";
         let last = arrival.values("connection") == ["close"];
+        if arrival.target.starts_with(CHECK) {
+            let said = judged(arrival.values(REFUSE).first().copied());
+            if stream.get_mut().write_all(said.as_bytes()).is_err() {
+                return;
+            }
+            continue;
+        }
         let body = at.to_string();
         seen.lock().unwrap().push(arrival);
         let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", body.len());

@@ -11,7 +11,7 @@ use sallyport_config::model::{Call, Forwarded, Verdict};
 use serde_json::Value;
 
 use super::client::{Answer, Seen};
-use super::echo::{Arrival, FIELDS};
+use super::echo::{Arrival, FIELDS, REFUSAL};
 
 /// Request fields that the edge itself writes or takes away, whatever rules say.
 const EDGE: [&str; 5] = [
@@ -21,6 +21,9 @@ const EDGE: [&str; 5] = [
     "host",
     "user-agent",
 ];
+
+/// Details of a refusal by who was asked.
+const ASKED: &str = "ext_authz_denied";
 
 /// The answer that was not made by rules: an upstream that cannot be asked.
 pub(super) struct Unasked {
@@ -91,8 +94,12 @@ pub(super) fn verdict(
     }
     let body = answer.body.as_slice();
     // without a body only its length could be wrong, which the client has checked
+    let refusal: &[u8] = match model {
+        Verdict::Denied { details, .. } if details == ASKED => REFUSAL.as_bytes(),
+        _ => b"RBAC: access denied",
+    };
     let text = match model {
-        Verdict::Denied { .. } if call.method == "HEAD" => b"RBAC: access denied",
+        Verdict::Denied { .. } if call.method == "HEAD" => refusal,
         _ => body,
     };
     match model {
@@ -107,9 +114,7 @@ pub(super) fn verdict(
         Verdict::Misdirected if (answer.status, body) == (421, b"Misdirected Request") => {
             return Verdict::Misdirected;
         }
-        Verdict::Denied { status, details }
-            if (answer.status, text) == (*status, b"RBAC: access denied") =>
-        {
+        Verdict::Denied { status, details } if (answer.status, text) == (*status, refusal) => {
             return Verdict::Denied {
                 status: *status,
                 details: details.clone(),
@@ -331,6 +336,7 @@ pub(super) fn line_differs(
         Verdict::Direct { route, details, .. } => (route.as_str(), "", *details, ""),
         Verdict::Redirect { route, .. } => (route.as_str(), "", "direct_response", ""),
         Verdict::NoRoute => ("", "NR", "route_not_found", ""),
+        Verdict::Denied { details, .. } if details == ASKED => ("", "UAEX", details.as_str(), ""),
         Verdict::Denied { details, .. } => ("", "", details.as_str(), ""),
         Verdict::Misdirected => ("", "NR", "misdirected_request", ""),
         Verdict::Preflight(_) => return None,

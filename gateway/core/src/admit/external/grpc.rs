@@ -6,6 +6,7 @@ use super::{
     Asked, Change, Changes, Cleared, Outcome, PARTIAL_FIELD, Question, denied, is_of_the_way,
 };
 use crate::admit::Denial;
+use crate::call::Call;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -25,11 +26,7 @@ impl<'t> Question<'t> {
         let raw = self.authorizer.body.is_some_and(|body| body.raw);
         let mut check = Writer::default();
         check.message(1, |attributes| {
-            let call = &asked.call;
-            attributes.message(1, |source| {
-                peer(source, call.client, call.identity);
-            });
-            attributes.message(2, |destination| peer(destination, call.local, None));
+            ends(attributes, &asked.call);
             attributes.message(4, |request| {
                 request.message(1, |time| {
                     time.number(1, asked.unix_micros / 1_000_000);
@@ -37,10 +34,18 @@ impl<'t> Question<'t> {
                 });
                 request.message(2, |http| request_of(http, asked, raw));
             });
-            if let Some(sni) = call.sni {
-                attributes.message(12, |tls| tls.bytes(1, sni.as_bytes()));
-            }
         });
+        Some((METHOD, framed(&check.finish())))
+    }
+
+    /// As [`Self::grpc`], about a connection that carries bytes: only its ends are told.
+    #[must_use]
+    pub fn grpc_connection(self, call: &Call<'_>) -> Option<(&'static str, Vec<u8>)> {
+        if !self.is_grpc() {
+            return None;
+        }
+        let mut check = Writer::default();
+        check.message(1, |attributes| ends(attributes, call));
         Some((METHOD, framed(&check.finish())))
     }
 
@@ -80,6 +85,15 @@ fn message(body: &[u8]) -> Option<&[u8]> {
     let length = u32::from_be_bytes(length.try_into().ok()?);
     let whole = usize::try_from(length).ok()? == message.len();
     (*flag == 0 && whole).then_some(message)
+}
+
+/// Both ends of a connection, and the server name of its handshake.
+fn ends(attributes: &mut Writer, call: &Call<'_>) {
+    attributes.message(1, |source| peer(source, call.client, call.identity));
+    attributes.message(2, |destination| peer(destination, call.local, None));
+    if let Some(sni) = call.sni {
+        attributes.message(12, |tls| tls.bytes(1, sni.as_bytes()));
+    }
 }
 
 fn peer(out: &mut Writer, address: SocketAddr, identity: Option<&str>) {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use sallyport_config::ir;
 use sallyport_wire::envoy::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use sallyport_wire::envoy::envoy::service::auth::v3::attribute_context::HttpRequest;
 use sallyport_wire::envoy::envoy::service::auth::v3::authorization_server::{
@@ -14,7 +15,7 @@ use sallyport_wire::envoy::envoy::service::auth::v3::authorization_server::{
 };
 use sallyport_wire::envoy::envoy::service::auth::v3::check_response::HttpResponse;
 use sallyport_wire::envoy::envoy::service::auth::v3::{
-    CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
+    AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
 };
 use sallyport_wire::envoy::envoy::r#type::v3::HttpStatus;
 use sallyport_wire::envoy::google::rpc;
@@ -101,9 +102,18 @@ pub(super) struct Referee {
     /// Requests by path.
     seen: Arc<Mutex<HashMap<String, HttpRequest>>>,
     pub(super) asked: Arc<AtomicUsize>,
+    /// What was told of connections that carry bytes.
+    connections: Arc<Mutex<Vec<AttributeContext>>>,
+    /// Those are refused.
+    pub(super) stern: Arc<AtomicBool>,
 }
 
 impl Referee {
+    /// What was told of the connection that was asked about last.
+    pub(super) fn connection(&self) -> AttributeContext {
+        self.connections.lock().unwrap().last().unwrap().clone()
+    }
+
     pub(super) fn last(&self, path: &str) -> HttpRequest {
         self.seen.lock().unwrap()[path].clone()
     }
@@ -119,6 +129,8 @@ pub(super) fn referee() -> Referee {
                 address: incoming.local_addr().unwrap(),
                 seen: Arc::default(),
                 asked: Arc::default(),
+                connections: Arc::default(),
+                stern: Arc::default(),
             };
             sender.send(referee.clone()).unwrap();
             let server = Server::builder().add_service(AuthorizationServer::new(referee));
@@ -126,6 +138,13 @@ pub(super) fn referee() -> Referee {
         });
     });
     referee.recv().unwrap()
+}
+
+/// Whoever is over gRPC is asked about everything.
+pub(super) fn over_grpc() -> ir::Policies {
+    let mut policies = super::asked(ir::CheckProtocol::Grpc);
+    policies.authorization[0].rules = vec![ir::PolicyRule::default()];
+    policies
 }
 
 fn option(name: &str, value: &str) -> HeaderValueOption {
@@ -146,6 +165,22 @@ impl Authorization for Referee {
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
         let attributes = request.into_inner().attributes.unwrap();
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if attributes.request.is_none() {
+            self.connections.lock().unwrap().push(attributes);
+            let code = if self.stern.load(Ordering::Relaxed) {
+                7
+            } else {
+                0
+            };
+            return Ok(Response::new(CheckResponse {
+                status: Some(rpc::Status {
+                    code,
+                    ..rpc::Status::default()
+                }),
+                ..CheckResponse::default()
+            }));
+        }
         let http = attributes.request.and_then(|request| request.http);
         let path = http
             .as_ref()
@@ -155,7 +190,6 @@ impl Authorization for Referee {
             .lock()
             .unwrap()
             .insert(path.clone(), http.unwrap_or_default());
-        self.asked.fetch_add(1, Ordering::Relaxed);
         let (code, answer) = match path.as_str() {
             "/allow" => (
                 0,
