@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message as _;
 use sallyport_wire::envoy::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DiscoveryRequest,
@@ -101,7 +102,7 @@ fn world(byte: u8) -> Arc<Resources> {
     for ty in TypeUrl::ALL {
         for (bit, name) in ["a", "b", "c"].into_iter().enumerate() {
             if byte >> bit & 1 == 1 {
-                let body: Arc<[u8]> = [byte >> 3].into();
+                let body = Bytes::from(vec![byte >> 3]);
                 let version = Version::of(&body);
                 let name = name.into();
                 all.insert(

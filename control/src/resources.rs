@@ -10,6 +10,7 @@ use std::num::ParseIntError;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::{Message, Name};
 use sallyport_wire::document;
 use sha2::{Digest as _, Sha256};
@@ -176,8 +177,8 @@ pub struct Resource {
     pub name: Arc<str>,
     /// Hash of `body`.
     pub version: Version,
-    /// The message, encoded: what goes into the `value` of an `Any`.
-    pub body: Arc<[u8]>,
+    /// The message, encoded: what goes into the `value` of an `Any`. All who are sent it share it.
+    pub body: Bytes,
 }
 
 impl Resource {

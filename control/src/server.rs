@@ -11,6 +11,8 @@ mod caller;
 mod certificates;
 mod clients;
 mod environment;
+mod frames;
+pub(crate) mod grpc;
 mod listen;
 mod metrics;
 mod monitoring;
@@ -23,7 +25,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use sallyport_config::key_sources;
-use sallyport_wire::envoy::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use sallyport_wire::istio_ca::IstioCertificateServer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -47,8 +48,6 @@ use caller::{Caller, Connection};
 use clients::Clients;
 use metrics::Metrics;
 
-/// Bytes of a request of a stream: Istio's bound.
-const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Streams of one connection. A proxy has one or two.
 const STREAMS_PER_CONNECTION: u32 = 64;
 /// A connection that does not answer a ping within this is closed.
@@ -357,7 +356,7 @@ fn start(options: &Options, shared: &Arc<Shared>) -> Result<String, StartError> 
         let incoming = listen::accept(listener, None);
         tokio::spawn(
             server()
-                .add_service(discovery(shared))
+                .add_service(ads::Discovery(Arc::clone(shared)))
                 .serve_with_incoming(incoming),
         );
     }
@@ -366,7 +365,7 @@ fn start(options: &Options, shared: &Arc<Shared>) -> Result<String, StartError> 
         let certificates = certificates::Certificates(Arc::clone(shared));
         let certificates = IstioCertificateServer::new(certificates, 2 * CSR_BYTES_MAX);
         let routes = server()
-            .add_service(discovery(shared))
+            .add_service(ads::Discovery(Arc::clone(shared)))
             .add_service(certificates);
         tokio::spawn(routes.serve_with_incoming(incoming));
     }
@@ -386,9 +385,4 @@ fn server() -> Server {
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PING_WITHIN))
-}
-
-fn discovery(shared: &Arc<Shared>) -> AggregatedDiscoveryServiceServer<ads::Discovery> {
-    AggregatedDiscoveryServiceServer::new(ads::Discovery(Arc::clone(shared)))
-        .max_decoding_message_size(REQUEST_BYTES_MAX)
 }

@@ -2,6 +2,7 @@
 //! files of the host that rules name. The key is in memory only, unless it is to be kept for the
 //! next start.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,23 +13,24 @@ use sallyport_wire::envoy::envoy::config::core::v3::{DataSource, data_source::Sp
 use sallyport_wire::envoy::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, Secret, TlsCertificate, secret,
 };
-use sallyport_wire::envoy::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
-use sallyport_wire::envoy::envoy::service::secret::v3::secret_discovery_service_server::{
-    SecretDiscoveryService, SecretDiscoveryServiceServer,
-};
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codegen::Service;
 use tonic::codegen::tokio_stream::Stream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::files::Files;
 use crate::lower::{OWN, ROOTS};
 use crate::resources::{Resource, Resources, TypeUrl};
-use crate::server::ads::{Delta, Responses, StateOfTheWorld};
+use crate::server::ads::{Delta, StateOfTheWorld};
+use crate::server::grpc::{Answer, Responses, answer, requests};
 use crate::server::stream::Method;
 use crate::session::Session;
+
+/// Paths of the methods.
+const STATE_OF_THE_WORLD: &str = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets";
+const DELTA: &str = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets";
 
 /// The secrets of a certificate.
 pub(super) fn resources(held: &Held) -> Resources {
@@ -80,8 +82,7 @@ pub(super) fn serve(socket: &Path, secrets: watch::Receiver<Arc<Resources>>) -> 
         _ => {}
     }
     let listener = UnixListener::bind(socket).map_err(failed)?;
-    let service = SecretDiscoveryServiceServer::new(Secrets(secrets));
-    let server = tonic::transport::Server::builder().add_service(service);
+    let server = tonic::transport::Server::builder().add_service(Secrets(secrets));
     tokio::spawn(server.serve_with_incoming(Incoming(listener)));
     Ok(())
 }
@@ -98,21 +99,45 @@ impl Stream for Incoming {
     }
 }
 
+#[derive(Clone)]
 struct Secrets(watch::Receiver<Arc<Resources>>);
 
+impl tonic::server::NamedService for Secrets {
+    const NAME: &'static str = "envoy.service.secret.v3.SecretDiscoveryService";
+}
+
+impl Service<http::Request<Body>> for Secrets {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            Ok(match request.uri().path() {
+                STATE_OF_THE_WORLD => service.open::<StateOfTheWorld>(request),
+                DELTA => service.open::<Delta>(request),
+                _ => Status::unimplemented("use a stream").into_http(),
+            })
+        })
+    }
+}
+
 impl Secrets {
-    fn open<M: Method>(
-        &self,
-        request: Request<Streaming<M::Request>>,
-    ) -> Response<Responses<M::Response>> {
-        let (sender, responses) = Responses::channel();
+    fn open<M: Method>(&self, request: http::Request<Body>) -> http::Response<Body> {
+        let (sender, response) = answer::<M>();
         let secrets = self.0.clone();
         tokio::spawn(async move {
-            if let Err(status) = run::<M>(request.into_inner(), secrets, &sender).await {
+            let requests = requests::<M>(request.into_body());
+            if let Err(status) = run::<M>(requests, secrets, &sender).await {
                 let _ = sender.send(Err(status)).await;
             }
         });
-        Response::new(responses)
+        response
     }
 }
 
@@ -120,14 +145,14 @@ impl Secrets {
 async fn run<M: Method>(
     mut requests: Streaming<M::Request>,
     mut secrets: watch::Receiver<Arc<Resources>>,
-    responses: &mpsc::Sender<Result<M::Response, Status>>,
+    responses: &Responses,
 ) -> Result<(), Status> {
     let mut session = Session::new(M::PROTOCOL, secrets.borrow_and_update().clone());
     session.grown();
     let mut files = Files::default();
     loop {
         while let Some(response) = session.poll() {
-            if responses.send(Ok(M::close(response))).await.is_err() {
+            if responses.send(Ok(response)).await.is_err() {
                 return Ok(());
             }
         }
@@ -157,33 +182,5 @@ async fn run<M: Method>(
                 }
             }
         }
-    }
-}
-
-#[tonic::async_trait]
-impl SecretDiscoveryService for Secrets {
-    type DeltaSecretsStream = Responses<DeltaDiscoveryResponse>;
-
-    async fn delta_secrets(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
-        Ok(self.open::<Delta>(request))
-    }
-
-    type StreamSecretsStream = Responses<DiscoveryResponse>;
-
-    async fn stream_secrets(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamSecretsStream>, Status> {
-        Ok(self.open::<StateOfTheWorld>(request))
-    }
-
-    async fn fetch_secrets(
-        &self,
-        _: Request<DiscoveryRequest>,
-    ) -> Result<Response<DiscoveryResponse>, Status> {
-        Err(Status::unimplemented("use a stream"))
     }
 }

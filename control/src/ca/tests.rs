@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateSigningRequest, PKCS_ED25519, RsaKeySize};
+use rcgen::{BasicConstraints, CertificateSigningRequest, DnType, PKCS_ED25519, RsaKeySize};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::*;
@@ -129,6 +129,18 @@ fn a_life_has_bounds() {
     }
 }
 
+/// A request that is in order, but for its RSA key of 1,024 bits; nobody has the key any more.
+const RSA_1024: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIIBPzCBqQIBADAAMIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC3IODiyfdh
+ukzmQNO07Icxvpt6H8PG9lR/+/4kPCar8jOgpid5qN10XAicLNyGejxsip1jTU8S
+Bptm+LuITkofcWEAjXCzQatvAdO+oXoObdRlaEZGnLxnxmRadUflX0Vj+diReDpO
+OPV5yTqV3nytlOTTy/xne/2UiWHF92gvawIDAQABoAAwDQYJKoZIhvcNAQELBQAD
+gYEAYnY0OifmtLk3JCdkr1Z6g7tr+0HqjK/sbSWy9Nt+DgZ9QBWIdYjL10XXdAT1
+sPpN9lbg83tSwYZjuQ9hMr3RvowqmYzgINA86D+mmURkuBISfzVUKbKxbFKOkK8f
+LmK+ba27V+dEbIn4h70eXmGmagvua+chuNq4XM8ND6OVJfY=
+-----END CERTIFICATE REQUEST-----
+";
+
 #[test]
 fn requests_that_are_not_good_are_refused() {
     let scratch = Scratch::new("refused");
@@ -145,6 +157,7 @@ fn requests_that_are_not_good_are_refused() {
     let small = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let certificate = authority.sign(&good, &web(), None).unwrap().chain[0].clone();
     for (bad, what) in [
+        (RSA_1024.to_owned(), "a short key"),
         (String::new(), "nothing"),
         ("x".repeat(1024 * 1024), "a mebibyte"),
         (certificate, "a certificate"),
@@ -196,6 +209,34 @@ fn roots_overlap_while_they_are_replaced() {
     std::fs::write(old_dir.0.join("root-cert.pem"), new.roots()).unwrap();
     let step3 = old_dir.authority();
     assert!(verifies(&after, &step3) && !verifies(&before, &step3));
+}
+
+#[test]
+fn the_roots_key_may_stay_elsewhere() {
+    let (root_dir, own_dir) = (Scratch::new("offline"), Scratch::new("online"));
+    let root = root_dir.authority();
+    let read = |dir: &Scratch, name: &str| std::fs::read_to_string(dir.0.join(name)).unwrap();
+    let root_key = KeyPair::from_pem(&read(&root_dir, "ca-key.pem")).unwrap();
+    let certificate = first(root.roots(), "").unwrap();
+    let issuer = Issuer::from_ca_cert_der(&certificate, root_key).unwrap();
+    let key = new_key().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.distinguished_name.push(DnType::CommonName, "online");
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let between = params.signed_by(&key, &issuer).unwrap().pem();
+    std::fs::create_dir_all(&own_dir.0).unwrap();
+    for (name, text) in [
+        ("ca-cert.pem", between.as_str()),
+        ("ca-key.pem", &key.serialize_pem()),
+        ("cert-chain.pem", &between),
+        ("root-cert.pem", root.roots()),
+    ] {
+        std::fs::write(own_dir.0.join(name), text).unwrap();
+    }
+    let issued = own_dir.authority().sign(&csr(), &web(), None).unwrap();
+    assert_eq!(issued.chain.len(), 3, "leaf, what is between, roots");
+    assert!(verifies(&issued, &root));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +27,9 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 const HANDSHAKES_MAX: usize = 256;
 /// Connections that are ready and not taken yet.
 const READY_MAX: usize = 64;
+/// Connections that wait to be accepted: a mesh that comes back at once must not be reset. The system
+/// takes less if `net.core.somaxconn` says so.
+const BACKLOG: u32 = 4_096;
 /// Pause after a failed accept: out of descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -162,7 +165,11 @@ pub(super) fn accept(listener: TcpListener, tls: Option<Tls>) -> Incoming {
 
 /// Binds an address.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

@@ -93,8 +93,7 @@ fn answer(
             return text(StatusCode::OK, format!("{version}\n"));
         }
         _ if path.starts_with("/debug") => {
-            // they show the whole mesh, and whoever asks has not said who it is
-            if !peer.ip().to_canonical().is_loopback() {
+            if !may_debug(peer) {
                 return text(StatusCode::FORBIDDEN, "from this host only\n".to_owned());
             }
             let query = request.uri().query().unwrap_or_default();
@@ -108,6 +107,12 @@ fn answer(
         StatusCode::NOT_FOUND,
         "no such page; try /debug/list\n".to_owned(),
     )
+}
+
+/// Whether somebody may see debug pages: they show the whole mesh, and whoever asks has not said who
+/// it is.
+fn may_debug(peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback()
 }
 
 /// Names of the debug pages, and what they show.
@@ -215,4 +220,26 @@ fn json_text(value: &Value) -> Response<Full<Bytes>> {
         .headers_mut()
         .insert(http::header::CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_pages_are_for_this_host() {
+        for (peer, may) in [
+            ("127.0.0.1:1", true),
+            ("127.9.9.9:1", true),
+            ("[::1]:1", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("10.0.0.1:1", false),
+            ("192.0.2.1:1", false),
+            ("169.254.169.254:1", false),
+            ("[::ffff:10.0.0.1]:1", false),
+            ("[fe80::1]:1", false),
+        ] {
+            assert_eq!(may_debug(peer.parse().unwrap()), may, "{peer}");
+        }
+    }
 }

@@ -8,20 +8,21 @@ use std::time::Duration;
 use sallyport_wire::envoy::envoy::config::core::v3::Node;
 use sallyport_wire::envoy::google::rpc;
 use sallyport_wire::health::HEALTH_INFORMATION;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use super::Shared;
 use super::caller::Caller;
 use super::clients::Entry;
+use super::grpc::Responses;
 use super::metrics;
 use crate::log;
 use crate::proxy::Proxy;
 use crate::push::Generation;
 use crate::registry::Registration;
 use crate::resources::Resources;
-use crate::session::{Protocol, Request, Response, Session};
+use crate::session::{Protocol, Request, Session};
 
 /// A client must say who it is within this.
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
@@ -33,18 +34,14 @@ const GROWN_AFTER: Duration = Duration::from_secs(2);
 const PROBES_MAX: usize = 8;
 
 /// One of the two methods of the service.
-pub(crate) trait Method: 'static {
+pub(crate) trait Method: Send + 'static {
     /// Message of the client.
-    type Request: Send + 'static;
-    /// Message of ours.
-    type Response: Send + 'static;
+    type Request: prost::Message + Default + 'static;
     /// Which method it is.
     const PROTOCOL: Protocol;
 
     /// Takes a message apart.
     fn open(message: Self::Request) -> Message;
-    /// Puts a message together.
-    fn close(response: Response) -> Self::Response;
 }
 
 /// A message of a client.
@@ -70,7 +67,7 @@ pub(super) async fn serve<M: Method>(
     shared: Arc<Shared>,
     (caller, peer): (Caller, Option<SocketAddr>),
     mut requests: Streaming<M::Request>,
-    responses: mpsc::Sender<Result<M::Response, Status>>,
+    responses: Responses,
     _permit: OwnedSemaphorePermit,
 ) {
     let ended = async {
@@ -156,7 +153,7 @@ impl Stream {
         mut self,
         first: Message,
         requests: &mut Streaming<M::Request>,
-        responses: &mpsc::Sender<Result<M::Response, Status>>,
+        responses: &Responses,
     ) -> Result<(), Status> {
         let mut changes = self.shared.generation.clone();
         let mut grown = Some(Instant::now() + GROWN_AFTER);
@@ -172,7 +169,7 @@ impl Stream {
                     self.receive(request)?;
                 }
             }
-            self.push::<M>(responses).await?;
+            self.push(responses).await?;
             let grow = async {
                 match grown {
                     Some(at) => sleep_until(at).await,
@@ -227,10 +224,7 @@ impl Stream {
     }
 
     /// Sends what there is to send.
-    async fn push<M: Method>(
-        &mut self,
-        responses: &mpsc::Sender<Result<M::Response, Status>>,
-    ) -> Result<(), Status> {
+    async fn push(&mut self, responses: &Responses) -> Result<(), Status> {
         let mut sent = false;
         while let Some(response) = self.session.poll() {
             sent = true;
@@ -244,7 +238,7 @@ impl Stream {
             if let Some(counter) = metrics::of(&metrics.pushes, response.ty) {
                 counter.add(1);
             }
-            let sending = responses.send(Ok(M::close(response)));
+            let sending = responses.send(Ok(response));
             match timeout(SEND_WITHIN, sending).await {
                 Ok(Ok(())) => {}
                 // the client is gone: the next read says so

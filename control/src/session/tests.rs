@@ -8,7 +8,7 @@ use crate::resources::Version;
 fn world(list: &[(TypeUrl, &str, &str)]) -> Arc<Resources> {
     let mut all = Resources::default();
     for (ty, name, body) in list {
-        let body: Arc<[u8]> = body.as_bytes().into();
+        let body = bytes::Bytes::copy_from_slice(body.as_bytes());
         let version = Version::of(&body);
         let name = Arc::from(*name);
         all.insert(

@@ -285,6 +285,94 @@ async fn nonsense_ends_a_stream_and_no_other() {
         .await;
 }
 
+/// More streams at a time than may begin, and clients that take nothing.
+#[tokio::test]
+async fn a_storm_and_clients_that_do_not_read_leave_others_served() {
+    let flags = ["--streams-per-second", "20"];
+    let control = Control::start_flagged(&[("mesh/a.yaml", &shop("10.0.0.1", 1))], &flags);
+    let channel = control.plaintext().await;
+    let good = node("sidecar", "default", "web");
+    let mut client = Client::open(channel, Some(good), None).await.unwrap();
+    let first = client.next().await.unwrap().unwrap();
+    let mut storm = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let channel = control.plaintext().await;
+        storm.spawn(async move {
+            let node = node("sidecar", "hostile", &format!("n{number}"));
+            // whoever is let in never reads
+            Client::open(channel, Some(node), None).await
+        });
+    }
+    let ended = storm.join_all().await;
+    let refused = ended.iter().filter_map(|one| one.as_ref().err());
+    assert!(
+        refused
+            .clone()
+            .all(|why| why.code() == Code::ResourceExhausted)
+    );
+    let let_in = ended.len() - refused.count();
+    // those whose turn comes within a second, and those who came while it passed
+    assert!((10..=80).contains(&let_in), "{let_in}");
+    let mut answer = ask(None, CLUSTERS);
+    answer.response_nonce = first.nonce;
+    client.requests.send(answer).await.unwrap();
+    control.write("a.yaml", &shop("10.0.0.1", 1).replace("a.test", "b.test"));
+    let second = client.next().await.unwrap().unwrap();
+    assert!(second.resources.iter().any(|r| r.name.contains("b.test")));
+}
+
+/// What is no message of any protocol, at every port.
+#[tokio::test]
+async fn noise_ends_connections_and_nothing_else() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let control = Control::start(MESH);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut random = 7_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        random.to_be_bytes()[0]
+    })
+    .take(64 * 1024)
+    .collect();
+    for port in [control.plain, control.tls, control.monitoring] {
+        for start in [
+            &b""[..],
+            b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03",
+            b"GET / HTTP/1.1\r\n",
+            preface,
+        ] {
+            let mut stream = tokio::net::TcpStream::connect(port).await.unwrap();
+            // it may have been closed before all is written
+            let _ = stream.write_all(start).await;
+            let _ = stream.write_all(&noise).await;
+            let _ = stream.shutdown().await;
+            let mut rest = Vec::new();
+            let ended = tokio::time::timeout(WITHIN, stream.read_to_end(&mut rest));
+            assert!(ended.await.is_ok(), "{port} after {start:?} stays open");
+        }
+    }
+    // deeper than any node is
+    let mut deep = node("sidecar", "shop", "web");
+    let nest = |inner| sallyport_wire::envoy::google::protobuf::Value {
+        kind: Some(Kind::ListValue(
+            sallyport_wire::envoy::google::protobuf::ListValue {
+                values: vec![inner],
+            },
+        )),
+    };
+    let deepest = (0..500).fold(nest(Default::default()), |inner, _| nest(inner));
+    let metadata = deep.metadata.as_mut().unwrap();
+    metadata.fields.insert("DEEP".to_owned(), deepest);
+    let plain = control.plaintext().await;
+    assert_eq!(
+        refused(plain.clone(), Some(deep), None).await,
+        Code::Internal
+    );
+    let web = Some(node("sidecar", "shop", "web"));
+    assert_eq!(refused(plain, web, None).await, Code::Ok);
+    assert_eq!(control.get("/ready").await.0, 200);
+}
+
 #[tokio::test]
 async fn an_empty_directory_serves_nobody_until_it_is_filled() {
     let control = Control::start(&[("mesh/readme.txt", "nothing yet")]);
@@ -473,8 +561,11 @@ async fn keys_go_to_certificates_of_their_namespace_only() {
         "connections",
         "endpointz",
         "push_status",
+        "config_dump?proxyID=router~127.0.0.1~edge-1.istio-system~istio-system.svc.cluster.local",
     ] {
         let (status, body) = control.get(&format!("/debug/{page}")).await;
+        let named = body.contains("kubernetes://shop");
+        assert!(named || !page.starts_with("config_dump"), "{body}");
         assert!(status == 200 && !body.contains(part), "{page} shows a key");
     }
 }

@@ -100,7 +100,7 @@ impl Mesh {
     pub(super) fn resources(&self) -> Resources {
         let mut all = Resources::default();
         let mut add = |ty, name: String, body: String| {
-            let body: Arc<[u8]> = body.into_bytes().into();
+            let body = bytes::Bytes::from(body.into_bytes());
             let version = Version::of(&body);
             let name = name.into();
             all.insert(
