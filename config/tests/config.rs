@@ -9,8 +9,12 @@
     reason = "a test that cannot read its case has to end"
 )]
 
+#[path = "config/cases.rs"]
+mod cases;
 #[path = "config/golden.rs"]
 mod golden;
+#[path = "config/rules.rs"]
+mod rules;
 #[path = "config/scale.rs"]
 mod scale;
 #[path = "config/sidecars.rs"]

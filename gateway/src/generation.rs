@@ -7,12 +7,14 @@
 //! What is learned while a configuration is served (addresses of names, keys of issuers) makes a generation of the
 //! same number that shares everything else with the one before.
 
+mod rings;
 mod serving;
 
 use std::sync::Arc;
 
 use sallyport_config::ir::{Cluster, ClusterId, Snapshot};
 use sallyport_core::admit::KeyStore;
+use sallyport_core::balance::Rings;
 use sallyport_core::tables::Tables;
 
 use crate::quic;
@@ -36,6 +38,8 @@ pub(crate) struct Generation {
     /// Its settings, as the parsers and the header rules take them.
     pub(crate) serving: Arc<Serving>,
     found: Found,
+    /// What the hashes of its clusters are looked up in.
+    rings: rings::All,
     /// Keys of token issuers that were fetched.
     pub(crate) keys: Arc<KeyStore>,
 }
@@ -59,12 +63,13 @@ impl Generation {
             serving: Arc::new(Serving::new(&snapshot.settings)),
             snapshot,
             found: Found::default(),
+            rings: rings::All::default(),
             keys: Arc::default(),
         };
         (generation, problems)
     }
 
-    /// The same with other endpoints and keys.
+    /// The same with other endpoints and keys; what hashes are looked up in is still to be made.
     pub(crate) fn with(&self, found: Found, keys: Arc<KeyStore>) -> Self {
         Self {
             id: self.id,
@@ -74,8 +79,24 @@ impl Generation {
             quic: Arc::clone(&self.quic),
             serving: Arc::clone(&self.serving),
             found,
+            rings: rings::All::default(),
             keys,
         }
+    }
+
+    /// The same with what hashes are looked up in, as far as possible that of the one before. Takes
+    /// its time, so it belongs on a thread of its own.
+    pub(crate) fn with_rings(self, before: &Self) -> Self {
+        Self {
+            rings: rings::of(&self, before),
+            ..self
+        }
+    }
+
+    /// What the hashes of a cluster are looked up in, if that was made.
+    pub(crate) fn rings(&self, id: ClusterId) -> Option<Arc<Rings>> {
+        let index = usize::try_from(id.0).ok()?;
+        self.rings.get(index)?.clone()
     }
 
     /// The endpoints that were found.

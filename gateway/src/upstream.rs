@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sallyport_config::ir;
-use sallyport_core::balance::{Balancer, Wanted};
+use sallyport_core::balance::{Balancer, Rings, Wanted};
 use sallyport_core::exchange::RetryGate;
 use sallyport_core::outlier::{Host, Verdict};
 use sallyport_core::quota::What;
@@ -59,6 +59,7 @@ impl Upstream {
     /// with the same TLS.
     pub(crate) fn new(
         cluster: &ir::Cluster,
+        rings: Option<Arc<Rings>>,
         security: &Security,
         pools: &Pools,
         commons: &Commons,
@@ -71,7 +72,7 @@ impl Upstream {
         let rules = cluster.traffic.outlier.as_ref();
         let watched = rules.is_some() || cluster.traffic.health.is_some();
         Self {
-            balancer: RefCell::new(Balancer::new(cluster, born, rng)),
+            balancer: RefCell::new(Balancer::new(cluster, rings, born, rng)),
             health: watched.then(|| Health {
                 rules: rules.cloned(),
                 hosts: shared.hosts(cluster),
@@ -145,6 +146,15 @@ impl Upstream {
     /// One more of something that the cluster may limit; `None` at the limit.
     pub(crate) fn take(&self, what: What) -> Option<Permit> {
         self.breakers.take(what)
+    }
+
+    /// A place among the requests in flight; `None` at the limit.
+    fn admit(&self, commons: &Commons) -> Option<Permit> {
+        let permit = self.breakers.take(What::Requests);
+        if permit.is_some() {
+            self.breakers.begin(commons);
+        }
+        permit
     }
 
     /// Whether requests wait for a connection: an idle one is theirs.

@@ -220,7 +220,7 @@ message! {
     pub struct RetryBudget [Honoured] {
         percent: Option<Percentage>,
         min_retry_concurrency: u32,
-        budget_interval: Option<Duration> => Later("budgets over an interval"),
+        budget_interval: Option<Duration>,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Traffic policies: which blocks of which rules apply to a port, and what they mean.
 //!
-//! Istio `pilot/pkg/networking/core/cluster_traffic_policy.go`: settings of a port replace all
-//! others; a subset's blocks replace those of the host, block by block; the mesh's default fills
-//! what is left of connection pool and outlier detection.
+//! Istio `pilot/pkg/networking/util/util.go` (`MergeTrafficPolicy`): settings of a port replace all
+//! blocks of the policy they stand in; a subset's blocks replace those of the host, block by block,
+//! those of the host's port too; the mesh's default fills what is left of connection pool and outlier
+//! detection.
 
 use super::millis;
 use crate::api::destination_rule::{
@@ -71,35 +72,41 @@ impl<'w> Policy<'w> {
         subset: Option<&'w TrafficPolicy>,
         port: u16,
     ) -> Self {
-        let policies = || [subset, host].into_iter().flatten();
-        let own = policies().find_map(|policy| {
-            policy.port_level_settings.iter().find(|settings| {
-                let number = settings.port.as_ref().map(|p| p.number);
-                number == Some(u32::from(port))
-            })
+        // what is set for the port of the host is the host's policy, which a subset's goes over
+        [host, subset]
+            .into_iter()
+            .flatten()
+            .fold(Self::default(), |below, policy| below.under(policy, port))
+    }
+
+    /// These blocks, with those of another policy over them: one by one, but together where that has
+    /// settings of the port. Ports have no tunnel, PROXY header and budget of their own.
+    fn under(self, over: &'w TrafficPolicy, port: u16) -> Self {
+        let own = over.port_level_settings.iter().find(|settings| {
+            let number = settings.port.as_ref().map(|p| p.number);
+            number == Some(u32::from(port))
         });
-        let tunnel = policies().find_map(|p| p.tunnel.as_ref());
-        let proxy = policies().find_map(|p| p.proxy_protocol.as_ref());
-        if let Some(own) = own {
-            return Self {
+        let rest = Self {
+            tunnel: over.tunnel.as_ref().or(self.tunnel),
+            proxy: over.proxy_protocol.as_ref().or(self.proxy),
+            budget: over.retry_budget.as_ref().or(self.budget),
+            ..Self::default()
+        };
+        match own {
+            Some(own) => Self {
                 balancer: own.load_balancer.as_ref(),
                 pool: own.connection_pool.as_ref(),
                 outlier: own.outlier_detection.as_ref(),
                 tls: own.tls.as_ref(),
-                // ports have no settings for these: those of the host hold
-                tunnel,
-                proxy,
-                budget: None,
-            };
-        }
-        Self {
-            balancer: policies().find_map(|p| p.load_balancer.as_ref()),
-            pool: policies().find_map(|p| p.connection_pool.as_ref()),
-            outlier: policies().find_map(|p| p.outlier_detection.as_ref()),
-            tls: policies().find_map(|p| p.tls.as_ref()),
-            tunnel,
-            proxy,
-            budget: policies().find_map(|p| p.retry_budget.as_ref()),
+                ..rest
+            },
+            None => Self {
+                balancer: over.load_balancer.as_ref().or(self.balancer),
+                pool: over.connection_pool.as_ref().or(self.pool),
+                outlier: over.outlier_detection.as_ref().or(self.outlier),
+                tls: over.tls.as_ref().or(self.tls),
+                ..rest
+            },
         }
     }
 

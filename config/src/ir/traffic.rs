@@ -72,7 +72,7 @@ pub struct RetryBudget {
     pub share: Ppm,
     /// So many at least. Default 3.
     pub min_concurrency: u32,
-    /// Requests that began within this count as well; 0 only those under way.
+    /// Requests that began within this count, ended or not; 0: those under way.
     pub interval: Millis,
 }
 

@@ -151,7 +151,9 @@ fn budget(budget: RetryBudget) -> thresholds::RetryBudget {
     thresholds::RetryBudget {
         budget_percent: Some(percent(budget.share)),
         min_retry_concurrency: number(budget.min_concurrency),
-        ..thresholds::RetryBudget::default()
+        budget_interval: (budget.interval.0 > 0)
+            .then(|| duration(budget.interval))
+            .flatten(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which endpoint of a cluster gets the next try.
 //!
-//! One [`Balancer`] per worker and cluster, made with the tables; workers share nothing but what
-//! is known of the endpoints' health. A choice has three steps, as Envoy's: a priority by
+//! One [`Balancer`] per worker and cluster; workers share nothing but what is known of the endpoints'
+//! health, and the [`Rings`] of a cluster that hashes, which never change. A choice has three steps, as Envoy's: a priority by
 //! [`loads`], a locality by its share, an endpoint by the cluster's policy. A hash finds its
 //! endpoint at once. In the steady state no step looks at all endpoints; when health changes or a
 //! weight grows, everything is arranged anew.
@@ -13,6 +13,7 @@ mod loads;
 mod maglev;
 mod random;
 mod ring;
+mod rings;
 mod round_robin;
 mod slow_start;
 
@@ -20,12 +21,12 @@ use crate::rng::Rng;
 use crate::time::Now;
 use level::{Level, Locality, Member};
 use loads::{Count, Load, Loads};
-use maglev::Maglev;
-use ring::Ring;
-use sallyport_config::ir::{Balance, Cluster, Endpoint, HashTable, Warmup};
+use sallyport_config::ir::{Balance, Cluster, Endpoint, Warmup};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 pub use key::Key;
+pub use rings::Rings;
 
 /// How often another endpoint is drawn when one was already tried: Istio's
 /// `host_selection_retry_max_attempts`.
@@ -62,12 +63,13 @@ pub struct Balancer {
     loads: Loads,
     /// Requests in flight, by endpoint.
     active: Box<[u32]>,
+    /// Where the cluster hashes.
+    rings: Option<Arc<Rings>>,
 }
 
 /// An endpoint.
 #[derive(Debug, Clone)]
 struct Known {
-    name: String,
     weight: u32,
     /// Index among the cluster's priorities.
     priority: usize,
@@ -84,39 +86,25 @@ struct Priority {
     healthy: Level,
     /// Disregarding health; made when panic comes.
     all: Option<Level>,
-    /// Made by the first request that has a hash; health does not change it.
-    table: Option<Table>,
-}
-
-#[derive(Debug, Clone)]
-enum Table {
-    Ring(Box<[u32]>, Ring),
-    Maglev(Box<[u32]>, Maglev),
 }
 
 impl Balancer {
-    /// For the endpoints of this cluster, all healthy. `born` tells when an endpoint, by
-    /// index, was first known; `rng` spreads the workers' starting points.
+    /// For the endpoints of this cluster, all healthy. `rings` are [`Rings::of`] it, which are made
+    /// here if there are none; `born` tells when an endpoint, by index, was first known; `rng` spreads
+    /// the workers' starting points.
     #[must_use]
-    pub fn new(cluster: &Cluster, born: impl Fn(usize) -> Now, rng: &mut Rng) -> Self {
-        let weights = &cluster.traffic.locality_weights;
-        // without shares all localities are one
-        let locality = |endpoint: &Endpoint| {
-            let found = weights.iter().enumerate();
-            let mut found = found.filter(|(_, w)| w.locality == endpoint.locality);
-            found
-                .next()
-                .map_or((0, 1), |(index, w)| (index, w.weight.max(1)))
-        };
-        let mut numbers: Vec<u32> = cluster.endpoints.iter().map(|e| e.priority).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
+    pub fn new(
+        cluster: &Cluster,
+        rings: Option<Arc<Rings>>,
+        born: impl Fn(usize) -> Now,
+        rng: &mut Rng,
+    ) -> Self {
+        let numbers = priorities(cluster);
         let endpoints = cluster.endpoints.iter().enumerate();
         let endpoints = endpoints.map(|(index, endpoint)| Known {
-            name: endpoint.address.to_string(),
             weight: endpoint.weight.max(1),
             priority: numbers.binary_search(&endpoint.priority).unwrap_or(0),
-            locality: locality(endpoint),
+            locality: locality(cluster, endpoint),
             born: born(index),
             healthy: true,
         });
@@ -130,6 +118,7 @@ impl Balancer {
             ranks: numbers.len(),
             priorities: Vec::new(),
             loads: Loads::new(),
+            rings: rings.or_else(|| Rings::of(cluster).map(Arc::new)),
         };
         new.arrange(Now(0), rng);
         new
@@ -143,10 +132,9 @@ impl Balancer {
         self.arrange(now, rng);
     }
 
-    /// Makes everything that is asked for a choice, but keeps the tables of hashes.
+    /// Makes everything that is asked for a choice, but the rings, which health does not change.
     fn arrange(&mut self, now: Now, rng: &mut Rng) {
-        let tables: Vec<Option<Table>> = self.priorities.drain(..).map(|p| p.table).collect();
-        let mut tables = tables.into_iter();
+        self.priorities.clear();
         for rank in 0..self.ranks {
             let localities = self.localities(rank, now);
             let counts = localities.iter().map(Locality::count);
@@ -158,7 +146,6 @@ impl Balancer {
                 count,
                 healthy: Level::new(&self.balance, &localities, false, rng),
                 all: None,
-                table: tables.next().flatten(),
             });
         }
         let counts: SmallVec<[Count; 4]> = self.priorities.iter().map(|p| p.count).collect();
@@ -286,14 +273,10 @@ impl Balancer {
     }
 
     /// The endpoint of a hash: one not tried yet, else one that was.
-    fn find(&mut self, index: usize, hash: u64, panic: bool, avoid: &[u32]) -> Option<u32> {
+    fn find(&self, index: usize, hash: u64, panic: bool, avoid: &[u32]) -> Option<u32> {
         let count = self.priorities.get(index)?.count;
         if count.healthy == 0 && !panic {
             return None;
-        }
-        if self.priorities.get(index)?.table.is_none() {
-            let table = self.table(index);
-            self.priorities.get_mut(index)?.table = table;
         }
         let endpoints = &self.endpoints;
         let fit = |endpoint: u32| {
@@ -302,42 +285,12 @@ impl Balancer {
                 .and_then(|index| endpoints.get(index));
             known.is_some_and(|known| panic || known.healthy)
         };
-        let table = self.priorities.get(index)?.table.as_ref()?;
+        let rings = self.rings.as_ref()?;
         let fresh = avoid
             .iter()
             .any(|tried| fit(*tried))
-            .then(|| table.find(hash, |e| fit(e) && !avoid.contains(&e)));
-        fresh.flatten().or_else(|| table.find(hash, fit))
-    }
-
-    fn table(&self, index: usize) -> Option<Table> {
-        let Balance::Hash(policy) = &self.balance else {
-            return None;
-        };
-        let localities = self.localities(index, Now(0));
-        let (mut endpoints, mut names, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        for locality in &localities {
-            let sum: u64 = locality.members.iter().map(|m| u64::from(m.weight)).sum();
-            for member in &locality.members {
-                let at = usize::try_from(member.endpoint).ok()?;
-                endpoints.push(member.endpoint);
-                names.push(self.endpoints.get(at)?.name.clone());
-                // of one locality the weights as they are, of several the share of each
-                weights.push(if localities.len() == 1 {
-                    u64::from(member.weight)
-                } else {
-                    let parts = u64::from(locality.share) * u64::from(member.weight);
-                    (parts.saturating_mul(1 << 16) / sum.max(1)).max(1)
-                });
-            }
-        }
-        let endpoints = endpoints.into_boxed_slice();
-        Some(match policy.table {
-            HashTable::Ring(size) => Table::Ring(endpoints, Ring::new(&names, &weights, size)),
-            HashTable::Maglev(size) => {
-                Table::Maglev(endpoints, Maglev::new(&names, &weights, size))
-            }
-        })
+            .then(|| rings.find(index, hash, |e| fit(e) && !avoid.contains(&e)));
+        fresh.flatten().or_else(|| rings.find(index, hash, fit))
     }
 
     /// A request goes to this endpoint now.
@@ -368,20 +321,19 @@ impl Balancer {
     }
 }
 
-impl Table {
-    fn find(&self, hash: u64, fit: impl Fn(u32) -> bool) -> Option<u32> {
-        let (Self::Ring(endpoints, _) | Self::Maglev(endpoints, _)) = self;
-        let endpoint = |member: u32| {
-            let index = usize::try_from(member).ok()?;
-            endpoints.get(index).copied()
-        };
-        let accept = |member| endpoint(member).is_some_and(&fit);
-        let member = match self {
-            Self::Ring(_, ring) => ring.find(hash, accept),
-            Self::Maglev(_, table) => table.find(hash, accept),
-        };
-        endpoint(member?)
-    }
+/// The priorities of a cluster's endpoints, each once, in order.
+fn priorities(cluster: &Cluster) -> Vec<u32> {
+    let mut numbers: Vec<u32> = cluster.endpoints.iter().map(|e| e.priority).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// Number and share of an endpoint's locality; without shares all localities are one.
+fn locality(cluster: &Cluster, endpoint: &Endpoint) -> (usize, u32) {
+    let mut found = cluster.traffic.locality_weights.iter().enumerate();
+    let found = found.find(|(_, w)| w.locality == endpoint.locality);
+    found.map_or((0, 1), |(index, w)| (index, w.weight.max(1)))
 }
 
 #[cfg(test)]

@@ -180,7 +180,10 @@ impl Gateway {
         tokio::join!(self.names.warm(), self.keys.warm());
         let found = self.names.fill(&generation.snapshot, served.found());
         let keys = self.keys.fill(&served.keys);
-        let generation = Arc::new(generation.with(found, keys));
+        let Some(generation) = ringed(generation.with(found, keys), served).await else {
+            self.refuse("hashing endpoints failed: this is a defect of the gateway");
+            return;
+        };
         self.activate(&generation).await;
         self.record(Arc::clone(&generation), problems, unbound);
         self.listen(bound);
@@ -212,7 +215,10 @@ impl Gateway {
         if found == *served.found() && Arc::ptr_eq(&keys, &served.keys) {
             return;
         }
-        let generation = Arc::new(served.with(found, keys));
+        let Some(generation) = ringed(served.with(found, keys), served).await else {
+            log::debug("config", "hashing new endpoints failed");
+            return;
+        };
         self.activate(&generation).await;
         self.current.borrow_mut().generation = generation;
         log::debug("config", "the workers know the new endpoints and keys");
@@ -528,4 +534,10 @@ fn hash(snapshot: &Snapshot) -> u64 {
     let mut hasher = DefaultHasher::new();
     snapshot.hash(&mut hasher);
     hasher.finish()
+}
+
+/// A generation with what hashes are looked up in.
+async fn ringed(new: Generation, before: Arc<Generation>) -> Option<Arc<Generation>> {
+    let making = tokio::task::spawn_blocking(move || new.with_rings(&before));
+    making.await.ok().map(Arc::new)
 }

@@ -16,7 +16,7 @@ use sallyport_config::ir::Traffic;
 use sallyport_core::exchange::RetryGate;
 use sallyport_core::quota::{self, What};
 
-use super::Shared;
+use super::{Commons, Shared};
 use crate::worker::Worker;
 
 /// The breakers of a cluster of one generation.
@@ -147,6 +147,11 @@ impl Breakers {
         taken.then(|| Permit(Some((Arc::clone(&self.shared), what))))
     }
 
+    /// Takes note of a request that begins, where a budget looks back.
+    pub(super) fn begin(&self, commons: &Commons) {
+        self.shared.cells.begin(&self.traffic, || commons.now());
+    }
+
     /// A place for a connection, if there is one. `evict` closes an idle connection, and says
     /// whether there was one.
     pub(super) fn slot(&self, evict: impl Fn() -> bool) -> Option<Slot> {
@@ -229,7 +234,8 @@ impl RetryGate for Gate {
     fn take(&self) -> bool {
         self.give();
         let cells = &self.shared.cells;
-        let limit = cells.retry_limit(&self.traffic).unwrap_or(u32::MAX);
+        let limit = cells.retry_limit(&self.traffic, self.worker.commons.now());
+        let limit = limit.unwrap_or(u32::MAX);
         let taken = cells.take(What::Retries, limit);
         self.held.set(taken);
         if !taken && let Ok(mut stats) = self.worker.stats.try_borrow_mut() {

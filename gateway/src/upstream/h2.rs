@@ -183,7 +183,7 @@ impl Lease {
     /// # Errors
     /// There are too many.
     pub(crate) fn admit(mut self) -> Result<Self, ConnectError> {
-        let permit = self.upstream.take(What::Requests);
+        let permit = self.upstream.admit(&self.worker.commons);
         self.request = permit.ok_or(ConnectError::Overflow(What::Requests))?;
         Ok(self)
     }

@@ -155,7 +155,7 @@ impl Lease {
     /// # Errors
     /// There are too many: the connection goes back unused.
     pub(crate) fn admit(mut self, cluster: &Cluster, now: Now) -> Result<Self, ConnectError> {
-        match self.upstream.take(What::Requests) {
+        match self.upstream.admit(&self.worker.commons) {
             Some(permit) => {
                 self.request = permit;
                 Ok(self)

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sallyport_config::ir::{Cluster, ClusterId};
+use sallyport_core::balance::Rings;
 use sallyport_core::discovery;
 
 use crate::generation::Generation;
@@ -78,7 +79,10 @@ impl Active {
     ) -> Option<(&Cluster, &Rc<Upstream>)> {
         let cluster = self.generation.cluster(id)?;
         let cell = self.upstreams.get(usize::try_from(id.0).ok()?)?;
-        let upstream = cell.get_or_init(|| self.make(worker, id, cluster));
+        let upstream = cell.get_or_init(|| {
+            let rings = self.generation.rings(id);
+            self.make(worker, id, cluster, rings)
+        });
         Some((cluster, upstream))
     }
 
@@ -99,7 +103,7 @@ impl Active {
         }
         let cluster = discovery::at(self.generation.cluster(id)?, addresses);
         let target = Rc::new(Target {
-            upstream: self.make(worker, id, &cluster),
+            upstream: self.make(worker, id, &cluster, None),
             cluster,
             addresses: Arc::clone(addresses),
         });
@@ -110,13 +114,19 @@ impl Active {
         Some(target)
     }
 
-    fn make(&self, worker: &Worker, id: ClusterId, cluster: &Cluster) -> Rc<Upstream> {
+    fn make(
+        &self,
+        worker: &Worker,
+        id: ClusterId,
+        cluster: &Cluster,
+        rings: Option<Arc<Rings>>,
+    ) -> Rc<Upstream> {
         let mut rng = worker.rng.borrow_mut();
         let now = worker.timers.now();
         let security = self.generation.tls.towards(id);
         let (pools, commons) = (&worker.pools, &worker.commons);
         Rc::new(Upstream::new(
-            cluster, &security, pools, commons, now, &mut rng,
+            cluster, rings, &security, pools, commons, now, &mut rng,
         ))
     }
 

@@ -69,6 +69,11 @@ impl Maglev {
         members.find(|member| *member != EMPTY && accept(*member))
     }
 
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.slots)
+    }
+
     #[cfg(test)]
     pub(super) fn slots(&self) -> &[u32] {
         &self.slots

@@ -57,6 +57,11 @@ impl Ring {
         members.find(|member| accept(*member))
     }
 
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.points)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.points.len()

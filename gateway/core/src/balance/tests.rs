@@ -18,7 +18,7 @@ fn endpoints(weights: &[u32]) -> Vec<Endpoint> {
 
 fn of(cluster: &Cluster) -> (Balancer, Rng) {
     let mut rng = Rng::new(0x5a11);
-    (Balancer::new(cluster, |_| Now(0), &mut rng), rng)
+    (Balancer::new(cluster, None, |_| Now(0), &mut rng), rng)
 }
 
 const ALL: [Balance; 3] = [Balance::RoundRobin, Balance::LeastRequest, Balance::Random];
@@ -113,7 +113,8 @@ fn workers_do_not_march_in_step() {
     };
     let mut first: Vec<_> = (0..32)
         .filter_map(|_| {
-            Balancer::new(&cluster, |_| Now(0), &mut rng).pick(Wanted::default(), &mut Rng::new(0))
+            Balancer::new(&cluster, None, |_| Now(0), &mut rng)
+                .pick(Wanted::default(), &mut Rng::new(0))
         })
         .collect();
     first.sort_unstable();

@@ -1,6 +1,7 @@
 //! Limits, races, budgets.
 
 use super::*;
+use crate::time::Now;
 use sallyport_config::ir::{Millis, Ppm};
 
 #[test]
@@ -38,20 +39,51 @@ fn threads_that_race_share_the_limit() {
 fn a_budget_is_a_share_of_what_is_under_way() {
     let cells = Cells::default();
     let mut traffic = Traffic::default();
-    assert_eq!(cells.retry_limit(&traffic), None);
+    assert_eq!(cells.retry_limit(&traffic, Now(0)), None);
     assert!(!is_kept(&traffic, What::Requests));
     traffic.breakers.max_retries = Some(7);
-    assert_eq!(cells.retry_limit(&traffic), Some(7));
+    assert_eq!(cells.retry_limit(&traffic, Now(0)), Some(7));
     traffic.retry_budget = Some(RetryBudget {
         share: Ppm(200_000),
         min_concurrency: 3,
         interval: Millis(0),
     });
     assert!(is_kept(&traffic, What::Requests));
-    assert_eq!(cells.retry_limit(&traffic), Some(3), "the minimum");
+    assert_eq!(cells.retry_limit(&traffic, Now(0)), Some(3), "the minimum");
     (0..100).for_each(|_| cells.force(What::Requests));
     (0..20).for_each(|_| cells.force(What::Pending));
-    assert_eq!(cells.retry_limit(&traffic), Some(24));
+    assert_eq!(cells.retry_limit(&traffic, Now(0)), Some(24));
+}
+
+#[test]
+fn a_budget_may_look_back_at_what_began_within_its_interval() {
+    let cells = Cells::default();
+    let traffic = Traffic {
+        retry_budget: Some(RetryBudget {
+            share: Ppm(200_000),
+            min_concurrency: 1,
+            interval: Millis(100),
+        }),
+        ..Traffic::default()
+    };
+    let at = |millisecond: u64| Now(3_600_000_000 + millisecond * 1_000);
+    (0..50).for_each(|_| cells.begin(&traffic, || at(0)));
+    (0..50).for_each(|_| cells.begin(&traffic, || at(50)));
+    let limit = |millisecond| cells.retry_limit(&traffic, at(millisecond)).unwrap();
+    assert_eq!(
+        [limit(50), limit(80)],
+        [20, 20],
+        "whether they have ended or not"
+    );
+    assert_eq!(
+        [limit(120), limit(140)],
+        [10, 10],
+        "the first are too long ago"
+    );
+    assert_eq!([limit(180), limit(100_000)], [1, 1]);
+    cells.begin(&Traffic::default(), || panic!("nobody asks for the time"));
+    (0..10).for_each(|_| cells.begin(&traffic, || at(100_000)));
+    assert_eq!(limit(100_000), 2);
 }
 
 /// The cells as one exchange sees them.
@@ -64,7 +96,7 @@ impl crate::exchange::RetryGate for Gate {
         let (cells, traffic) = &*self.0;
         let taken = cells.take(
             What::Retries,
-            cells.retry_limit(traffic).unwrap_or(u32::MAX),
+            cells.retry_limit(traffic, Now(0)).unwrap_or(u32::MAX),
         );
         self.1.set(taken);
         taken
@@ -79,7 +111,6 @@ impl crate::exchange::RetryGate for Gate {
 /// Tries of 1,000 requests a second over 10 s, which all take 100 ms and fail, per request.
 fn storm(traffic: Traffic) -> f64 {
     use crate::exchange::{BodyKind, Event, Exchange, Head, Limits, Policy, Step};
-    use crate::time::Now;
     use sallyport_config::ir::{Retry, RetryOn};
     let retry = Retry {
         attempts: 2,

@@ -113,6 +113,10 @@ struct Upstream {
 
 impl Upstream {
     fn start(pair: &Pair, clients: &Authority) -> Self {
+        Self::speaking(pair, clients, &["istio-http/1.1", "http/1.1"])
+    }
+
+    fn speaking(pair: &Pair, clients: &Authority, alpn: &[&str]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let verifier = WebPkiClientVerifier::builder(clients.roots().into()).build();
@@ -124,7 +128,7 @@ impl Upstream {
                 PrivateKeyDer::from_pem_slice(&pair.key).unwrap(),
             )
             .unwrap();
-        config.alpn_protocols = vec![b"istio-http/1.1".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let config = Arc::new(config);
         let sights = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&sights);
@@ -426,6 +430,32 @@ fn a_host_of_the_outside_is_asked_for_by_its_name() {
             "connections are shared by name"
         );
         house.close();
+    });
+}
+
+#[test]
+fn what_is_offered_outside_of_the_mesh_is_what_is_spoken() {
+    let ca = Authority::new();
+    let simple = ir::ClientTls {
+        mode: ir::ClientTlsMode::Mutual,
+        sni: ir::ServerName::Fixed("up.example".to_owned()),
+        names: ir::PeerNames::ServerName,
+        ..mesh(&ca, &[])
+    };
+    on_each_driver(|choice| {
+        for (protocol, alpn, status) in [
+            (ir::UpstreamProtocol::Http1, None, 200),
+            // the upstream agrees to HTTP/2, and then answers by HTTP/1
+            (ir::UpstreamProtocol::Http2, Some("h2"), 502),
+        ] {
+            let upstream = Upstream::speaking(&ca.identity(SHOP), &ca, &["h2", "http/1.1"]);
+            let tls = always(simple.clone());
+            let mut snapshot = secured(upstream.address, &ca.identity(ME), tls);
+            snapshot.clusters[0].protocol = protocol;
+            assert_eq!(ask(choice, snapshot).0, status, "{protocol:?}");
+            let offered: Vec<_> = upstream.sights().into_iter().map(|s| s.alpn).collect();
+            assert_eq!(offered, [alpn.map(str::to_owned)], "{protocol:?}");
+        }
     });
 }
 

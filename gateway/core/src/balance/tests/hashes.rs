@@ -1,7 +1,9 @@
 //! Sticky choices: what they spread over, and what moves when an endpoint comes or goes.
 
+use super::super::maglev::Maglev;
+use super::super::ring::Ring;
 use super::*;
-use sallyport_config::ir::{HashKey, HashPolicy};
+use sallyport_config::ir::{HashKey, HashPolicy, HashTable};
 
 const KEYS: u32 = 20_000;
 

@@ -1,7 +1,7 @@
 //! Priorities, localities, health and age.
 
 use super::*;
-use sallyport_config::ir::{LocalityWeight, Millis, Ppm, Traffic};
+use sallyport_config::ir::{HashTable, LocalityWeight, Millis, Ppm, Traffic};
 
 /// So many endpoints in each priority.
 fn priorities(sizes: &[usize]) -> Cluster {
@@ -148,7 +148,7 @@ fn a_new_endpoint_gets_its_share_gradually() {
     for balance in [Balance::RoundRobin, Balance::LeastRequest] {
         cluster.balance = balance;
         let mut rng = Rng::new(3);
-        let mut it = Balancer::new(&cluster, born, &mut rng);
+        let mut it = Balancer::new(&cluster, None, born, &mut rng);
         for (age, weight) in [
             (0, 10),
             (25, 25),
