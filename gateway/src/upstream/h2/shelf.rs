@@ -50,7 +50,14 @@ impl Shelf {
                 return false;
             }
             let mut send = connection.send.borrow().clone();
-            let room = send.current_max_send_streams().min(bounds.streams);
+            // Who allows none for now may allow some later: streams wait for that together, not each
+            // on a connection of its own.
+            let allowed = send.current_max_send_streams();
+            let room = if allowed > 0 {
+                allowed.min(bounds.streams)
+            } else {
+                bounds.streams
+            };
             if state.live.get() >= room {
                 return true;
             }
