@@ -1,13 +1,14 @@
-//! gRPC-Web through a worker to a gRPC server that is not ours, over HTTP/1 and HTTP/2.
+//! gRPC-Web through a worker to a gRPC server that is not ours, over every wire.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{Method, Request};
 use sallyport_config::ir;
 use sallyport_core::grpc_web::{Decoder, Web};
 
 use super::grpc::{Echo, serve};
-use super::http2;
 use super::support::{Client, House, Lines, field, on_each_driver, snapshot};
+use super::tls::{pair, secured};
+use super::{h3, http2};
 
 /// A client's side: what it sends, and what it wants.
 const BINARY: (&str, Web) = ("application/grpc-web+proto", web(false));
@@ -177,4 +178,59 @@ fn calls_over_http2_stream_in_both_directions() {
         assert_eq!(lines.take(2)[1], "200 OK HTTP/2");
         house.close();
     });
+}
+
+#[test]
+fn calls_over_http3_stream_in_both_directions() {
+    let a = pair("a.example");
+    on_each_driver(|driver| {
+        let lines = Lines::new("grpc-web-h3");
+        let mut snapshot = secured(serve(Echo::default()), &[("a.example", &a)]);
+        snapshot.clusters[0].protocol = ir::UpstreamProtocol::Http2;
+        if let ir::ListenerKind::Tls(chains) = &mut snapshot.listeners[0].kind
+            && let ir::Service::Http(http) = &mut chains[0].service
+        {
+            http.grpc_web = true;
+        }
+        lines.write_to(&mut snapshot, "%RESPONSE_CODE% %GRPC_STATUS% %PROTOCOL%");
+        let house = House::open(driver, snapshot);
+        h3::run(async {
+            let client = h3::endpoint(&a);
+            let (_connection, mut send) = h3::connect(&client, house.door, "a.example").await;
+            for (kind, web) in [BINARY, TEXT] {
+                let request = Request::post("https://a.example/test.Echo/Chat")
+                    .header("content-type", kind)
+                    .header("accept", kind);
+                let mut stream = send.send_request(request.body(()).unwrap()).await.unwrap();
+                let said = |text| Bytes::from(sent(web, &frame(text)));
+                stream.send_data(said("one")).await.unwrap();
+                let response = stream.recv_response().await.unwrap();
+                assert_eq!(response.headers()["content-type"], web.content_type());
+                // The first is answered before the second is said.
+                let mut body = Vec::new();
+                while frames(web, &body).is_empty() {
+                    body.extend(chunk(&mut stream).await.unwrap());
+                }
+                stream.send_data(said("two")).await.unwrap();
+                stream.finish().await.unwrap();
+                while let Some(more) = chunk(&mut stream).await {
+                    body.extend(more);
+                }
+                assert!(stream.recv_trailers().await.unwrap().is_none());
+                let seen = frames(web, &body);
+                assert_eq!(seen[1], (0, frame("two")[5..].to_vec()));
+                assert!(seen.len() == 3 && went_well(&seen[2]), "{seen:?}");
+            }
+        });
+        assert_eq!(lines.take(2), ["200 OK HTTP/3"; 2]);
+        house.close();
+    });
+}
+
+/// The next piece of an answer over HTTP/3.
+async fn chunk(stream: &mut h3::Stream) -> Option<Vec<u8>> {
+    let mut data = stream.recv_data().await.unwrap()?;
+    let mut out = vec![0; data.remaining()];
+    data.copy_to_slice(&mut out);
+    Some(out)
 }

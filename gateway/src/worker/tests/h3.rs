@@ -16,7 +16,7 @@ use super::tls::{Pair, pair, secured};
 use crate::stats::Report;
 
 type Sender = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
-type Stream = h3::client::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
+pub(super) type Stream = h3::client::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
 
 /// What a client offers that trusts one certificate and speaks `h3`.
 pub(super) fn tls(trusted: &Pair) -> rustls::ClientConfig {
