@@ -462,6 +462,8 @@ impl<'a, 't, C: Client> Flight<'a, 't, C> {
         match happening {
             Happening::Deadline => self.overdue(now),
             Happening::Origin(news) => self.heard(news, now),
+            // Who ends its sending leaves, in a tunnel too: Envoy has no half-closed ones either, and
+            // WebSocket says goodbye in its own frames.
             Happening::Client(News::Left | News::Gone | News::Written(Err(_))) => {
                 self.exchange.on(Event::ClientGone, now);
             }

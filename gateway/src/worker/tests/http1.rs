@@ -1,11 +1,11 @@
 //! What passes, and how connections live on.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 
 use sallyport_config::ir;
 
-use super::support::{Act, GET, House, Origin, field, on_each_driver, snapshot};
+use super::support::{Act, GET, House, Lines, Origin, field, on_each_driver, snapshot};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
@@ -175,6 +175,29 @@ fn a_websocket_is_a_tunnel_after_the_origin_agrees() {
             client.stream.write_all(b"ping ping").unwrap();
             assert_eq!(client.take(9), "ping ping");
         }
+    });
+}
+
+/// As with Envoy: a WebSocket says goodbye in its own frames (RFC 6455 §7.1.1), and who ends its
+/// sending without one has left.
+#[test]
+fn a_websocket_ends_with_its_clients_sending() {
+    on_each_driver(|driver| {
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+            upgrade: websocket\r\n\r\n";
+        let origin = Origin::answers(switch);
+        let lines = Lines::new("websocket-left");
+        let mut snapshot = snapshot(origin.address);
+        lines.write_to(&mut snapshot, "%RESPONSE_CODE% %RESPONSE_FLAGS%");
+        let house = House::open(driver, snapshot);
+        let mut client = house.client();
+        let head = b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: upgrade\r\n\
+            upgrade: websocket\r\n\r\n";
+        assert_eq!(client.ask(head).status, 101);
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        assert!(client.is_closed());
+        assert_eq!(lines.take(1), ["101 DC"]);
+        assert_eq!(house.close(), 0);
     });
 }
 
