@@ -87,19 +87,33 @@ macro_rules! on_each_driver {
 on_each_driver! {
     peers_that_break_tls_are_sent_away_and_cost_nobody_anything => hostile;
     aioquic_downloads_while_its_address_changes => aioquic;
+    aioquic_sends_early_data => early;
     websockets_of_python_echo => websockets;
     grpcio_calls_streams_gives_up_and_cancels => grpcio;
 }
 
 /// A gateway that serves HTTPS for `a.example`, and its port.
 fn secured(scratch: &Scratch, driver: &str, origin: SocketAddr) -> (Gateway, String) {
+    annotated(scratch, driver, origin, "")
+}
+
+/// As [`secured`], with this in the metadata of the Gateway, too.
+fn annotated(
+    scratch: &Scratch,
+    driver: &str,
+    origin: SocketAddr,
+    metadata: &str,
+) -> (Gateway, String) {
     let own = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     scratch.write("credentials/own/tls.crt", &own.cert.pem());
     scratch.write("credentials/own/tls.key", &own.signing_key.serialize_pem());
     let https = "{number: 443, name: https, protocol: HTTPS}\n    \
         tls: {mode: SIMPLE, credentialName: own}";
     let plain = "{number: 80, name: http, protocol: HTTP}";
-    scratch.write("config/a.yaml", &rules(origin, &[(plain, https)]));
+    let name = "name: gw, namespace: istio-system";
+    let named = format!("{name}{metadata}");
+    let changes = [(plain, https), (name, named.as_str())];
+    scratch.write("config/a.yaml", &rules(origin, &changes));
     let credentials = scratch.path("credentials");
     let gateway = Gateway::start(
         Path::new(&scratch.path("config")),
@@ -131,6 +145,15 @@ fn aioquic(driver: &str) {
     let scratch = Scratch::new(&format!("aioquic-{driver}"));
     let (_gateway, port) = secured(&scratch, driver, download());
     run("http3.py", &["127.0.0.1", &port, &BIG.to_string()]);
+}
+
+fn early(driver: &str) {
+    let scratch = Scratch::new(&format!("early-{driver}"));
+    let annotation = ", annotations: {sallyport.io/http3-early-data: 'on'}";
+    let (gateway, port) = annotated(&scratch, driver, download(), annotation);
+    run("early.py", &["127.0.0.1", &port]);
+    let early = gateway.sample(&["sallyport_early_requests_total{outcome=\"served\"}"]);
+    assert!(early.is_some(), "it is counted");
 }
 
 fn websockets(driver: &str) {
