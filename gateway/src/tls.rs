@@ -31,6 +31,7 @@ pub(crate) use quic::serves_quic;
 use session::Session;
 use tickets::Seal;
 use visitor::ClientVerifier;
+pub(crate) use visitor::Verdict;
 
 /// Handshake configurations of all filter chains and clusters of one generation.
 #[derive(Debug, Default)]
@@ -155,19 +156,20 @@ impl TlsConfigs {
         visitor.is_none_or(|(verifier, _)| verifier.accepts(&shown.chain))
     }
 
-    /// As [`Self::accepts`], but by the same rules as before the verdict is the same.
-    pub(crate) fn still_accepts(
+    /// What becomes of a client that was let in. By the same rules as before the verdict is the same.
+    pub(crate) fn verdict(
         &self,
         listener: ListenerIdx,
         chain: ChainIdx,
         shown: &mut Shown,
-    ) -> bool {
-        let seal = self.visitors.get(&(listener, chain)).map(|(_, seal)| *seal);
-        let Some(seal) = seal.filter(|seal| *seal != shown.seal) else {
-            return true;
-        };
-        shown.seal = seal;
-        self.accepts(listener, chain, shown)
+    ) -> Verdict {
+        match self.visitors.get(&(listener, chain)) {
+            Some((verifier, seal)) if *seal != shown.seal => {
+                shown.seal = *seal;
+                verifier.verdict(&shown.chain)
+            }
+            _ => Verdict::Stays,
+        }
     }
 
     /// The configuration of a chain; `None` when it refuses handshakes.

@@ -94,16 +94,17 @@ fn two_hundred_renewals_and_another_root_fail_no_call() {
     };
     for round in 0..ROUNDS {
         match round {
-            // first everybody is told of the new root, then it signs
+            // first everybody is told of the new root, then it signs, then the old one goes
             10 => fs::write(place("root-cert.pem"), &both).unwrap(),
             20 => {
                 for name in ["ca-cert.pem", "ca-key.pem"] {
                     fs::copy(next.path(name), place(name)).unwrap();
                 }
             }
+            30 => fs::write(place("root-cert.pem"), authority.roots()).unwrap(),
             _ => {}
         }
-        if matches!(round, 10 | 20) {
+        if matches!(round, 10 | 20 | 30) {
             reload();
         }
         members.renew();
@@ -111,6 +112,7 @@ fn two_hundred_renewals_and_another_root_fail_no_call() {
             members.trust(&both);
         }
     }
+    members.trust(authority.roots());
     load.pass(20);
     load.end();
     let issued = mesh.control.wait("/metrics", |_| true);

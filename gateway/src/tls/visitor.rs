@@ -46,12 +46,43 @@ impl ClientVerifier {
     }
 }
 
+/// What becomes of a client that is connected when the rules change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It would be let in now.
+    Stays,
+    /// Its certificate is of a root that the mesh has replaced. By now it has another one, which it
+    /// shows when it connects again, and is given the time for that.
+    Parts,
+    /// It has no business here any more.
+    Goes,
+}
+
 impl ClientVerifier {
     /// Whether a client with this chain would be let in now.
     pub(super) fn accepts(&self, chain: &[CertificateDer<'_>]) -> bool {
-        chain.split_first().is_some_and(|(leaf, rest)| {
-            self.verify_client_cert(leaf, rest, UnixTime::now()).is_ok()
-        })
+        self.verdict(chain) == Verdict::Stays
+    }
+
+    /// What becomes of a client with this chain.
+    pub(super) fn verdict(&self, chain: &[CertificateDer<'_>]) -> Verdict {
+        let Some((leaf, rest)) = chain.split_first() else {
+            return Verdict::Goes;
+        };
+        let Err(error) = self.verify_client_cert(leaf, rest, UnixTime::now()) else {
+            return Verdict::Stays;
+        };
+        // the next root may have the name of the one before, whose signature it did not make
+        let replaced = matches!(
+            error,
+            Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature
+            )
+        );
+        match replaced && self.rules.mesh {
+            true => Verdict::Parts,
+            false => Verdict::Goes,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -13,7 +14,7 @@ use crate::io::socket::Breaker;
 use crate::load::{Pressure, Ticket};
 use crate::rt;
 use crate::stats::ListenerSlot;
-use crate::tls::Shown;
+use crate::tls::{Shown, Verdict};
 use crate::worker::Worker;
 
 /// The client connections of a worker.
@@ -33,6 +34,8 @@ struct Entry {
     leave: bool,
     /// Its listener is gone.
     evicted: bool,
+    /// It shall leave after its next request, for which it has some time.
+    parting: bool,
     waker: Option<Waker>,
     /// What its client showed, if it did.
     shown: Option<Box<Identified>>,
@@ -48,6 +51,10 @@ struct Identified {
 
 /// Certificates that are verified again before others get their turn: about a millisecond.
 const RECHECKED_AT_ONCE: usize = 8;
+/// Clients whose root the mesh has replaced have this long for their next request, and after it as
+/// long again to finish what goes on: peers keep idle connections, and a request that meets the end
+/// of one is lost.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// One client connection, as long as it lasts.
 #[derive(Debug)]
@@ -74,6 +81,7 @@ impl Guest {
             listener: Arc::clone(listener),
             leave: guests.closing.get(),
             evicted: false,
+            parting: false,
             waker: None,
             shown: None,
         });
@@ -102,7 +110,9 @@ impl Guest {
     /// Whether it shall leave after its current request: it was told to, or memory is tight.
     pub(crate) fn shall_leave(&self) -> bool {
         let entries = self.worker.guests.entries.borrow();
-        entries.get(self.key).is_some_and(|entry| entry.leave)
+        entries
+            .get(self.key)
+            .is_some_and(|entry| entry.leave || entry.parting)
             || self.worker.load.pressure() != Pressure::None
     }
 
@@ -183,23 +193,36 @@ impl Guests {
 }
 
 /// Looks whether clients that showed certificates are still let in by the rules of a new generation,
-/// and breaks the connections of those who are not.
+/// and breaks the connections of those who are not. Those who will come again under another root
+/// leave when it suits them, within bounds.
 pub(super) async fn recheck(worker: Rc<Worker>) {
     let generation = Arc::clone(&worker.active().generation);
     let keys = worker.guests.identified();
     let turns = rt::Turns::new();
+    let mut parting = false;
     for some in keys.chunks(RECHECKED_AT_ONCE) {
         if !Arc::ptr_eq(&worker.active().generation.tls, &generation.tls) {
             // A newer one is being asked already.
-            return;
+            break;
         }
         for key in some {
-            if let Some(breaker) = worker.guests.objection(*key, &generation) {
-                worker.stats.borrow_mut().revoked();
-                breaker.trip();
+            let verdict = worker.guests.verdict(*key, &generation);
+            match verdict {
+                Verdict::Stays => continue,
+                Verdict::Parts => worker.guests.part(*key),
+                Verdict::Goes => worker.guests.expel(*key),
             }
+            parting |= verdict == Verdict::Parts;
+            worker.stats.borrow_mut().revoked();
         }
         turns.next().await;
+    }
+    if parting {
+        rt::sleep(PARTING).await;
+        worker.guests.hasten();
+        rt::sleep(PARTING).await;
+        let late = worker.guests.parting();
+        late.into_iter().for_each(|key| worker.guests.expel(key));
     }
 }
 
@@ -210,18 +233,52 @@ impl Guests {
         shown.map(|(key, _)| key).collect()
     }
 
-    /// The way to break a connection whose client is not let in any more.
-    fn objection(&self, key: usize, generation: &Generation) -> Option<Breaker> {
+    fn verdict(&self, key: usize, generation: &Generation) -> Verdict {
+        self.judge(key, generation).unwrap_or(Verdict::Stays)
+    }
+
+    fn judge(&self, key: usize, generation: &Generation) -> Option<Verdict> {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.get_mut(key)?;
-        let Identified {
-            shown,
-            sni,
-            breaker,
-        } = entry.shown.as_deref_mut()?;
+        let Identified { shown, sni, .. } = entry.shown.as_deref_mut()?;
         let listener = generation.tables.listener_named(&entry.listener)?;
         let chain = generation.tables.chain(listener, sni.as_deref())?;
-        let accepted = generation.tls.still_accepts(listener, chain, shown);
-        (!accepted).then(|| breaker.clone())
+        Some(generation.tls.verdict(listener, chain, shown))
+    }
+
+    /// Lets a client leave after its next request.
+    fn part(&self, key: usize) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(key) {
+            entry.parting = true;
+        }
+    }
+
+    fn parting(&self) -> Vec<usize> {
+        let entries = self.entries.borrow();
+        let parting = entries.iter().filter(|(_, entry)| entry.parting);
+        parting.map(|(key, _)| key).collect()
+    }
+
+    /// Those who were to leave shall not wait for a next request any more.
+    fn hasten(&self) {
+        let mut wakers = Vec::new();
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if entry.parting {
+                entry.leave = true;
+                wakers.extend(entry.waker.take());
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Breaks a connection.
+    fn expel(&self, key: usize) {
+        let entries = self.entries.borrow();
+        let shown = entries.get(key).and_then(|entry| entry.shown.as_ref());
+        let breaker = shown.map(|shown| shown.breaker.clone());
+        drop(entries);
+        if let Some(breaker) = breaker {
+            breaker.trip();
+        }
     }
 }

@@ -205,6 +205,25 @@ fn names_are_compared_whole() {
 }
 
 #[test]
+fn whom_the_mesh_will_know_by_another_root_has_time_to_go() {
+    let root = authority(None, unconstrained);
+    let chain = [leaf(&root, unconstrained)];
+    let known = verifier(&root, None, any());
+    assert_eq!(known.verdict(&chain), Verdict::Stays);
+    let renamed = |p: &mut CertificateParams| {
+        p.distinguished_name.push(rcgen::DnType::CommonName, "next");
+    };
+    for next in [authority(None, unconstrained), authority(None, renamed)] {
+        // strangers to an authority of one's own have not
+        for (mesh, wanted) in [(true, Verdict::Parts), (false, Verdict::Goes)] {
+            let verifier = verifier(&next, None, Rules { mesh, ..any() });
+            assert_eq!(verifier.verdict(&chain), wanted);
+            assert_eq!(verifier.verdict(&[]), Verdict::Goes);
+        }
+    }
+}
+
+#[test]
 fn revocation_lists_must_be_there_and_in_date() {
     let root = authority(None, unconstrained);
     let stranger = authority(None, unconstrained);
