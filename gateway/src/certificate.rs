@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-pub(crate) use sallyport_core::certificate::{Facts, subject_text};
+pub(crate) use sallyport_core::certificate::Facts;
 
 /// Certificates of a chain that are read.
 const CHAIN_MAX: usize = 16;

@@ -4,6 +4,7 @@ use super::{Bundle, CertificateId, ClusterId, HostPattern, Millis, Origin, Route
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use zeroize::Zeroize as _;
 
 /// One socket to bind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -226,12 +227,35 @@ pub enum CertificateSource {
     Missing,
 }
 
-/// Bytes that never show in logs, dumps or `Debug`.
+/// Bytes that never show in logs, dumps or `Debug`, and are overwritten when nobody holds them any
+/// more.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(pub Arc<[u8]>);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        if let Some(bytes) = Arc::get_mut(&mut self.0) {
+            bytes.zeroize();
+        }
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown_and_who_shares_it_keeps_it() {
+        let one = Secret(Arc::from(b"PRIVATE".as_slice()));
+        let other = one.clone();
+        assert_eq!(format!("{one:?}"), "[redacted]");
+        drop(one);
+        assert_eq!(&*other.0, b"PRIVATE");
     }
 }

@@ -4,6 +4,7 @@
 //! which is what a fuzzer looks for. Nothing in the gateway calls them.
 #![allow(clippy::panic, reason = "a panic is how a fuzz target reports")]
 
+mod certificates;
 mod exchange;
 mod h2;
 mod h3;
@@ -22,6 +23,7 @@ use crate::method::Method;
 use crate::path::{PathAction, PathPolicy, normalize};
 use crate::proxy_protocol;
 
+pub use certificates::fuzz_certificate;
 pub use exchange::fuzz_exchange_ops;
 pub use h2::fuzz_h2_head;
 pub use h3::fuzz_h3_frames;

@@ -39,6 +39,7 @@ pub mod ocsp;
 pub mod oddities;
 pub mod outlier;
 pub mod path;
+pub mod peer;
 pub mod plan;
 pub mod proxy_protocol;
 pub mod quota;

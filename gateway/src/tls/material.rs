@@ -1,5 +1,6 @@
 //! Keys and authorities of one snapshot, each made ready once however many share it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
@@ -105,8 +106,8 @@ fn text(bundle: &Bundle) -> Result<&[u8], String> {
 /// Reads a certificate and its key, and checks that they belong together.
 fn load(source: &CertificateSource) -> Ready<CertifiedKey> {
     let (chain, key) = match source {
-        CertificateSource::Inline { chain, key } => (chain.to_vec(), key.0.to_vec()),
-        CertificateSource::Files { chain, key } => (read(chain)?, read(key)?),
+        CertificateSource::Inline { chain, key } => (Cow::from(&**chain), Cow::from(&*key.0)),
+        CertificateSource::Files { chain, key } => (read(chain)?.into(), read(key)?.into()),
         CertificateSource::Workload => return Err("the workload has no identity".to_owned()),
         CertificateSource::Missing => return Err("not there yet".to_owned()),
     };

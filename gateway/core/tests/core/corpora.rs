@@ -54,6 +54,7 @@ corpora! {
     h2_head => sallyport_core::fuzzing::fuzz_h2_head,
     h3_frames => sallyport_core::fuzzing::fuzz_h3_frames,
     path_host => sallyport_core::fuzzing::fuzz_path_host,
+    certificate => sallyport_core::fuzzing::fuzz_certificate,
     client_hello => sallyport_core::fuzzing::fuzz_client_hello,
     proxy_protocol => sallyport_core::fuzzing::fuzz_proxy_protocol,
     jwt_token => sallyport_core::fuzzing::fuzz_jwt_token,

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
-use sha2::{Digest, Sha256};
 use webpki::EndEntityCert;
 
 use crate::certificate::subject_text;
@@ -14,20 +14,21 @@ const PEM_LINE: usize = 64;
 
 /// A client that showed a certificate which was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Peer {
+pub struct Peer {
     /// Its SPIFFE identity, if the certificate has exactly one (SPIFFE X.509-SVID §2).
-    pub(crate) identity: Option<Box<str>>,
+    pub identity: Option<Box<str>>,
     /// All URIs, with commas between them; empty for none.
-    pub(crate) uris: Box<str>,
+    pub uris: Box<str>,
     /// Subject, as RFC 2253 writes it.
-    pub(crate) subject: Box<str>,
+    pub subject: Box<str>,
     /// The element of `x-forwarded-client-cert`, as Envoy writes it on a gateway of Istio.
-    pub(crate) forwarded: Box<[u8]>,
+    pub forwarded: Box<[u8]>,
 }
 
 impl Peer {
     /// Reads a leaf that was verified; `own` are the URIs of the certificate that we showed.
-    pub(crate) fn read(leaf: &CertificateDer<'_>, own: &[String]) -> Option<Self> {
+    #[must_use]
+    pub fn read(leaf: &CertificateDer<'_>, own: &[String]) -> Option<Self> {
         let certificate = EndEntityCert::try_from(leaf).ok()?;
         let uris: Vec<&str> = certificate.valid_uri_names().collect();
         let names: Vec<&str> = certificate.valid_dns_names().collect();
@@ -40,7 +41,7 @@ impl Peer {
         for uri in own {
             let _ = write!(element, "By={};", quoted(uri));
         }
-        let _ = write!(element, "Hash={:x};", Sha256::digest(leaf));
+        let _ = write!(element, "Hash={};", hash(leaf));
         let _ = write!(element, "Cert=\"{}\";Subject=\"{subject}\"", pem(leaf));
         match uris.as_slice() {
             [] => element.push_str(";URI="),
@@ -60,8 +61,15 @@ impl Peer {
     }
 }
 
-/// URIs of a certificate of ours.
-pub(super) fn own_uris(leaf: &CertificateDer<'_>) -> Vec<String> {
+/// Its SHA-256 in hexadecimal.
+fn hash(der: &[u8]) -> String {
+    let digest = digest(&SHA256, der);
+    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// URIs of a certificate.
+#[must_use]
+pub fn own_uris(leaf: &CertificateDer<'_>) -> Vec<String> {
     let certificate = EndEntityCert::try_from(leaf);
     certificate.map_or_else(
         |_| Vec::new(),
@@ -169,7 +177,7 @@ mod tests {
         assert_eq!(peer.identity.as_deref(), Some("spiffe://td/ns/a/sa/b"));
         assert_eq!(&*peer.subject, "CN=a b,O=Shop\\, \\\"Inc\\\"");
         let text = String::from_utf8(peer.forwarded.to_vec()).unwrap();
-        let hash = format!("{:x}", Sha256::digest(made.der()));
+        let hash = super::hash(made.der());
         let pem = made.pem().replace("\r\n", "\n");
         let encoded = pem.replace('\n', "%0A").replace(' ', "%20");
         let encoded = encoded
