@@ -13,6 +13,7 @@ pub(crate) mod health;
 mod mesh;
 mod outlier;
 mod policy;
+mod rate_limit;
 mod retry;
 mod route;
 mod route_match;
@@ -69,6 +70,7 @@ fn check_one(resource: &Resource, regexes: &mut HashSet<String>) -> Vec<Diagnost
         Spec::PeerAuthentication(spec) => policy::peer_authentication(spec, to),
         Spec::RequestAuthentication(spec) => policy::request_authentication(spec, to),
         Spec::AuthorizationPolicy(spec) => authorization_policy::check(spec, to),
+        Spec::RateLimit(spec) => rate_limit::check(spec, to),
         Spec::Telemetry(spec) => telemetry::check(spec, to),
         Spec::IstioOperator(spec) => mesh::istio_operator(spec, to),
         Spec::MeshConfig(spec) => mesh::mesh_config(spec, &Path::root(""), to),

@@ -4,7 +4,7 @@
 //! `auto_passthrough` fill filter chains, `hosts` intersects names, `virtual_hosts` binds rules to them, `delegates` flattens VirtualServices, `routes`,
 //! `matches`, `actions`, `headers` and `retries` translate rules, `clusters` and `discovery` resolve
 //! destinations (`traffic` their policies, `networks` and `locality` who is asked first), `upstream_tls` says how
-//! they are encrypted, `settings` reads the mesh's, `authn` and `authz` choose policies. Compiling never
+//! they are encrypted, `settings` reads the mesh's, `authn`, `authz` and `limits` choose policies. Compiling never
 //! fails: what is broken disables itself and says so.
 
 mod actions;
@@ -19,6 +19,7 @@ mod discovery;
 mod draft;
 mod headers;
 mod hosts;
+mod limits;
 mod listeners;
 mod locality;
 mod matches;
@@ -34,6 +35,7 @@ mod traffic;
 mod upstream_tls;
 mod virtual_hosts;
 
+use crate::api::envoy_filter::PatchContext;
 use crate::diag::Diagnostics;
 use crate::ir::{Millis, Snapshot};
 use crate::view::View;
@@ -59,6 +61,7 @@ pub fn compile(world: &World, view: &View) -> Compiled {
     let mut draft = Draft::new(world, view);
     draft.settings = settings::settings(&world.mesh, view);
     policies(&mut draft);
+    draft.limits = limits::limits(&draft, PatchContext::Gateway);
     listeners::build(&mut draft);
     draft.finish()
 }

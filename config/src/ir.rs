@@ -11,6 +11,7 @@
 
 mod authorizer;
 mod cluster;
+mod limit;
 mod listener;
 mod policy;
 mod route;
@@ -21,6 +22,7 @@ mod traffic;
 
 pub use authorizer::*;
 pub use cluster::*;
+pub use limit::*;
 pub use listener::*;
 pub use policy::*;
 pub use route::*;
@@ -102,4 +104,6 @@ pub struct Snapshot {
     pub certificates: Vec<Certificate>,
     /// Who may pass.
     pub policies: Policies,
+    /// How many may, in the order in which they are asked.
+    pub limits: Vec<Limit>,
 }

@@ -17,6 +17,7 @@ pub mod fuzzing;
 #[doc(hidden)]
 pub mod golden;
 pub mod ir;
+mod local_ratelimit;
 pub mod memory;
 pub mod message;
 pub mod model;

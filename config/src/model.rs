@@ -2,12 +2,13 @@
 //!
 //! The oracle. It is short and obviously right, and it is slow: linear scans, fresh strings,
 //! regexes compiled on every use. Golden cases run against it, against the gateway's tables, and
-//! against a real Envoy. Order: chain by SNI, policies, host, httpsRedirect, route, fault, CORS,
-//! action. Tokens are not its business: it is told what a verified one claims.
+//! against a real Envoy. Order: chain by SNI, limits, policies, host, httpsRedirect, route, limits of
+//! routes, fault, CORS, action. Tokens are not its business: it is told what a verified one claims.
 
 mod call;
 mod edit;
 mod filters;
+mod limit;
 mod matching;
 mod policy;
 #[cfg(test)]
@@ -28,7 +29,7 @@ pub fn decide(snapshot: &Snapshot, call: &Call) -> Verdict {
     };
     match (&listener.kind, &call.sni) {
         (ListenerKind::Plain(Service::Http(_)), None)
-            if let Some(denied) = policy::denied(&snapshot.policies, call) =>
+            if let Some(denied) = denied(snapshot, call) =>
         {
             denied
         }
@@ -72,7 +73,7 @@ fn handshake(snapshot: &Snapshot, call: &Call, chains: &[FilterChain], sni: &str
     let Service::Http(_) = chain.service else {
         return serve(snapshot, call, &chain.service, true);
     };
-    if let Some(denied) = policy::denied(&snapshot.policies, call) {
+    if let Some(denied) = denied(snapshot, call) {
         return denied;
     }
     // RFC 9110 §15.5.20: a request for a host of another chain is served only if that chain
@@ -83,6 +84,12 @@ fn handshake(snapshot: &Snapshot, call: &Call, chains: &[FilterChain], sni: &str
         Some(other) => serve(snapshot, call, &other.service, true),
         None => serve(snapshot, call, &chain.service, true),
     }
+}
+
+/// What refuses a call before its route is known.
+fn denied(snapshot: &Snapshot, call: &Call) -> Option<Verdict> {
+    let spent = limit::refused(&snapshot.limits, call, LimitStage::First, None);
+    spent.or_else(|| policy::denied(&snapshot.policies, call))
 }
 
 fn certificate(snapshot: &Snapshot, id: CertificateId) -> Option<&Certificate> {
@@ -191,6 +198,10 @@ fn request(snapshot: &Snapshot, call: &Call, table: &RouteTable, tls: bool) -> V
     else {
         return Verdict::NoRoute;
     };
+    let limits = &snapshot.limits;
+    if let Some(spent) = limit::refused(limits, call, LimitStage::Routed, Some(route)) {
+        return spent;
+    }
     if let Some(status) = aborted(route, call) {
         return direct(route, status, b"fault filter abort", "fault_filter_abort");
     }

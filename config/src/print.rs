@@ -3,6 +3,7 @@
 //! Keys never show: a key is `[redacted]`, a certificate chain is named by the beginning of its
 //! SHA-256, so that a rotation is visible and the content is not.
 
+mod limit;
 mod policy;
 mod route;
 mod traffic;
@@ -41,6 +42,7 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
     let mut out = Out::default();
     settings(&mut out, &snapshot.settings);
     policy::policies(&mut out, &snapshot.policies);
+    limit::limits(&mut out, &snapshot.limits);
     for l in &snapshot.listeners {
         listener(&mut out, snapshot, l);
     }

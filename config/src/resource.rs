@@ -292,6 +292,11 @@ const TELEMETRY: Group = Group {
     name: "telemetry.istio.io",
     versions: &["v1", "v1alpha1"],
 };
+/// Our own, for what Istio has no kind for.
+const SALLYPORT: Group = Group {
+    name: "sallyport.io",
+    versions: &["v1alpha1"],
+};
 const INSTALL: Group = Group {
     name: "install.istio.io",
     versions: &["v1alpha1"],
@@ -315,10 +320,11 @@ const EMBEDDED: Group = Group {
 };
 
 impl Kind {
-    /// Whether it is Istio's: `spec` holds the message, and unknown fields are errors.
+    /// Whether it is Istio's or our own: `spec` holds the message, and unknown fields are errors.
     #[must_use]
     pub fn is_istio(self) -> bool {
-        self.group().name.ends_with(".istio.io")
+        let group = self.group().name;
+        group.ends_with(".istio.io") || group == SALLYPORT.name
     }
 
     /// Whether its objects are outside namespaces.
@@ -341,6 +347,7 @@ kinds! {
     PeerAuthentication(api::PeerAuthentication) SECURITY peer_authentications "PeerAuthentication";
     RequestAuthentication(api::RequestAuthentication) SECURITY request_authentications "RequestAuthentication";
     AuthorizationPolicy(api::AuthorizationPolicy) SECURITY authorization_policies "AuthorizationPolicy";
+    RateLimit(api::RateLimit) SALLYPORT rate_limits "RateLimit";
     Telemetry(api::Telemetry) TELEMETRY telemetries "Telemetry";
     IstioOperator(api::IstioOperator) INSTALL istio_operators "IstioOperator";
     MeshConfig(api::MeshConfig) EMBEDDED mesh_configs "MeshConfig";

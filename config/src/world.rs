@@ -67,6 +67,8 @@ pub struct World {
     pods: Vec<Arc<Resource>>,
     authorization: Vec<Arc<Resource>>,
     authentication: Vec<Arc<Resource>>,
+    rate_limits: Vec<Arc<Resource>>,
+    envoy_filters: Vec<Arc<Resource>>,
     sidecars: Vec<Arc<Resource>>,
 }
 
@@ -101,6 +103,8 @@ impl World {
             pods: all(Kind::Pod),
             authorization: all(Kind::AuthorizationPolicy),
             authentication: all(Kind::RequestAuthentication),
+            rate_limits: all(Kind::RateLimit),
+            envoy_filters: all(Kind::EnvoyFilter),
             sidecars: all(Kind::Sidecar),
             ..Self::default()
         };
@@ -157,6 +161,30 @@ impl World {
         let rules = self.authentication.iter();
         rules.filter_map(|resource| match &resource.spec {
             Spec::RequestAuthentication(spec) => Some(Typed {
+                resource,
+                spec: &**spec,
+            }),
+            _ => None,
+        })
+    }
+
+    /// Every RateLimit, oldest first.
+    pub fn rate_limits(&self) -> impl Iterator<Item = Typed<'_, api::RateLimit>> {
+        let all = self.rate_limits.iter();
+        all.filter_map(|resource| match &resource.spec {
+            Spec::RateLimit(spec) => Some(Typed {
+                resource,
+                spec: &**spec,
+            }),
+            _ => None,
+        })
+    }
+
+    /// Every EnvoyFilter, oldest first.
+    pub fn envoy_filters(&self) -> impl Iterator<Item = Typed<'_, api::EnvoyFilter>> {
+        let all = self.envoy_filters.iter();
+        all.filter_map(|resource| match &resource.spec {
+            Spec::EnvoyFilter(spec) => Some(Typed {
                 resource,
                 spec: &**spec,
             }),

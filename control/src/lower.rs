@@ -14,6 +14,7 @@ mod dynamic;
 mod headers;
 mod http;
 mod jwt;
+mod limits;
 mod listeners;
 mod log;
 mod matches;

@@ -18,6 +18,7 @@ use sallyport_config::model::{Observed, Shadow};
 use sallyport_core::admit::Outcome;
 use sallyport_core::flags::Flags;
 use sallyport_core::quota::What;
+use sallyport_core::rate::Met;
 
 use counters::{Labels, Listener, Mixer, Series, SeriesTable, UPSTREAMS_MAX, Upstream};
 use tcp::{Tcp, TcpTable};
@@ -30,6 +31,8 @@ const LATENCY_DIGITS: u8 = 2;
 const LISTENERS_MAX: usize = 1_024;
 /// Authorizers with counters of their own, of all configurations since the start.
 const AUTHORIZERS_MAX: usize = 64;
+/// Rate limits with counters of their own, of all configurations since the start.
+const LIMITS_MAX: usize = 1_024;
 
 /// How often an authorizer let pass, refused, failed, and failed open.
 pub(crate) type Answers = [u64; 4];
@@ -73,6 +76,8 @@ impl Watched {
         }
     }
 }
+/// How many requests of a rate limit had a token, had none, and were refused for it.
+pub(crate) type Limited = [u64; 3];
 
 /// `request_protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,6 +159,7 @@ pub(crate) struct WorkerStats {
     listeners: Vec<(Arc<str>, Listener)>,
     authorizers: BTreeMap<Arc<str>, Answers>,
     watched: Watched,
+    limits: BTreeMap<Arc<str>, Limited>,
     latency: Option<hdrhistogram::Histogram<u64>>,
     in_flight: u64,
     handshakes_ok: u64,
@@ -175,6 +181,7 @@ impl Default for WorkerStats {
             listeners: Vec::new(),
             authorizers: BTreeMap::new(),
             watched: Watched::default(),
+            limits: BTreeMap::new(),
             latency: new_latency(),
             in_flight: 0,
             handshakes_ok: 0,
@@ -350,6 +357,27 @@ impl WorkerStats {
         self.watched.add(observed);
     }
 
+    /// A request met a rate limit.
+    pub(crate) fn limit_met(&mut self, name: &str, met: Met) {
+        if !self.limits.contains_key(name) {
+            if self.limits.len() >= LIMITS_MAX {
+                return;
+            }
+            self.limits.insert(name.into(), Limited::default());
+        }
+        let Some([ok, limited, enforced]) = self.limits.get_mut(name) else {
+            return;
+        };
+        match met {
+            Met::Within => *ok += 1,
+            Met::Unenforced => *limited += 1,
+            Met::Refused => {
+                *limited += 1;
+                *enforced += 1;
+            }
+        }
+    }
+
     /// How many access-log lines the worker's buffer has dropped so far; a total, not a difference.
     pub(crate) fn set_log_dropped(&mut self, total: u64) {
         self.log_dropped = total;
@@ -368,6 +396,7 @@ impl WorkerStats {
             listeners: self.listeners.iter().cloned().collect(),
             authorizers: self.authorizers.clone(),
             watched: self.watched,
+            limits: self.limits.clone(),
             latency: self.latency.clone(),
             in_flight: self.in_flight,
             alarms: 0,
@@ -400,6 +429,8 @@ pub(crate) struct Report {
     pub(crate) authorizers: BTreeMap<Arc<str>, Answers>,
     /// What policies said that decide nothing.
     pub(crate) watched: Watched,
+    /// Requests by rate limit.
+    pub(crate) limits: BTreeMap<Arc<str>, Limited>,
     /// Durations in microseconds.
     pub(crate) latency: Option<hdrhistogram::Histogram<u64>>,
     /// Requests that wait for their answer.
@@ -450,6 +481,12 @@ impl Report {
             }
         }
         self.watched.merge(other.watched);
+        for (name, limited) in other.limits {
+            let mine = self.limits.entry(name).or_default();
+            for (mine, theirs) in mine.iter_mut().zip(limited) {
+                *mine += theirs;
+            }
+        }
         match (&mut self.latency, other.latency) {
             // Both have the same bounds, so adding cannot fail; if it did, quantiles would lack
             // one worker and nothing else.

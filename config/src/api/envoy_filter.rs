@@ -1,6 +1,6 @@
 //! `EnvoyFilter` (`networking/v1alpha3/envoy_filter.proto`). There is no Envoy behind the gateway,
-//! so patches are kept as written: recognised, refused with the native field's name, and later
-//! handed verbatim to the sidecars.
+//! so patches are kept as written: rate limits are recognised ([`super::local_ratelimit`]), everything
+//! else is refused with the native field's name.
 
 use super::shared::{LabelSelector, PolicyTargetReference};
 use crate::message::{enumeration, message};
@@ -8,24 +8,24 @@ use crate::yaml::Node;
 
 message! {
     /// Patches of Envoy's own configuration.
-    pub struct EnvoyFilter [Refused("SP0102")] {
+    pub struct EnvoyFilter [Partly("patches of local_ratelimit; others are refused (SP0102)")] {
         workload_selector: Option<LabelSelector>,
         target_refs: Vec<PolicyTargetReference>,
         config_patches: Vec<EnvoyConfigObjectPatch>,
-        priority: i32,
+        priority: i32 => NoEffect("rate limits are asked in the order of their age"),
     }
 
     /// One patch.
-    pub struct EnvoyConfigObjectPatch [Refused("SP0102")] {
+    pub struct EnvoyConfigObjectPatch [Partly("patches of local_ratelimit; others are refused (SP0102)")] {
         apply_to: ApplyTo,
         match_: Option<EnvoyConfigObjectMatch>,
         patch: Option<Patch>,
     }
 
     /// What a patch applies to; details are kept as written.
-    pub struct EnvoyConfigObjectMatch [Refused("SP0102")] {
+    pub struct EnvoyConfigObjectMatch [Partly("patches of local_ratelimit; others are refused (SP0102)")] {
         context: PatchContext,
-        proxy: Option<Node>,
+        proxy: Option<Node> => NoEffect("proxies of every version are meant"),
         listener: Option<Node>,
         route_configuration: Option<Node>,
         cluster: Option<Node>,
@@ -34,7 +34,7 @@ message! {
     oneof [listener, route_configuration, cluster, waypoint]
 
     /// The change; its value is kept as written.
-    pub struct Patch [Refused("SP0102")] {
+    pub struct Patch [Partly("patches of local_ratelimit; others are refused (SP0102)")] {
         operation: PatchOperation,
         value: Option<Node>,
         filter_class: FilterClass,

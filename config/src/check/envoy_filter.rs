@@ -1,10 +1,11 @@
 //! `EnvoyFilter`: there is no Envoy to patch, so each patch is answered with the native field for
-//! what it wants, or with the plain statement that there is none.
+//! what it wants, or with the plain statement that there is none. Rate limits are recognised.
 
 use super::{Path, Scope};
 use crate::api::EnvoyFilter;
 use crate::api::envoy_filter::{EnvoyConfigObjectPatch, PatchContext};
 use crate::diag::{Level, codes};
+use crate::local_ratelimit::{self, Read};
 use crate::yaml::{Node, Value};
 
 /// Words of a patch by which its purpose is known, and the native field for it.
@@ -86,12 +87,12 @@ const MISSING: [(&str, &str, &str); 6] = [
     (
         "local_ratelimit",
         "rate limits",
-        "limit in the service, or connections with connectionSettings.listenerConnectionLimit, until rate limits are a policy here",
+        "insert envoy.filters.http.local_ratelimit as Istio's task does, or write a RateLimit",
     ),
     (
         "ratelimit",
         "rate limits",
-        "limit in the service until rate limits are a policy here",
+        "write a RateLimit, which each gateway counts for itself, or limit in the service",
     ),
     (
         "lua",
@@ -121,8 +122,18 @@ pub(super) fn check(spec: &EnvoyFilter, scope: &mut Scope<'_>) {
             "remove it",
         );
     }
+    let patches = spec.config_patches.iter().enumerate();
+    let limits: Vec<_> = patches
+        .map(|(i, patch)| local_ratelimit::read(patch, i))
+        .collect();
     for (i, patch) in spec.config_patches.iter().enumerate() {
         let at = root.item("configPatches", i);
+        if let Some(Some(read)) = limits.get(i)
+            && !of_nobody(patch)
+        {
+            limit(read, &limits, &at, scope);
+            continue;
+        }
         if let Some(context) = of_sidecar(patch) {
             let message = format!("the patch for {} is not applied", context.as_str());
             scope.note(
@@ -140,6 +151,48 @@ pub(super) fn check(spec: &EnvoyFilter, scope: &mut Scope<'_>) {
         }
         answer(&words, &at, scope);
     }
+    // what is understood of the object is applied
+    if limits.iter().flatten().any(|read| read.local.is_some()) {
+        let refused = scope.found.iter_mut();
+        refused
+            .filter(|finding| finding.level == Level::Error)
+            .for_each(|finding| finding.level = Level::Warning);
+    }
+}
+
+/// What there is to say about a rate limit that was read.
+fn limit(read: &Read, all: &[Option<Read>], at: &Path<'_>, scope: &mut Scope<'_>) {
+    for finding in &read.found {
+        let mut finding = finding.clone().on(&scope.resource.key());
+        let path = finding.path.clone();
+        finding.span = finding.span.or_else(|| Some(scope.resource.span_at(&path)));
+        scope.found.push(finding);
+    }
+    let is_filter = |read: &Read| {
+        let local = read.local.as_ref();
+        local.is_some_and(|local| local.stage.is_some() && local.limit.is_some())
+    };
+    if read
+        .local
+        .as_ref()
+        .is_some_and(|local| local.stage.is_none())
+        && all.iter().flatten().any(is_filter)
+    {
+        scope.warn(
+            at,
+            "the filter has a token_bucket of its own, of which these requests take as well",
+            "leave the token_bucket to hosts and routes, or write a RateLimit",
+        );
+    }
+}
+
+/// Whether a patch is for proxies that have no such limits.
+fn of_nobody(patch: &EnvoyConfigObjectPatch) -> bool {
+    let context = patch.match_.as_ref().map(|place| place.context);
+    matches!(
+        context,
+        Some(PatchContext::SidecarOutbound | PatchContext::Waypoint)
+    )
 }
 
 fn of_sidecar(patch: &EnvoyConfigObjectPatch) -> Option<PatchContext> {

@@ -4,6 +4,7 @@
 mod destination_rule;
 mod gateway;
 mod mesh;
+mod rate_limit;
 mod route;
 mod security;
 mod virtual_service;

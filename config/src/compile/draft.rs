@@ -7,12 +7,13 @@ use super::Compiled;
 use super::certificates::Certificates;
 use super::clusters::Clusters;
 use super::delegates::Rules;
+use super::limits;
 use super::matches::Regexes;
 use super::tables::Tables;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::ir::{
-    Action, ClusterId, ClusterRef, Listener, ListenerKind, Outbound, Policies, Route, Service,
-    Settings, Snapshot, TcpService, TcpTarget,
+    Action, ClusterId, ClusterRef, Limit, Listener, ListenerKind, Outbound, Policies, Route,
+    Service, Settings, Snapshot, TcpService, TcpTarget,
 };
 use crate::resource::Resource;
 use crate::view::View;
@@ -32,6 +33,7 @@ pub(super) struct Draft<'w> {
     pub listeners: Vec<Listener>,
     pub settings: Settings,
     pub policies: Policies,
+    pub limits: Vec<Limit>,
 }
 
 impl<'w> Draft<'w> {
@@ -48,6 +50,7 @@ impl<'w> Draft<'w> {
             listeners: Vec::new(),
             settings: Settings::default(),
             policies: Policies::default(),
+            limits: Vec::new(),
         }
     }
 
@@ -92,6 +95,8 @@ impl<'w> Draft<'w> {
             authorizer.cluster = to(authorizer.cluster);
         }
         let certificates = self.certificates.finish();
+        let mut limits = self.limits;
+        limits::retain_of(&route_tables, &mut limits);
         let snapshot = Snapshot {
             settings: self.settings,
             listeners,
@@ -99,6 +104,7 @@ impl<'w> Draft<'w> {
             clusters,
             certificates,
             policies,
+            limits,
         };
         let compiled = Compiled {
             snapshot,

@@ -16,10 +16,13 @@ mod tables;
 mod tests;
 
 use super::draft::Draft;
-use super::{authn, authorizers, authz, settings};
+use super::{authn, authorizers, authz, limits, settings};
+use crate::api::envoy_filter::PatchContext;
 use crate::api::service_entry::Resolution;
 use crate::diag::Diagnostics;
-use crate::ir::{Capture, Cluster, ClusterId, ConnectionSettings, PeerTls, Policies, Sidecar};
+use crate::ir::{
+    Capture, Cluster, ClusterId, ConnectionSettings, PeerTls, Policies, PolicyTest, Sidecar,
+};
 use crate::resource::Spec;
 use crate::view::SidecarView;
 use crate::world::{Service, World};
@@ -55,6 +58,7 @@ pub fn compile_sidecar(world: &World, view: &SidecarView) -> CompiledSidecar {
         ),
         ..from.policies
     };
+    to.limits = from.limits;
     compiled.diagnostics.extend(inbound.diagnostics);
     compiled.diagnostics = compiled.diagnostics.sorted();
     compiled
@@ -99,6 +103,16 @@ pub fn compile_inbound(world: &World, view: &SidecarView) -> CompiledSidecar {
     let mut draft = draft(world, view);
     draft.policies.jwt = authn::rules(&mut draft);
     draft.policies.authorization = authz::policies(&mut draft);
+    draft.limits = limits::limits(&draft, PatchContext::SidecarInbound);
+    for condition in draft.limits.iter_mut().flat_map(|limit| &mut limit.when) {
+        // Istio names what is inbound by the port of the service
+        if let PolicyTest::Port(ports) = &mut condition.test {
+            let targets = ports
+                .iter()
+                .flat_map(|port| inbound::targets(world, view, *port));
+            *ports = targets.collect();
+        }
+    }
     let scope = Scope::of(world, &view.workload);
     let trust_domains = trust_domains(&draft);
     let compiled = draft.finish();

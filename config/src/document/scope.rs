@@ -81,6 +81,11 @@ impl Scope<'_> {
                     || *resource.meta.name == *MESH
                     || self.is_named(&resource.meta.name)
             }
+            // limits of a VirtualService are where it is, and it is given wherever it is
+            Spec::RateLimit(spec) => {
+                let mut targets = spec.target_refs.iter();
+                self.is_near(resource) || targets.any(|to| to.kind == "VirtualService")
+            }
             Spec::Sidecar(_) | Spec::WorkloadGroup(_) | Spec::Deployment(_) => false,
             spec if is_everybodys(spec.kind()) => true,
             _ => self.is_near(resource),

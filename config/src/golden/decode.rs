@@ -97,6 +97,7 @@ fn vector(node: &Node) -> Result<Vector, String> {
                     call.claims.push((path, texts(&claim.value)?));
                 }
             }
+            "spent" => call.spent = text(value)? == "true",
             "refused" => call.refused = Some(number(value)?),
             "identity" => call.identity = Some(text(value)?),
             "peer" => call.peer = Some(number(value)?),

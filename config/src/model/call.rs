@@ -23,6 +23,8 @@ pub struct Call {
     pub claims: Vec<(Vec<String>, Vec<String>)>,
     /// The status with which whoever is asked about it refuses; unset: it may pass.
     pub refused: Option<u16>,
+    /// So many have come before it that no limit that it counts for has a token left.
+    pub spent: bool,
     /// SPIFFE identity of the peer's verified certificate: `spiffe://cluster.local/ns/x/sa/y`.
     pub identity: Option<String>,
     /// Address of the direct peer; unset: 127.0.0.1.
@@ -101,9 +103,9 @@ pub enum Verdict {
     Tcp(String),
     /// The handshake is refused: no certificate.
     NoCertificate,
-    /// A policy refuses it.
+    /// A policy or a rate limit refuses it.
     Denied {
-        /// 403, or 401 without a token where one is asked for.
+        /// 403, or 401 without a token where one is asked for; 429 for a rate limit.
         status: u16,
         /// Envoy's details: `rbac_access_denied_matched_policy[none]`.
         details: String,

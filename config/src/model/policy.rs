@@ -132,7 +132,8 @@ fn never() -> PolicyRule {
     }
 }
 
-fn holds(rule: &PolicyRule, call: &Call) -> bool {
+/// Whether a rule matches a call.
+pub(super) fn holds(rule: &PolicyRule, call: &Call) -> bool {
     let all = |conditions: &Conditions| conditions.iter().all(|c| test(&c.test, call) != c.negated);
     (rule.from.is_empty() || rule.from.iter().any(all))
         && (rule.to.is_empty() || rule.to.iter().any(all))

@@ -112,7 +112,7 @@ fn unknown(node: &Node, group: &str, kind: &str) -> Diagnostic {
             .path("apiVersion")
             .help(format!("did you mean `{near}`?"));
     }
-    if !group.ends_with("istio.io") {
+    if !group.ends_with("istio.io") && group != "sallyport.io" {
         return ignored(node, kind, group);
     }
     let message = format!("`{group}` has no kind `{kind}`");

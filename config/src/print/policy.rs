@@ -108,7 +108,8 @@ fn jwt(out: &mut Out, rule: &JwtRule) {
     out.line(&format!("lists {}", rule.space_delimited.join(", ")));
 }
 
-fn line(out: &mut Out, condition: &PolicyCondition) {
+/// One condition.
+pub(super) fn line(out: &mut Out, condition: &PolicyCondition) {
     let not = if condition.negated { "not " } else { "" };
     let (what, values) = match &condition.test {
         PolicyTest::Text(of, values) => (text_of(of), list(values)),

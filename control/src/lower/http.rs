@@ -1,17 +1,18 @@
 //! The HTTP connection manager: what is done to every request before and after a route.
 //!
 //! Istio `pilot/pkg/networking/core/gateway.go` (`buildGatewayConnectionManager`) and
-//! `listener_builder.go` (`buildHTTPConnectionManager`). The order of filters is Istio's: external
-//! authorization, tokens, policies, gRPC-Web, fault, CORS, router.
+//! `listener_builder.go` (`buildHTTPConnectionManager`). The order of filters is Istio's: limits
+//! that need no route, external authorization, tokens, policies, limits of routes, gRPC-Web, fault,
+//! CORS, router.
 
 use super::actions::{CORS, FAULT};
 use super::matches::JWT;
 use super::values::{ads, any, flag, limit, number};
-use super::{Form, dynamic, jwt, log, policies, routes};
+use super::{Form, dynamic, jwt, limits, log, policies, routes};
 use prost::{Message, Name};
 use sallyport_config::ir::{
-    ConnectionSettings, EscapedSlashes, ForwardClientCert, HttpService, PathNormalization,
-    Snapshot, UnderscoreAction,
+    ConnectionSettings, EscapedSlashes, ForwardClientCert, HttpService, LimitStage,
+    PathNormalization, Snapshot, UnderscoreAction,
 };
 use sallyport_wire::envoy::envoy::config::core::v3::{
     Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions,
@@ -33,9 +34,15 @@ const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// At an edge: whoever comes is a stranger.
-    Gateway,
+    Gateway {
+        /// Port of the listener.
+        port: u16,
+    },
     /// Before a workload, for who calls it.
-    Inbound,
+    Inbound {
+        /// Port of the workload; 0 for all that have no listener of their own.
+        port: u16,
+    },
     /// Before a workload, for what it calls. Policies are asked at the other end.
     Outbound,
 }
@@ -55,7 +62,7 @@ pub(super) fn manager(
         route_specifier: Some(routes),
         http_filters: filters(snapshot, role, grpc_web),
         access_log: log::access_log(settings.access_log.as_ref()),
-        use_remote_address: flag(role == Role::Gateway),
+        use_remote_address: flag(matches!(role, Role::Gateway { .. })),
         xff_num_trusted_hops: settings.trusted_hops,
         generate_request_id: flag(settings.request_id),
         append_x_forwarded_port: settings.x_forwarded_port,
@@ -86,8 +93,10 @@ pub(super) fn manager(
         }
     }
     match role {
-        Role::Gateway => client_certificate(&mut manager, settings.forward_client_cert, true),
-        Role::Inbound => {
+        Role::Gateway { .. } => {
+            client_certificate(&mut manager, settings.forward_client_cert, true)
+        }
+        Role::Inbound { .. } => {
             client_certificate(&mut manager, ForwardClientCert::AppendForward, false);
         }
         Role::Outbound => {}
@@ -131,12 +140,18 @@ pub(super) fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
 
 fn filters(snapshot: &Snapshot, role: Role, grpc_web: bool) -> Vec<HttpFilter> {
     let mut filters = Vec::new();
-    if role != Role::Outbound {
+    let port = match role {
+        Role::Gateway { port } | Role::Inbound { port } => Some(port),
+        Role::Outbound => None,
+    };
+    if let Some(port) = port {
+        filters.extend(limits::filters(snapshot, LimitStage::First, port));
         filters.extend(policies::custom(snapshot));
         if let Some(tokens) = jwt::authentication(&snapshot.policies.jwt) {
             filters.push(filter(JWT, &tokens));
         }
         filters.extend(policies::http(&snapshot.policies));
+        filters.extend(limits::filters(snapshot, LimitStage::Routed, port));
     }
     if grpc_web {
         filters.push(filter("envoy.filters.http.grpc_web", &GrpcWeb {}));

@@ -38,17 +38,19 @@ fn listener(snapshot: &Snapshot, listener: &Socket, form: Form) -> Listener {
         let config = any(&ProxyProtocol::default());
         filters.push(inspector("envoy.filters.listener.proxy_protocol", config));
     }
+    let port = listener.port;
     let chains = match &listener.kind {
         ListenerKind::Plain(service) => {
             vec![FilterChain {
-                filters: network(snapshot, service, &stat(&listener.name), form),
+                filters: network(snapshot, service, &stat(&listener.name), form, port),
                 ..FilterChain::default()
             }]
         }
         ListenerKind::Tls(chains) => {
             let config = any(&TlsInspector::default());
             filters.push(inspector("envoy.filters.listener.tls_inspector", config));
-            chains.iter().map(|c| chain(snapshot, c, form)).collect()
+            let one = |c| chain(snapshot, c, form, port);
+            chains.iter().map(one).collect()
         }
     };
     Listener {
@@ -88,15 +90,15 @@ fn address(bind: &Bind, port: u16) -> Address {
     }
 }
 
-fn chain(snapshot: &Snapshot, chain: &Chain, form: Form) -> FilterChain {
+fn chain(snapshot: &Snapshot, chain: &Chain, form: Form, port: u16) -> FilterChain {
     let socket = chain
         .tls
         .as_ref()
         .map(|tls| tls::downstream(snapshot, tls, form));
     let filters = match &socket {
         // a handshake that nobody can answer ends at once
-        Some(None) => network(snapshot, &Service::Close, &chain.name, form),
-        _ => network(snapshot, &chain.service, &chain.name, form),
+        Some(None) => network(snapshot, &Service::Close, &chain.name, form, port),
+        _ => network(snapshot, &chain.service, &chain.name, form, port),
     };
     let names = chain.sni.iter().map(ToString::to_string).collect();
     FilterChain {
@@ -118,10 +120,17 @@ fn chain(snapshot: &Snapshot, chain: &Chain, form: Form) -> FilterChain {
 }
 
 /// The network filters of a service.
-fn network(snapshot: &Snapshot, service: &Service, stat: &str, form: Form) -> Vec<Filter> {
+fn network(
+    snapshot: &Snapshot,
+    service: &Service,
+    stat: &str,
+    form: Form,
+    port: u16,
+) -> Vec<Filter> {
+    let role = Role::Gateway { port };
     match service {
         Service::Http(inside) => http::specifier(snapshot, inside, form)
-            .map(|routes| http::manager(snapshot, Role::Gateway, routes, inside.grpc_web, stat))
+            .map(|routes| http::manager(snapshot, role, routes, inside.grpc_web, stat))
             .into_iter()
             .collect(),
         Service::Tcp(tcp) => {

@@ -1,8 +1,8 @@
 //! Route tables: virtual hosts and their routes.
 
-use super::actions;
 use super::matches::{not_https, route_match};
 use super::values::{flag, number};
+use super::{actions, limits};
 use sallyport_config::ir::{Route as Rule, RouteTable, Snapshot, VirtualHost as Host};
 use sallyport_wire::envoy::envoy::config::route::v3::{
     RedirectAction, Route, RouteConfiguration, RouteMatch, VirtualHost, redirect_action,
@@ -86,5 +86,8 @@ fn rule_of(snapshot: &Snapshot, rule: &Rule) -> Route {
         ..Route::default()
     };
     actions::fill(snapshot, rule, &mut route);
+    route
+        .typed_per_filter_config
+        .extend(limits::of_route(snapshot, rule));
     route
 }

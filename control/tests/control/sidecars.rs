@@ -230,9 +230,14 @@ struct Mesh {
 
 impl Mesh {
     fn start(name: &str, mode: &str) -> Self {
+        Self::start_with(name, mode, "")
+    }
+
+    /// With more objects.
+    fn start_with(name: &str, mode: &str, more: &str) -> Self {
         let part = part();
         let judge = app("judge").to_string();
-        let text = MESH.replace("PART", &part).replace("MODE", mode);
+        let text = MESH.replace("PART", &part).replace("MODE", mode) + more;
         let text = text.replace("JUDGE", &judge);
         let world = world(&text);
         let authority = Authority::new();
@@ -302,6 +307,52 @@ fn sidecars_call_each_other_by_the_rules_of_the_mesh() {
     assert!(unknown.starts_with("HTTP/1.1 502"), "{unknown}");
     let clear = call(&mesh.at(1), INBOUND, "shop", "/", "");
     assert_eq!(clear, "", "STRICT lets cleartext in");
+}
+
+/// Istio's task for local rate limits, for one version of the shop.
+const LIMIT: &str = r"
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: filter-local-ratelimit-svc, namespace: default}
+spec:
+  workloadSelector: {labels: {version: v2}}
+  configPatches:
+    - applyTo: HTTP_FILTER
+      match:
+        context: SIDECAR_INBOUND
+        listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}
+      patch:
+        operation: INSERT_BEFORE
+        value:
+          name: envoy.filters.http.local_ratelimit
+          typed_config:
+            '@type': type.googleapis.com/udpa.type.v1.TypedStruct
+            type_url: type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+            value:
+              stat_prefix: http_local_rate_limiter
+              token_bucket: {max_tokens: 4, tokens_per_fill: 4, fill_interval: 3600s}
+              filter_enabled: {default_value: {numerator: 100, denominator: HUNDRED}}
+              filter_enforced: {default_value: {numerator: 100, denominator: HUNDRED}}
+              response_headers_to_add:
+                - {append_action: APPEND_IF_EXISTS_OR_ADD, header: {key: x-local-rate-limit, value: 'true'}}
+";
+
+#[test]
+fn the_documented_rate_limit_holds_at_a_sidecar() {
+    let mesh = Mesh::start_with("limited", "STRICT", LIMIT);
+    let two = |_| mesh.buy("/", "x-version: v2\r\n");
+    let answers: Vec<String> = (0..6).map(two).collect();
+    let statuses: Vec<&str> = answers.iter().filter_map(|a| a.get(9..12)).collect();
+    assert_eq!(statuses, ["200", "200", "200", "200", "429", "429"]);
+    assert!(
+        answers[5].contains("x-local-rate-limit: true"),
+        "{}",
+        answers[5]
+    );
+    assert!(answers[5].ends_with("local_rate_limited"), "{}", answers[5]);
+    let one = mesh.buy("/broken", "");
+    assert!(one.starts_with("HTTP/1.1 418"), "{one}");
 }
 
 #[test]

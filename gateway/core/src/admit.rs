@@ -27,7 +27,7 @@ pub use external::{
 pub use jwks::{JWKS_BYTES_MAX, KeySet, KeyStore, Misses};
 pub use jwt::TokenCache;
 
-pub(crate) use authz::{Authorization, authorize};
+pub(crate) use authz::{Authorization, Check, Facts, authorize};
 pub(crate) use jwt::Tokens;
 
 /// Proof that policy said yes, and what it learned of the caller.

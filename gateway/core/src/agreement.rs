@@ -4,6 +4,7 @@
 
 mod calls;
 mod dice;
+mod meter;
 mod verdict;
 mod worlds;
 

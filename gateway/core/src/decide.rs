@@ -17,6 +17,7 @@ use crate::{fault, redirect};
 use sallyport_config::ir::{Action, Forward, Millis, Route};
 use sallyport_config::model::Dice;
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,24 +71,48 @@ pub fn decide<'t>(
     admitted: &Admitted,
     dice: &Dice,
 ) -> Decision<'t> {
+    match find(tables, at, call, admitted) {
+        ControlFlow::Continue(found) => act(found, call, dice),
+        ControlFlow::Break(decision) => decision,
+    }
+}
+
+/// The rule that applies, or what we do without one: the first half of [`decide`].
+pub fn find<'t>(
+    tables: &'t Tables,
+    at: Where,
+    call: &Call<'_>,
+    admitted: &Admitted,
+) -> ControlFlow<Decision<'t>, Found<'t>> {
     let host = match tables.host(at, call.authority) {
         Reached::Host(host) => host,
-        Reached::Misdirected => return bare(FailureKind::Misdirected),
-        Reached::Nothing => return bare(FailureKind::NoRoute),
+        Reached::Misdirected => return ControlFlow::Break(bare(FailureKind::Misdirected)),
+        Reached::Nothing => return ControlFlow::Break(bare(FailureKind::NoRoute)),
     };
     if let Some(status) = host.https_redirect
         && call.scheme != Scheme::Https
     {
-        return Decision::Reply(Answer::bare(redirect::to_https(status, call)));
+        let redirect = Answer::bare(redirect::to_https(status, call));
+        return ControlFlow::Break(Decision::Reply(redirect));
     }
     match tables.rule(host, call, admitted.claims()) {
-        Some(found) => act(found, call, dice),
-        None => bare(FailureKind::NoRoute),
+        Some(found) => ControlFlow::Continue(found),
+        None => ControlFlow::Break(bare(FailureKind::NoRoute)),
     }
 }
 
-/// What the rule says: faults, CORS, then its action.
-fn act<'t>(found: Found<'t>, call: &Call<'_>, dice: &Dice) -> Decision<'t> {
+/// Refuses a request that takes a rule.
+#[must_use]
+pub fn refuse<'t>(found: Found<'t>, reply: Reply<'t>) -> Decision<'t> {
+    Decision::Reply(Answer {
+        route: Some(found.route),
+        ..Answer::bare(reply)
+    })
+}
+
+/// What the rule says: faults, CORS, then its action. The second half of [`decide`].
+#[must_use]
+pub fn act<'t>(found: Found<'t>, call: &Call<'_>, dice: &Dice) -> Decision<'t> {
     let Found { route, rule } = found;
     let target = rule.target(dice.target);
     let delay = fault::delay(route.fault.as_ref(), dice);

@@ -5,13 +5,17 @@ mod words;
 
 use crate::admit::Admitted;
 use crate::call::{Call, Scheme};
-use crate::decide::{Answer, Decision, Where, decide};
+use crate::decide::{Answer, Decision, Where, act, find};
 use crate::plan::Plan;
+use crate::rate;
 use crate::tables::{Answering, Found, Reached, Tables, host_of};
-use sallyport_config::ir::{Action, ClusterRef, Forward, HttpService, VirtualHost};
+use sallyport_config::ir::{
+    Action, ClusterRef, Forward, HttpService, Limit, Ppm, Rate, VirtualHost,
+};
 use sallyport_config::model::Dice;
 use serde::Serialize;
 use std::fmt;
+use std::ops::ControlFlow;
 
 /// Hosts that are listed when none matches.
 const HOSTS_SHOWN_MAX: usize = 20;
@@ -36,7 +40,9 @@ pub struct Explanation {
     pub hosts: Vec<HostStep>,
     /// Rules of the chosen host, in order, up to and including the one that matched.
     pub rules: Vec<RuleStep>,
-    /// What happens in the end, in words.
+    /// Rate limits that it counts for, in the order in which they are asked.
+    pub limits: Vec<LimitStep>,
+    /// What happens in the end, in words, if no limit refuses it.
     pub verdict: String,
 }
 
@@ -66,6 +72,40 @@ pub struct RuleStep {
     pub why: String,
 }
 
+/// A rate limit that a request counts for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LimitStep {
+    /// `namespace/name/limit`
+    pub name: String,
+    /// `RateLimit ns/name spec.limits[0]`
+    pub origin: String,
+    /// `file:line`, empty when it did not come from text.
+    pub location: String,
+    /// `100 in 60000 ms, at once 100`
+    pub rate: String,
+}
+
+impl LimitStep {
+    fn new(limit: &Limit) -> Self {
+        let Rate {
+            burst,
+            tokens,
+            interval,
+        } = limit.rate;
+        let only = if limit.enforced == Ppm(0) {
+            ", counted only"
+        } else {
+            ""
+        };
+        Self {
+            name: limit.name.clone(),
+            origin: limit.origin.to_string(),
+            location: limit.origin.location.clone(),
+            rate: format!("{tokens} in {} ms, at once {burst}{only}", interval.0),
+        }
+    }
+}
+
 /// Explains a request without a token; chance falls as it mostly would.
 #[must_use]
 pub fn explain(tables: &Tables, at: Where, call: &Call<'_>) -> Explanation {
@@ -80,8 +120,18 @@ pub fn explain(tables: &Tables, at: Where, call: &Call<'_>) -> Explanation {
         Reached::Host(host) => rules(tables.rules(host), call),
         Reached::Misdirected | Reached::Nothing => Vec::new(),
     };
-    let decision = decide(tables, at, call, &Admitted::default(), &USUAL);
+    let reached = find(tables, at, call, &Admitted::default());
+    let found = match &reached {
+        ControlFlow::Continue(found) => Some(*found),
+        ControlFlow::Break(_) => None,
+    };
+    let limits = rate::counting(tables, found, call);
+    let decision = match reached {
+        ControlFlow::Continue(found) => act(found, call, &USUAL),
+        ControlFlow::Break(decision) => decision,
+    };
     Explanation {
+        limits: limits.into_iter().map(LimitStep::new).collect(),
         listener: listener(tables, at),
         hosts,
         rules,
@@ -235,6 +285,13 @@ impl fmt::Display for Explanation {
                 write!(f, " ({})", rule.location)?;
             }
             writeln!(f, ": {}", rule.why)?;
+        }
+        for limit in &self.limits {
+            write!(f, "  limit {}", limit.origin)?;
+            if !limit.location.is_empty() {
+                write!(f, " ({})", limit.location)?;
+            }
+            writeln!(f, ": {}", limit.rate)?;
         }
         writeln!(f, "=> {}", self.verdict)
     }

@@ -43,6 +43,7 @@ pub mod peer;
 pub mod plan;
 pub mod proxy_protocol;
 pub mod quota;
+pub mod rate;
 mod redirect;
 pub mod reply;
 pub mod rewrite;

@@ -26,6 +26,8 @@ pub struct Reply<'t> {
     pub body: Cow<'t, [u8]>,
     /// Fields beside `content-length`, `content-type`, `date` and `server`.
     pub headers: SmallVec<[(Cow<'t, str>, Cow<'t, str>); 2]>,
+    /// `grpc-status` for a gRPC request; `None`: what the status maps to.
+    pub grpc: Option<u16>,
     /// The connection cannot be used any more.
     pub close: bool,
 }
@@ -40,6 +42,7 @@ impl Reply<'_> {
             details: Cow::Borrowed(details),
             body: Cow::Borrowed(b""),
             headers: SmallVec::new(),
+            grpc: None,
             close: false,
         }
     }
@@ -177,12 +180,14 @@ pub fn for_grpc(reply: Reply<'_>) -> Reply<'_> {
     let Reply {
         status,
         body,
+        grpc,
         mut headers,
         ..
     } = reply;
     if !headers.iter().any(|(name, _)| name == "grpc-status") {
         headers.push(("content-type".into(), "application/grpc".into()));
-        headers.push(("grpc-status".into(), grpc_status(status).to_string().into()));
+        let status = grpc.unwrap_or_else(|| u16::from(grpc_status(status)));
+        headers.push(("grpc-status".into(), status.to_string().into()));
         if !body.is_empty() {
             headers.push(("grpc-message".into(), percent_encode(&body).into()));
         }

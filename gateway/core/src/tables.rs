@@ -4,6 +4,7 @@ use crate::admit::{Authorization, Claims, Tokens};
 use crate::call::Call;
 use crate::client_hello::ClientHello;
 use crate::decide::Where;
+use crate::rate::Limits;
 use sallyport_config::ir::{
     Cluster, ClusterId, FilterChain, HttpService, Listener, ListenerKind, Route, RouteTable,
     Service, Snapshot,
@@ -51,6 +52,7 @@ pub struct Tables {
     lists: Vec<RouteList>,
     authorization: Authorization,
     tokens: Tokens,
+    limits: Limits,
 }
 
 /// A list that is not longer is not indexed by path.
@@ -104,7 +106,7 @@ pub(crate) enum Answering<'t> {
 
 /// A rule that applies.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Found<'t> {
+pub struct Found<'t> {
     pub(crate) route: &'t Route,
     pub(crate) rule: &'t Rule,
 }
@@ -114,9 +116,10 @@ impl Tables {
     /// linear in the snapshot; meant for a side thread.
     #[must_use]
     pub fn build(snapshot: Arc<Snapshot>) -> Self {
-        let mut lists = Lists::default();
+        let limits = Limits::new(&snapshot);
+        let mut lists = Lists::new(&snapshot, &limits);
         let hosts = snapshot.route_tables.iter();
-        let hosts = hosts.map(|table| lists.hosts(table, &snapshot.clusters));
+        let hosts = hosts.map(|table| lists.hosts(table)).collect();
         let chains = snapshot
             .listeners
             .iter()
@@ -126,7 +129,7 @@ impl Tables {
             });
         let names = (0..).zip(&snapshot.listeners);
         Self {
-            hosts: hosts.collect(),
+            hosts,
             chains: chains.collect(),
             names: names
                 .map(|(index, listener)| (listener.name.clone(), ListenerIdx(index)))
@@ -134,6 +137,7 @@ impl Tables {
             lists: lists.lists,
             authorization: Authorization::new(&snapshot.policies),
             tokens: Tokens::new(&snapshot.policies),
+            limits,
             snapshot,
         }
     }
@@ -152,6 +156,11 @@ impl Tables {
     /// Which tokens are good.
     pub(crate) fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// How many may pass.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// A listener.
@@ -274,15 +283,26 @@ impl Tables {
 }
 
 /// Route lists while tables are built.
-#[derive(Default)]
-struct Lists {
+struct Lists<'s> {
+    snapshot: &'s Snapshot,
+    limits: &'s Limits,
     lists: Vec<RouteList>,
     known: HashMap<*const Route, usize>,
     patterns: Patterns,
 }
 
-impl Lists {
-    fn hosts(&mut self, table: &RouteTable, clusters: &[Cluster]) -> Hosts {
+impl<'s> Lists<'s> {
+    fn new(snapshot: &'s Snapshot, limits: &'s Limits) -> Self {
+        Self {
+            snapshot,
+            limits,
+            lists: Vec::new(),
+            known: HashMap::new(),
+            patterns: Patterns::default(),
+        }
+    }
+
+    fn hosts(&mut self, table: &RouteTable) -> Hosts {
         let mut index = HostIndex::new();
         let mut hosts = Vec::with_capacity(table.hosts.len());
         for (owner, host) in (0..).zip(&table.hosts) {
@@ -291,21 +311,27 @@ impl Lists {
             }
             hosts.push(Host {
                 https_redirect: host.https_redirect,
-                list: self.list(&host.routes, clusters),
+                list: self.list(&host.routes),
             });
         }
         Hosts { index, hosts }
     }
 
-    fn list(&mut self, routes: &Arc<[Route]>, clusters: &[Cluster]) -> usize {
+    fn list(&mut self, routes: &Arc<[Route]>) -> usize {
         let key = routes.as_ptr();
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
-        let patterns = &mut self.patterns;
-        let rules = routes
-            .iter()
-            .map(|route| Rule::new(route, clusters, patterns));
+        let Self {
+            snapshot,
+            limits,
+            patterns,
+            ..
+        } = self;
+        let rules = routes.iter().map(|route| Rule {
+            limits: limits.of_route(&snapshot.limits, route),
+            ..Rule::new(route, &snapshot.clusters, patterns)
+        });
         self.lists.push(RouteList {
             rules: rules.collect(),
             paths: (routes.len() > UNINDEXED_RULES_MAX).then(|| PathIndex::new(routes)),

@@ -9,6 +9,7 @@ mod client;
 mod download;
 mod event;
 mod flight;
+mod gauge;
 mod held;
 mod letter;
 mod mirror;

@@ -78,6 +78,9 @@ names! {
     EXT_AUTHZ_DENIED = Counter "sallyport_ext_authz_denied_total", "Requests that an authorizer refused, by provider.";
     EXT_AUTHZ_ERROR = Counter "sallyport_ext_authz_errors_total", "Requests that an authorizer had no answer to, by provider.";
     EXT_AUTHZ_FAILED_OPEN = Counter "sallyport_ext_authz_failed_open_total", "Requests that passed because an authorizer had no answer to them, by provider.";
+    LIMIT_OK = Counter "sallyport_local_rate_limit_ok_total", "Requests for which a rate limit had a token, by limit.";
+    LIMIT_LIMITED = Counter "sallyport_local_rate_limit_rate_limited_total", "Requests for which a rate limit had no token, by limit.";
+    LIMIT_ENFORCED = Counter "sallyport_local_rate_limit_enforced_total", "Requests that a rate limit refused, by limit.";
     AUDITED = Counter "sallyport_authz_audited_total", "Requests and connections that AUDIT policies were asked about, by result: logged or not_logged.";
     DRY_RUNS = Counter "sallyport_authz_dry_run_total", "Requests and connections that policies with the annotation istio.io/dry-run were asked about, by action and by what they would have done.";
     HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome; those that were shed found too many others waiting.";

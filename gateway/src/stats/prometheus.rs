@@ -286,6 +286,7 @@ fn connections(page: &mut Page, report: &Report) {
         }
     }
     watched(page, &report.watched);
+    limits(page, report);
     page.head(names::HANDSHAKES);
     for (outcome, value) in [
         ("ok", report.handshakes_ok),
@@ -312,6 +313,18 @@ fn watched(page: &mut Page, watched: &Watched) {
                 ("authz_dry_run_result", result),
             ];
             page.sample(names::DRY_RUNS, "", &labels, count);
+        }
+    }
+}
+
+fn limits(page: &mut Page, report: &Report) {
+    let all = [names::LIMIT_OK, names::LIMIT_LIMITED, names::LIMIT_ENFORCED];
+    for (position, name) in all.into_iter().enumerate() {
+        page.head(name);
+        for (limit, limited) in &report.limits {
+            if let Some(count) = limited.get(position) {
+                page.sample(name, "", &[("limit", &**limit)], count);
+            }
         }
     }
 }

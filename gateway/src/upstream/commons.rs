@@ -1,7 +1,7 @@
 //! What the workers share of each cluster: the quota cells of its breakers, and which of its
-//! endpoints are ejected.
+//! endpoints are ejected; and of each rate limit: its buckets.
 //!
-//! Shared by name, over generations. Locks are taken when a worker first uses a cluster of a
+//! Shared by name, over generations. Locks are taken when a worker first uses a cluster or a limit of a
 //! generation, when an endpoint has failed once too often, and at sweeps: never for a request that
 //! succeeds. What each request reads is atomic, and written only when something changes.
 
@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use sallyport_config::ir::{Cluster, Outlier};
+use sallyport_config::ir::{Cluster, Limit, LimitKey, Outlier, Rate};
 use sallyport_core::outlier::{Checks, Detector, Host};
 use sallyport_core::quota::{Cells, What};
+use sallyport_core::rate::Buckets;
 use sallyport_core::time::Now;
 
 /// Clusters that are remembered; beyond, those that no worker uses are forgotten.
@@ -24,6 +25,31 @@ const CLUSTERS_MAX: usize = 16_384;
 pub(crate) struct Commons {
     start: Instant,
     clusters: Mutex<HashMap<Arc<str>, Arc<Shared>>>,
+    limits: Mutex<HashMap<String, Counted>>,
+}
+
+/// A rate limit and its buckets, which are good for nothing else.
+#[derive(Debug)]
+struct Counted {
+    rate: Rate,
+    key: Vec<LimitKey>,
+    keys_max: u32,
+    buckets: Arc<Buckets>,
+}
+
+impl Counted {
+    fn new(limit: &Limit) -> Self {
+        Self {
+            rate: limit.rate,
+            key: limit.key.clone(),
+            keys_max: limit.keys_max,
+            buckets: Arc::new(Buckets::new(limit)),
+        }
+    }
+
+    fn is_for(&self, limit: &Limit) -> bool {
+        self.rate == limit.rate && self.key == limit.key && self.keys_max == limit.keys_max
+    }
 }
 
 /// What they share of one cluster.
@@ -68,7 +94,27 @@ impl Commons {
         Arc::new(Self {
             start: Instant::now(),
             clusters: Mutex::default(),
+            limits: Mutex::default(),
         })
+    }
+
+    /// The buckets of limits, in order. A limit that is as it was keeps its count; one whose rate or
+    /// key changed begins anew. What neither these limits nor any worker needs is forgotten.
+    pub(crate) fn buckets(&self, limits: &[Limit]) -> Box<[Arc<Buckets>]> {
+        let mut known = lock(&self.limits);
+        let buckets = limits.iter().map(|limit| {
+            let counted = known.get(&limit.name).filter(|known| known.is_for(limit));
+            if let Some(counted) = counted {
+                return Arc::clone(&counted.buckets);
+            }
+            let counted = Counted::new(limit);
+            let buckets = Arc::clone(&counted.buckets);
+            known.insert(limit.name.clone(), counted);
+            buckets
+        });
+        let buckets = buckets.collect();
+        known.retain(|_, counted| Arc::strong_count(&counted.buckets) > 1);
+        buckets
     }
 
     /// The time by the clock that all workers agree on.

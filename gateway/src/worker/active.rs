@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sallyport_config::ir::{Cluster, ClusterId};
 use sallyport_core::balance::Rings;
 use sallyport_core::discovery;
+use sallyport_core::rate::Buckets;
 
 use crate::generation::Generation;
 use crate::upstream::Upstream;
@@ -23,6 +24,8 @@ pub(crate) struct Active {
     upstreams: Box<[OnceCell<Rc<Upstream>>]>,
     /// Upstreams that requests named themselves, by cluster and host.
     targets: RefCell<Targets>,
+    /// Buckets of the rate limits, which all workers share; `None`: not asked for yet.
+    buckets: OnceCell<Box<[Arc<Buckets>]>>,
 }
 
 type Targets = HashMap<(ClusterId, Box<str>), Rc<Target>>;
@@ -57,6 +60,7 @@ impl Active {
                 generation,
                 upstreams,
                 targets: RefCell::default(),
+                buckets: self.buckets.clone(),
             };
         }
         Self::new(generation)
@@ -68,7 +72,15 @@ impl Active {
             generation,
             upstreams: (0..count).map(|_| OnceCell::new()).collect(),
             targets: RefCell::default(),
+            buckets: OnceCell::new(),
         }
+    }
+
+    /// The buckets of a rate limit, by its place in the snapshot.
+    pub(crate) fn buckets(&self, worker: &Worker, limit: usize) -> Option<&Buckets> {
+        let limits = &self.generation.snapshot.limits;
+        let all = self.buckets.get_or_init(|| worker.commons.buckets(limits));
+        all.get(limit).map(|buckets| &**buckets)
     }
 
     /// A cluster and the worker's side of it.

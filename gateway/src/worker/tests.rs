@@ -30,6 +30,7 @@ mod packets;
 mod policies;
 mod prefaces;
 mod proxied;
+mod rates;
 mod rotation;
 mod slow;
 mod smuggling;

@@ -79,7 +79,10 @@ fn filters_for_envoy_name_the_native_field() {
             ),
             (
                 "{configPatches: [{applyTo: HTTP_FILTER, match: {context: GATEWAY}, patch: {operation: ADD, value: {name: envoy.filters.http.local_ratelimit}}}]}",
-                &["SP0102 configPatches[0]"],
+                &[
+                    "SP0102 configPatches[0].patch.operation",
+                    "SP0102 configPatches[0].patch.value.typed_config",
+                ],
             ),
             (
                 "{configPatches: [{applyTo: HTTP_FILTER, match: {context: SIDECAR_INBOUND}, patch: {operation: ADD, value: {name: envoy.filters.http.lua}}}]}",

@@ -47,6 +47,16 @@ pub(super) fn ports(
     apps.into_iter().map(inbound).collect()
 }
 
+/// Ports of the workload behind a port of its services; the port itself if they have none such.
+pub(super) fn targets(world: &World, view: &SidecarView, number: u16) -> Vec<u16> {
+    let served = world.served_at(&view.addresses).into_iter();
+    let own = served.filter(|(_, port, _)| port.number == number);
+    let mut own: Vec<u16> = own.map(|(_, _, at)| at).collect();
+    own.sort_unstable();
+    own.dedup();
+    if own.is_empty() { vec![number] } else { own }
+}
+
 /// What services say about the ports of the workload.
 fn told(world: &World, view: &SidecarView) -> BTreeMap<u16, Wire> {
     let mut wires = BTreeMap::new();

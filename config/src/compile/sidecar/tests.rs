@@ -211,3 +211,64 @@ fn callers_are_asked_for_an_identity_port_by_port() {
     let app = Some("127.0.0.1:3000".parse().unwrap());
     assert_eq!((own.len(), own[0].port, own[0].app), (1, 8080, app));
 }
+
+/// Istio's task for local rate limits: for a workload, and for one of its ports.
+const TASK: &str = r"
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: filter-local-ratelimit-svc, namespace: istio-system}
+spec:
+  workloadSelector: {labels: {app: shop}}
+  configPatches:
+    - applyTo: HTTP_FILTER
+      match:
+        context: SIDECAR_INBOUND
+        listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}
+      patch:
+        operation: INSERT_BEFORE
+        value:
+          name: envoy.filters.http.local_ratelimit
+          typed_config:
+            '@type': type.googleapis.com/udpa.type.v1.TypedStruct
+            type_url: type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+            value: {stat_prefix: http_local_rate_limiter}
+    - applyTo: HTTP_ROUTE
+      match:
+        context: SIDECAR_INBOUND
+        routeConfiguration: {vhost: {name: 'inbound|http|80', route: {action: ANY}}}
+      patch:
+        operation: MERGE
+        value:
+          typed_per_filter_config:
+            envoy.filters.http.local_ratelimit:
+              '@type': type.googleapis.com/udpa.type.v1.TypedStruct
+              type_url: type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+              value:
+                stat_prefix: http_local_rate_limiter
+                token_bucket: {max_tokens: 4, tokens_per_fill: 4, fill_interval: 60s}
+                filter_enabled: {default_value: {numerator: 100, denominator: HUNDRED}}
+                filter_enforced: {default_value: {numerator: 100, denominator: HUNDRED}}
+";
+
+#[test]
+fn the_documented_rate_limit_is_about_who_calls_the_port() {
+    let text = crate::print::snapshot(&compiled(TASK, false).snapshot);
+    let limit = text.lines().skip_while(|line| !line.starts_with("limit "));
+    let limit: Vec<&str> = limit
+        .take_while(|line| !line.starts_with("routes"))
+        .collect();
+    assert_eq!(
+        limit[0],
+        "limit istio-system/filter-local-ratelimit-svc/1 First"
+    );
+    assert_eq!(limit[2].trim(), "4 in 60000ms burst 4");
+    assert_eq!(
+        limit[3].trim(),
+        "port 8080",
+        "the workload's, not the service's"
+    );
+    let others = TASK.replace("app: shop", "app: bank");
+    assert!(compiled(&others, false).snapshot.limits.is_empty());
+    let outbound = TASK.replace("SIDECAR_INBOUND", "GATEWAY");
+    assert!(compiled(&outbound, false).snapshot.limits.is_empty());
+}

@@ -147,7 +147,8 @@ fn filters(sidecar: &Sidecar, port: &Inbound) -> Vec<Filter> {
     match port.wire {
         Wire::Http1 | Wire::Http2 => {
             let routes = RouteSpecifier::RouteConfig(table(sidecar, port));
-            vec![http::manager(snapshot, Role::Inbound, routes, false, &stat)]
+            let role = Role::Inbound { port: port.port };
+            vec![http::manager(snapshot, role, routes, false, &stat)]
         }
         Wire::Tcp => {
             let mut filters = policies::network(snapshot, &stat);

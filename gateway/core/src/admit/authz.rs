@@ -13,7 +13,6 @@ use crate::call::Call;
 use crate::flags::Flags;
 use crate::reply::Reply;
 use crate::tables::Tables;
-use check::{Check, Facts};
 use file::File;
 use observe::Watch;
 use sallyport_config::ir::{
@@ -21,6 +20,8 @@ use sallyport_config::ir::{
     PolicyRule,
 };
 use sallyport_config::model::Observed;
+
+pub(crate) use check::{Check, Facts};
 
 /// What the client is told; Envoy's words.
 const DENIED: &str = "RBAC: access denied";

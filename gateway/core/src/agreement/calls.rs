@@ -72,6 +72,7 @@ pub(super) fn call(bytes: &mut Bytes<'_>) -> Call {
         identity: bytes.maybe(40, |bytes| format!("spiffe://{}", bytes.pick(IDENTITIES))),
         peer: bytes.maybe(60, address),
         client: bytes.maybe(40, address),
+        spent: bytes.chance(30),
         local: None,
         dice: Dice {
             target: bytes.below(255).into(),

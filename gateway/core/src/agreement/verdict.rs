@@ -1,12 +1,14 @@
 //! A decision in the model's words.
 
+use super::meter::Still;
 use crate::admit::{
     Admitted, Claims, Cleared, Inquiry, admit_connection, authorize, inquire_connection,
 };
 use crate::call::{Call, HeaderLines, Scheme};
 use crate::client_hello::ClientHello;
-use crate::decide::{Answer, Decision, Where, decide};
+use crate::decide::{Answer, Decision, Where, decide, find};
 use crate::plan::{EditSink, Plan};
+use crate::reply::Reply;
 use crate::tables::{ListenerIdx, Tables};
 use crate::tcp;
 use crate::template::{Facts, Field, Value, call_value};
@@ -16,6 +18,7 @@ use sallyport_config::ir::{
 };
 use sallyport_config::model::{self, Forwarded, Observed, Verdict};
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 
 /// What the tables make of a call, from the socket on, as [`model::decide`] would say it.
 #[must_use]
@@ -140,17 +143,34 @@ fn request(
     let lines = Lines(&call.headers);
     let borrowed = borrowed(call, &lines, scheme(tables.snapshot(), call, tls));
     let admitted = Admitted::with_claims(Claims::new(call.claims.clone()));
+    let mut meter = Still::new(tables);
+    if let Err(reply) = meter.first(tables, &borrowed, call.spent) {
+        return denied(*reply);
+    }
     if let Err(reply) = authorize(tables, &borrowed, &admitted, call.refused, observed) {
-        return Verdict::Denied {
-            status: reply.status,
-            details: reply.details.into_owned(),
-        };
+        return denied(*reply);
+    }
+    let found = match find(tables, at, &borrowed, &admitted) {
+        ControlFlow::Continue(found) => Some(found),
+        ControlFlow::Break(_) => None,
+    };
+    if let Some(found) = found
+        && let Err(reply) = meter.routed(tables, found, &borrowed, &admitted, call.spent)
+    {
+        return denied(*reply);
     }
     match decide(tables, at, &borrowed, &admitted, &call.dice) {
         Decision::Reply(answer) => answered(answer),
         Decision::Forward(plan) => {
             Verdict::Forward(Box::new(forwarded(tables, &plan, &borrowed, call)))
         }
+    }
+}
+
+fn denied(reply: Reply<'_>) -> Verdict {
+    Verdict::Denied {
+        status: reply.status,
+        details: reply.details.into_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ use sallyport_config::ir::*;
 use std::sync::Arc;
 
 mod actions;
+mod limits;
 mod matchers;
 mod policies;
 
@@ -56,6 +57,7 @@ pub(super) fn snapshot(bytes: &mut Bytes<'_>) -> Snapshot {
         clusters: (0..CLUSTERS).map(cluster).collect(),
         policies: policies::policies(bytes),
         certificates: (0..2).map(|number| certificate(number, bytes)).collect(),
+        limits: limits::limits(bytes),
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Rule {
     pub(crate) targets: Box<[TargetRule]>,
     /// Clusters that exist and get a copy.
     pub(crate) mirrors: Box<[(ClusterId, Ppm)]>,
+    /// Rate limits that are asked about it.
+    pub(crate) limits: Box<[usize]>,
 }
 
 /// One destination.
@@ -56,6 +58,7 @@ impl Rule {
             path: path.map(|path| PathRule::new(path, patterns)),
             targets,
             mirrors,
+            limits: Box::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use sallyport_config::ir::Service;
@@ -10,7 +11,7 @@ use sallyport_core::admit::{
     Admitted, Changes, Cleared, Context, Denial, Inquiry, admit, inquire, without_tokens,
 };
 use sallyport_core::call::{Call, Scheme};
-use sallyport_core::decide::{Answer, Decision, Where, decide};
+use sallyport_core::decide::{Answer, Decision, Where, act, find, refuse};
 use sallyport_core::failure::FailureKind;
 use sallyport_core::flags::Flags;
 use sallyport_core::grpc_web::Web;
@@ -19,10 +20,12 @@ use sallyport_core::hygiene::{Peer, clean_request, client_scheme};
 use sallyport_core::path::{PathAction, normalize};
 use sallyport_core::plan::Plan;
 use sallyport_core::proxy_protocol::Ends;
+use sallyport_core::rate;
 use sallyport_core::reply::{self, Reply};
 
 use super::answer::{Rules, Sink};
 use super::client::{Client, Fate, Visit};
+use super::gauge::Gauge;
 use super::held::Held;
 use super::record::Ledger;
 use super::{answer, ask, flight};
@@ -341,8 +344,28 @@ fn left(visit: &Visit, scratch: &Scratch, request: &Request<'_>) -> Fate {
     Fate::Cut
 }
 
-/// Has whoever must be asked before all policies look at the request, and makes the changes that they
-/// want.
+/// Asks the rate limits that stand before everything else.
+///
+/// # Errors
+/// What the client is told.
+fn within<'t>(visit: &Visit, scratch: &Scratch, request: &Request<'t>) -> Result<(), Denial<'t>> {
+    let active: &'t Active = request.active;
+    let view = HeaderView {
+        buf: request.buf,
+        index: &scratch.request,
+        edits: &scratch.request_edits,
+    };
+    let call = request.call(&visit.link, &view);
+    let worker = &visit.worker;
+    rate::first(
+        &active.generation.tables,
+        &call,
+        &mut Gauge { worker, active },
+    )
+}
+
+/// Asks the first rate limits; then has whoever must be asked before all policies look at the request,
+/// and makes the changes that they want.
 ///
 /// # Errors
 /// What the client is told; `None` when it is gone.
@@ -351,6 +374,7 @@ async fn clear<'t, C: Client>(
     scratch: &mut Scratch,
     request: &Request<'t>,
 ) -> Result<Cleared, Option<Denial<'t>>> {
+    within(client.visit(), scratch, request).map_err(Some)?;
     let active: &'t Active = request.active;
     let inquiry = {
         let view = HeaderView {
@@ -438,7 +462,18 @@ fn judge<'t>(
             mirror: rng.die(),
         }
     };
-    match decide(tables, place, &call, admitted, &dice) {
+    let decision = match find(tables, place, &call, admitted) {
+        ControlFlow::Break(decision) => decision,
+        ControlFlow::Continue(found) => {
+            let worker = &visit.worker;
+            let mut gauge = Gauge { worker, active };
+            match rate::routed(tables, found, &call, admitted, &mut gauge) {
+                Ok(()) => act(found, &call, &dice),
+                Err(denial) => refuse(found, *denial),
+            }
+        }
+    };
+    match decision {
         Decision::Reply(answer) => Judgement::Answer(answer),
         Decision::Forward(plan) => Judgement::Forward(plan),
     }

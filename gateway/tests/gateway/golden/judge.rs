@@ -13,6 +13,9 @@ use serde_json::Value;
 use super::client::{Answer, Seen};
 use super::echo::{Arrival, FIELDS, REFUSAL};
 
+/// Body and details of a rate limit's refusal.
+const LIMITED: &str = "local_rate_limited";
+
 /// Request fields that the edge itself writes or takes away, whatever rules say.
 const EDGE: [&str; 5] = [
     "x-forwarded-proto",
@@ -96,6 +99,7 @@ pub(super) fn verdict(
     // without a body only its length could be wrong, which the client has checked
     let refusal: &[u8] = match model {
         Verdict::Denied { details, .. } if details == ASKED => REFUSAL.as_bytes(),
+        Verdict::Denied { details, .. } if details == LIMITED => LIMITED.as_bytes(),
         _ => b"RBAC: access denied",
     };
     let text = match model {
@@ -319,6 +323,13 @@ pub(super) fn line_differs(
     answer: &Answer,
     line: &Value,
 ) -> Option<String> {
+    let text = |name: &str| match &line[name] {
+        Value::String(text) if text == "-" => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let named = text("route_name");
     let (route, flags, details, cluster) = match model {
         Verdict::Forward(f) => {
             let (mut flags, details) = match unasked(snapshot, f) {
@@ -337,18 +348,16 @@ pub(super) fn line_differs(
         Verdict::Redirect { route, .. } => (route.as_str(), "", "direct_response", ""),
         Verdict::NoRoute => ("", "NR", "route_not_found", ""),
         Verdict::Denied { details, .. } if details == ASKED => ("", "UAEX", details.as_str(), ""),
+        // a limit of a route is asked when its name is known
+        Verdict::Denied { details, .. } if details == LIMITED => {
+            (named.as_str(), "RL", details.as_str(), "")
+        }
         Verdict::Denied { details, .. } => ("", "", details.as_str(), ""),
         Verdict::Misdirected => ("", "NR", "misdirected_request", ""),
         Verdict::Preflight(_) => return None,
         Verdict::Refused | Verdict::Closed | Verdict::NoCertificate | Verdict::Tcp(_) => {
             return Some("no line was expected".to_owned());
         }
-    };
-    let text = |name: &str| match &line[name] {
-        Value::String(text) if text == "-" => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
     };
     let status = answer.status.to_string();
     let sni = call.sni.as_deref().unwrap_or_default().to_ascii_lowercase();

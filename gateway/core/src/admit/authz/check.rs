@@ -2,16 +2,17 @@
 
 use crate::admit::Claims;
 use crate::call::Call;
-use crate::tables::any_line;
+use crate::tables::{any_line, host_of};
 use sallyport_config::ir::{
     AddressOf, IpBlock, PathPattern, PathSegment, PolicyCondition, PolicyTest, RequestPrincipal,
     TextMatch, TextOf,
 };
 use smallvec::SmallVec;
+use std::net::IpAddr;
 
 /// What is asked of a call, prepared once.
 #[derive(Debug)]
-pub(super) struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     call: &'a Call<'a>,
     claims: &'a Claims,
     /// Authority in lower case.
@@ -30,7 +31,7 @@ struct Identity<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn new(call: &'a Call<'a>, claims: &'a Claims) -> Self {
+    pub(crate) fn new(call: &'a Call<'a>, claims: &'a Claims) -> Self {
         let identity = call.identity.and_then(|uri| uri.strip_prefix("spiffe://"));
         Self {
             call,
@@ -42,6 +43,26 @@ impl<'a> Facts<'a> {
                 .collect(),
             identity: identity.map(Identity::new),
         }
+    }
+
+    /// The authority without port, in lower case.
+    pub(crate) fn host(&self) -> &str {
+        host_of(str::from_utf8(&self.authority).unwrap_or_default())
+    }
+
+    /// Address of the client behind trusted hops.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.call.client.ip()
+    }
+
+    /// What a verified token claims.
+    pub(crate) fn claims(&self) -> &'a Claims {
+        self.claims
+    }
+
+    /// As [`crate::call::HeaderLines::any`], of a header or of what stands for one (`:path`).
+    pub(crate) fn lines(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        any_line(self.call, name, visit)
     }
 
     pub(super) fn path(&self) -> &'a [u8] {
@@ -75,7 +96,7 @@ impl<'a> Identity<'a> {
 
 /// One condition.
 #[derive(Debug)]
-pub(super) struct Check {
+pub(crate) struct Check {
     test: Test,
     negated: bool,
 }
@@ -107,7 +128,8 @@ struct Template {
 }
 
 impl Check {
-    pub(super) fn new(condition: &PolicyCondition) -> Self {
+    /// Prepares a condition.
+    pub(crate) fn new(condition: &PolicyCondition) -> Self {
         let test = match &condition.test {
             PolicyTest::Text(of, values) => Test::Text(of.clone(), Texts::new(values.iter())),
             PolicyTest::Path(patterns) => {
@@ -131,7 +153,8 @@ impl Check {
         }
     }
 
-    pub(super) fn holds(&self, facts: &Facts<'_>) -> bool {
+    /// Whether it holds.
+    pub(crate) fn holds(&self, facts: &Facts<'_>) -> bool {
         self.test.holds(facts) != self.negated
     }
 }
