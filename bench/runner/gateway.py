@@ -32,7 +32,7 @@ def gateway(world, driver="io_uring", services=1, extra="", origin=None, flags=(
     started = time.time()
     line = process.stdout.readline()
     if not line.startswith("ready"):
-        log = open(f"{world.directory}/sallyport-gateway.log").read()
+        log = open(f"{world.directory}/logs/sallyport-gateway.log").read()
         raise CannotRun(f"the gateway did not start: {log[-2000:]}")
     if f"driver={driver}" not in line:
         raise CannotRun(f"{driver} is refused here: {line}")

@@ -61,7 +61,9 @@ class Processes:
         self.directory, self.running = directory, []
 
     def spawn(self, core, command, **options):
-        log = open(f"{self.directory}/{os.path.basename(command[0])}.log", "ab")
+        # not beside what a proxy watches: each line of a log would wake it up
+        os.makedirs(f"{self.directory}/logs", exist_ok=True)
+        log = open(f"{self.directory}/logs/{os.path.basename(command[0])}.log", "ab")
         stdout = options.pop("stdout", log)
         process = subprocess.Popen(["taskset", "-c", core, *command], stdout=stdout, stderr=log,
                                    start_new_session=True, **options)
