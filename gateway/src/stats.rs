@@ -20,6 +20,7 @@ use sallyport_core::flags::Flags;
 use sallyport_core::quota::What;
 use sallyport_core::rate::Met;
 
+use crate::tls::client::Principals;
 use counters::{Labels, Listener, Mixer, Series, SeriesTable, UPSTREAMS_MAX, Upstream};
 use tcp::{Tcp, TcpTable};
 
@@ -108,6 +109,8 @@ pub(crate) struct Sample<'a> {
     pub(crate) cluster: Option<&'a ir::Cluster>,
     /// Workload of the endpoint that answered, empty when unknown.
     pub(crate) workload: &'a str,
+    /// Who spoke with whom on the upstream's connection, if that was over TLS.
+    pub(crate) principals: Option<&'a Principals>,
     /// HTTP or gRPC.
     pub(crate) protocol: Protocol,
     /// Status sent to the client; 0 when it was gone before one was sent.
@@ -129,6 +132,10 @@ impl Sample<'_> {
         let mut mixer = Mixer::default();
         mixer.text(self.cluster.map_or("", |cluster| &cluster.name));
         mixer.text(self.workload);
+        if let Some(Principals { own, peer }) = self.principals {
+            mixer.text(own);
+            mixer.text(peer);
+        }
         mixer
             .word(u64::from(self.flags.0) << 32 | u64::from(self.code) << 8 | self.protocol as u64);
         mixer.word(self.grpc_status.map_or(u64::MAX, u64::from));

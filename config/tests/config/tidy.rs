@@ -164,6 +164,22 @@ fn coverage_lists_every_field() {
     );
 }
 
+#[test]
+fn lessons_name_tests_that_exist() {
+    let file = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let lessons = file.split("## Lessons of others").nth(1).unwrap();
+    let lessons = lessons.split("\n## ").next().unwrap();
+    let named: Vec<&str> = lessons.split('`').skip(1).step_by(2).collect();
+    assert!(named.len() > 50, "{} tests", named.len());
+    let sources = sources();
+    let is_there = |name: &&str| {
+        let head = format!("fn {name}(");
+        sources.iter().any(|source| source.text.contains(&head))
+    };
+    let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// Runs a rule over every source file and shows all that break it.
 fn complain(rule: impl Fn(&Source) -> Option<String>) {
     let sources = sources();

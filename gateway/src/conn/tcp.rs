@@ -25,6 +25,7 @@ use crate::io::stream::Stream;
 use crate::rt::Alarm;
 use crate::stats::counters::Labels;
 use crate::stats::tcp::{TcpSlot, labels};
+use crate::tls::client::Principals;
 use crate::worker::{Guest, Worker};
 
 /// A client connection that carries bytes.
@@ -52,6 +53,8 @@ struct Note {
     upstream: Option<SocketAddr>,
     upstream_socket: Option<Arc<str>>,
     upstream_local: Option<SocketAddr>,
+    /// Who speaks with whom there.
+    principals: Option<Rc<Principals>>,
     attempts: u32,
     /// What policies say that decide nothing.
     observed: Observed,
@@ -75,6 +78,7 @@ impl Note {
             upstream: None,
             upstream_socket: None,
             upstream_local: None,
+            principals: None,
             attempts: 0,
             observed: Observed::default(),
             labels: labels(None),

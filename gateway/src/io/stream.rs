@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::buffer::{BUFFER_BYTES, Buffers};
 use crate::io::socket::{ReadDone, Socket};
+use crate::tls::client::Principals;
 use crate::tls::session::{Session, sealed_bytes};
 
 /// A connected stream. Owns its buffers: they come from the worker's pool and go back to it.
@@ -18,6 +19,8 @@ pub(crate) struct Stream {
     buffers: Rc<Buffers>,
     /// The last read filled its buffer: the next one takes a large one.
     bulk: bool,
+    /// Who speaks with whom, of a connection that we made.
+    principals: Option<Rc<Principals>>,
 }
 
 /// What TLS adds to a stream.
@@ -43,6 +46,7 @@ impl Stream {
             tls: None,
             buffers,
             bulk: false,
+            principals: None,
         }
     }
 
@@ -71,7 +75,21 @@ impl Stream {
             tls: Some(Box::new(tls)),
             buffers,
             bulk: false,
+            principals: None,
         }
+    }
+
+    /// With who speaks with whom on it.
+    pub(crate) fn between(self, principals: Principals) -> Self {
+        Self {
+            principals: Some(Rc::new(principals)),
+            ..self
+        }
+    }
+
+    /// Who speaks with whom, of a connection that we made over TLS.
+    pub(crate) fn principals(&self) -> Option<&Rc<Principals>> {
+        self.principals.as_ref()
     }
 
     /// Our end, of a connection that we made.

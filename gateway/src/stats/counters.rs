@@ -13,6 +13,7 @@ use sallyport_core::flags::Flags;
 
 use super::histogram::Histogram;
 use super::{Protocol, Sample};
+use crate::tls::client::Principals;
 
 /// Label sets of requests per worker. 480 bytes each: at most 2 MiB.
 pub(crate) const SERIES_MAX: usize = 4_096;
@@ -32,6 +33,8 @@ pub(crate) struct Labels {
     pub(crate) service_namespace: Arc<str>,
     /// `destination_workload`.
     pub(crate) workload: Arc<str>,
+    /// `source_principal` and `destination_principal`.
+    pub(crate) principals: LabelNames,
     /// `request_protocol`.
     pub(crate) protocol: Protocol,
     /// `response_code`.
@@ -40,6 +43,36 @@ pub(crate) struct Labels {
     pub(crate) grpc_status: Option<u16>,
     /// `response_flags`, as bits.
     pub(crate) flags: u32,
+}
+
+/// Who spoke with whom: ours and the upstream's, empty when unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LabelNames {
+    /// `source_principal`
+    pub(crate) own: Arc<str>,
+    /// `destination_principal`
+    pub(crate) peer: Arc<str>,
+}
+
+impl Default for LabelNames {
+    fn default() -> Self {
+        Self::of(None)
+    }
+}
+
+impl LabelNames {
+    /// As a connection has it.
+    pub(crate) fn of(principals: Option<&Principals>) -> Self {
+        Self {
+            own: principals.map_or("", |p| &p.own).into(),
+            peer: principals.map_or("", |p| &p.peer).into(),
+        }
+    }
+
+    fn describe(&self, principals: Option<&Principals>) -> bool {
+        *self.own == *principals.map_or("", |p| &p.own)
+            && *self.peer == *principals.map_or("", |p| &p.peer)
+    }
 }
 
 impl Labels {
@@ -53,6 +86,7 @@ impl Labels {
             service_name: text(|c| &c.service_name),
             service_namespace: text(|c| &c.service_namespace),
             workload: sample.workload.into(),
+            principals: LabelNames::of(sample.principals),
             protocol: sample.protocol,
             code: sample.code,
             grpc_status: sample.grpc_status,
@@ -66,6 +100,7 @@ impl Labels {
             && self.protocol == sample.protocol
             && self.grpc_status == sample.grpc_status
             && *self.workload == *sample.workload
+            && self.principals.describe(sample.principals)
             && *self.cluster == *sample.cluster.map_or("", |c| &c.name)
     }
 

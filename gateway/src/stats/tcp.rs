@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sallyport_config::ir;
 
 use super::Protocol;
-use super::counters::{Labels, SERIES_MAX};
+use super::counters::{LabelNames, Labels, SERIES_MAX};
 
 /// A row of a worker's table; `None`: the table was full when the connection came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +54,7 @@ pub(crate) fn labels(cluster: Option<&ir::Cluster>) -> Labels {
         service_name: text(|c| &c.service_name),
         service_namespace: text(|c| &c.service_namespace),
         workload: "".into(),
+        principals: LabelNames::default(),
         protocol: Protocol::Tcp,
         code: 0,
         grpc_status: None,

@@ -7,11 +7,15 @@ mod handshake;
 mod verify;
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use sallyport_config::ir;
+use sallyport_core::peer::own_uris;
+
+use super::session::Session;
 
 pub(super) use build::Builder;
 pub(crate) use failure::TlsFailure;
@@ -63,6 +67,8 @@ pub(crate) struct ClientSide {
     pub(crate) fingerprint: u64,
     settings: Arc<ir::ClientTls>,
     config: Arc<ClientConfig>,
+    /// URI of the certificate that we show; empty for none.
+    own: Arc<str>,
 }
 
 impl fmt::Debug for ClientSide {
@@ -78,6 +84,17 @@ impl fmt::Debug for ClientSide {
 pub(crate) struct Dialer {
     settings: Arc<ir::ClientTls>,
     config: Arc<ClientConfig>,
+    own: Arc<str>,
+}
+
+/// Who speaks with whom on a connection, for `source_principal` and `destination_principal`: the first
+/// URI of each certificate, as Istio's proxies take it. Empty for none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Principals {
+    /// Ours.
+    pub(crate) own: Rc<str>,
+    /// The upstream's, verified.
+    pub(crate) peer: Rc<str>,
 }
 
 impl fmt::Debug for Dialer {
@@ -94,6 +111,17 @@ impl Dialer {
         Self {
             settings: Arc::clone(&side.settings),
             config: Arc::new(config),
+            own: Arc::clone(&side.own),
+        }
+    }
+
+    /// Who speaks with whom, after a handshake.
+    pub(crate) fn principals(&self, session: &Session) -> Principals {
+        let peer = session.peer().and_then(|chain| chain.first());
+        let peer = peer.and_then(|leaf| own_uris(leaf).into_iter().next());
+        Principals {
+            own: (*self.own).into(),
+            peer: peer.unwrap_or_default().into(),
         }
     }
 

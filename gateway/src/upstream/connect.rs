@@ -86,7 +86,9 @@ pub(crate) async fn dial(
         Broken::Tls(failure) => ConnectError::Tls(failure),
     })?;
     let buffers = Rc::clone(buffers);
-    Ok(Stream::tls_begun(socket, Box::new(session), early, buffers))
+    let principals = dialer.principals(&session);
+    let stream = Stream::tls_begun(socket, Box::new(session), early, buffers);
+    Ok(stream.between(principals))
 }
 
 /// Sends the header that names the client. One without an address (a unix socket's) is not named.

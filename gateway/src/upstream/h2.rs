@@ -24,6 +24,7 @@ use super::terms::Agreed;
 use super::{ConnectError, EndpointPool, Errand, Permit, Upstream};
 use crate::buffer::Buffers;
 use crate::codec::Chunk;
+use crate::tls::client::Principals;
 use crate::worker::Worker;
 
 pub(super) use shelf::Shelf;
@@ -39,6 +40,8 @@ pub(crate) struct Connection {
     tls: bool,
     /// Our end.
     local: Option<SocketAddr>,
+    /// Who speaks with whom on it.
+    principals: Option<Rc<Principals>>,
     /// What it was made with: only requests that ask for the same share it.
     agreed: Agreed,
     state: Rc<State>,
@@ -238,6 +241,11 @@ impl Lease {
     /// Our end of the connection.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         self.connection.local
+    }
+
+    /// Who speaks with whom on the connection.
+    pub(crate) fn principals(&self) -> Option<Rc<Principals>> {
+        self.connection.principals.clone()
     }
 
     /// Where it leads.

@@ -17,6 +17,7 @@ use super::terms::Agreed;
 use super::{ConnectError, EndpointPool, Errand, Permit, Slot, Upstream};
 use crate::buffer::Buffers;
 use crate::io::stream::Stream;
+use crate::tls::client::Principals;
 use crate::worker::Worker;
 
 /// Idle upstream connections without a limit of their own are closed after this.
@@ -225,6 +226,11 @@ impl Lease {
     /// Our end of the connection.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         self.stream.as_ref()?.local()
+    }
+
+    /// Who speaks with whom on it.
+    pub(crate) fn principals(&self) -> Option<Rc<Principals>> {
+        self.stream.as_ref()?.principals().cloned()
     }
 
     /// Whether the cluster allows this connection no request after the next.

@@ -35,6 +35,7 @@ mod rotation;
 mod slow;
 mod smuggling;
 mod sockets;
+mod spellings;
 mod staples;
 mod support;
 mod tcp;

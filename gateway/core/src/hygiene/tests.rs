@@ -116,6 +116,8 @@ fn trusted_proxies_are_believed_as_far_as_they_reach() {
             "1.1.1.1",
         ),
         (1, "x-forwarded-for: 2001:db8::1\r\n", "2001:db8::1"),
+        // an address with a zone is none of a client's
+        (1, "x-forwarded-for: fe80::1%eth0\r\n", "10.0.0.1"),
     ] {
         let settings = HygieneSettings {
             trusted_proxies: proxies,

@@ -364,6 +364,7 @@ impl<'a, 't, C: Client> Flight<'a, 't, C> {
         self.ledger.upstream = Some(origin.address());
         self.ledger.upstream_socket = origin.socket();
         self.ledger.upstream_local = origin.local();
+        self.ledger.principals = origin.principals();
         self.ledger.upstream_protocol = origin.protocol();
         self.origin = Some(origin);
         self.exchange.on(Event::Connected { reused }, now);

@@ -15,6 +15,7 @@ use sallyport_core::h1::{Asked, HeaderEdits, HeaderIndex, RequestLine, ResponseH
 use sallyport_core::time::Now;
 
 use super::transit::{Framing, Moved};
+use crate::tls::client::Principals;
 use crate::upstream::{ConnectError, Errand, Lease, Upstream, h2 as shared};
 use crate::worker::Worker;
 
@@ -148,6 +149,14 @@ impl Origin {
         match self {
             Self::H1(origin) => origin.lease.local(),
             Self::H2(origin) => origin.lease.local(),
+        }
+    }
+
+    /// Who speaks with whom on its connection.
+    pub(super) fn principals(&self) -> Option<Rc<Principals>> {
+        match self {
+            Self::H1(origin) => origin.lease.principals(),
+            Self::H2(origin) => origin.lease.principals(),
         }
     }
 

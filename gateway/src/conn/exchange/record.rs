@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sallyport_config::ir::{Cluster, Route};
@@ -16,6 +17,7 @@ use super::client::Visit;
 use super::request::Request;
 use crate::conn::Link;
 use crate::stats::{Protocol, Sample};
+use crate::tls::client::Principals;
 use crate::worker::{Active, Scratch, Worker};
 
 /// What is noted of a request on its way.
@@ -37,6 +39,8 @@ pub(super) struct Ledger<'t> {
     pub(super) upstream: Option<SocketAddr>,
     pub(super) upstream_socket: Option<Arc<str>>,
     pub(super) upstream_local: Option<SocketAddr>,
+    /// Who spoke with whom there.
+    pub(super) principals: Option<Rc<Principals>>,
     /// Protocol spoken with it; empty before there is one.
     pub(super) upstream_protocol: &'static str,
     pub(super) attempts: u32,
@@ -145,6 +149,7 @@ impl<'t> Ledger<'t> {
         let sample = Sample {
             cluster: self.cluster,
             workload: endpoint.map_or("", |endpoint| endpoint.workload.as_str()),
+            principals: self.principals.as_deref(),
             protocol: if is_grpc {
                 Protocol::Grpc
             } else {

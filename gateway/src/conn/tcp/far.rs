@@ -14,6 +14,7 @@ use crate::buffer::Buffers;
 use crate::codec::{Chunk, Outgoing};
 use crate::io::socket::ReadDone;
 use crate::io::stream::Stream;
+use crate::tls::client::Principals;
 use crate::upstream::{Lease, h2 as shared};
 
 /// What a chunk needs around its payload, at most.
@@ -79,6 +80,15 @@ pub(super) enum Far {
 }
 
 impl Far {
+    /// Who speaks with whom on its connection.
+    pub(super) fn principals(&self) -> Option<Rc<Principals>> {
+        match self {
+            Self::Straight(lease) => lease.principals(),
+            Self::Framed(framed) => framed.lease.principals(),
+            Self::Shared(shared) => shared.lease.principals(),
+        }
+    }
+
     /// Where it leads.
     pub(super) fn address(&self) -> SocketAddr {
         match self {

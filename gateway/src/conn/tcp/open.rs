@@ -121,6 +121,7 @@ pub(super) async fn open(conn: &mut Conn) -> Result<Opened, End> {
                 conn.note.upstream = Some(far.address());
                 conn.note.upstream_socket = far.socket();
                 conn.note.upstream_local = far.local();
+                conn.note.principals = far.principals();
                 return Ok(Opened {
                     far,
                     limits: to.limits,

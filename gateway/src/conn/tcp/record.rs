@@ -5,7 +5,7 @@ use sallyport_core::log::Record;
 use sallyport_core::time::Now;
 
 use super::Conn;
-use crate::stats::counters::Labels;
+use crate::stats::counters::{LabelNames, Labels};
 use crate::stats::tcp::Tcp;
 
 impl Conn {
@@ -15,6 +15,7 @@ impl Conn {
         let labels = Labels {
             workload: (*self.note.workload).into(),
             flags: self.note.flags.0,
+            principals: LabelNames::of(self.note.principals.as_deref()),
             ..self.note.labels.clone()
         };
         self.note.slot = stats.tcp.slot(labels);

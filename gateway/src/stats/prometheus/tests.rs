@@ -24,6 +24,7 @@ fn sample(cluster: Option<&ir::Cluster>, code: u16, flags: Flags) -> Sample<'_> 
     Sample {
         cluster,
         workload: "",
+        principals: None,
         protocol: Protocol::Http,
         code,
         grpc_status: None,
@@ -180,5 +181,35 @@ fn dry_runs_have_istios_labels() {
         r#"sallyport_authz_dry_run_total{authz_dry_run_action="allow",authz_dry_run_result="allowed"} 0"#,
     ] {
         assert!(text.lines().any(|l| l == line), "{text}");
+    }
+}
+
+#[test]
+fn principals_are_labels() {
+    let (mut stats, cluster) = (WorkerStats::default(), cluster());
+    let principals = crate::tls::client::Principals {
+        own: "spiffe://td/ns/a/sa/gw".into(),
+        peer: "spiffe://td/ns/b/sa/api".into(),
+    };
+    let known = Sample {
+        principals: Some(&principals),
+        ..sample(Some(&cluster), 200, Flags::NONE)
+    };
+    stats.request_finished(&known);
+    // others are other series
+    stats.request_finished(&sample(Some(&cluster), 200, Flags::NONE));
+    let text = render(&stats.report(), &facts());
+    for label in [
+        r#"source_principal="spiffe://td/ns/a/sa/gw""#,
+        r#"destination_principal="spiffe://td/ns/b/sa/api""#,
+        r#"source_principal="unknown""#,
+    ] {
+        let mut counts = text
+            .lines()
+            .filter(|l| l.starts_with("istio_requests_total"));
+        assert!(
+            counts.any(|l| l.contains(label) && l.ends_with(" 1")),
+            "{text}"
+        );
     }
 }

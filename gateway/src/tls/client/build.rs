@@ -9,6 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use sallyport_config::ir::{ClientTls, ClientTlsMode, Cluster, Roots, UpstreamTls};
+use sallyport_core::peer::own_uris;
 
 use super::verify::PeerVerifier;
 use super::{ClientSide, Security};
@@ -69,6 +70,7 @@ impl Builder {
             .with_custom_certificate_verifier(verifier);
         let mut hasher = DefaultHasher::new();
         tls.hash(&mut hasher);
+        let mut own_name = None;
         let mut config = match tls.certificate {
             None => builder.with_no_client_auth(),
             Some(id) => {
@@ -77,6 +79,8 @@ impl Builder {
                     .certificate(id)
                     .map(|c| &c.source)
                     .hash(&mut hasher);
+                let leaf = key.cert.first();
+                own_name = leaf.and_then(|leaf| own_uris(leaf).into_iter().next());
                 let own = SingleCertAndKey::from(rustls::sign::CertifiedKey::clone(&key));
                 builder.with_client_cert_resolver(Arc::new(own))
             }
@@ -88,6 +92,7 @@ impl Builder {
             fingerprint: hasher.finish().max(FINGERPRINT_MIN),
             settings: Arc::clone(tls),
             config: Arc::new(config),
+            own: own_name.unwrap_or_default().into(),
         }))
     }
 }

@@ -101,3 +101,19 @@ async fn send(socket: &mut Socket, out: Vec<u8>) -> io::Result<()> {
     socket.start_write(out);
     poll_fn(|context| socket.poll_write(context)).await.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::server_name;
+
+    #[test]
+    fn what_is_no_name_is_not_asked_for() {
+        let long = format!("{}.example", "a.".repeat(150));
+        for name in ["", "a b", "a\0.example", "-", &long, &"a".repeat(64)] {
+            assert!(server_name(name).is_none(), "{name:?}");
+        }
+        for name in ["a.example", "A.Example.", "[::1]", "127.0.0.1"] {
+            assert!(server_name(name).is_some(), "{name:?}");
+        }
+    }
+}

@@ -51,6 +51,7 @@ pub(super) async fn open(
     let closed = || ConnectError::Io(io::ErrorKind::NotConnected.into());
     let stream = lease.into_stream().ok_or_else(closed)?;
     let (tls, local) = (stream.is_tls(), stream.local());
+    let principals = stream.principals().cloned();
     let state = Rc::clone(&ended.state);
     let watcher = Quiet(Rc::clone(&state));
     let wire = Wire::new(stream, Rc::clone(&worker.buffers), watcher, Vec::new());
@@ -87,6 +88,7 @@ pub(super) async fn open(
         send: RefCell::new(send),
         tls,
         local,
+        principals,
         agreed: agreed.unwrap_or_default(),
         state,
     })

@@ -247,6 +247,11 @@ fn both_sides_know_each_other() {
             resumed: false,
         }];
         assert_eq!(upstream.sights(), once, "one connection serves them all");
+        // the labels of Istio's metrics say so
+        let report = house.report();
+        let (labels, series) = report.series.first_key_value().unwrap();
+        let who = (&*labels.principals.own, &*labels.principals.peer);
+        assert_eq!((who, series.requests), ((ME, SHOP), 3));
         assert_eq!(house.close(), 0);
     });
 }
@@ -492,5 +497,23 @@ fn a_long_body_goes_both_ways() {
         let seen = house.client().ask(format!("{head}{body}").as_bytes());
         assert!(seen.status == 200 && seen.body == body);
         house.close();
+    });
+}
+
+#[test]
+fn bytes_are_counted_with_who_speaks_with_whom() {
+    let ca = Authority::new();
+    on_each_driver(|choice| {
+        let upstream = Upstream::speaking(&ca.identity(SHOP), &ca, &["istio"]);
+        let tls = always(mesh(&ca, &[SHOP]));
+        let mut snapshot = secured(upstream.address, &ca.identity(ME), tls);
+        snapshot.listeners[0].kind = ir::ListenerKind::Plain(super::tcp::service(&[(0, 1)]));
+        let house = House::open(choice, snapshot);
+        assert_eq!(house.client().ask(GET).body, "ok");
+        let report = house.report_when(|report| report.tcp.values().any(|tcp| tcp.closed == 1));
+        let (labels, _) = report.tcp.first_key_value().unwrap();
+        let who = (&*labels.principals.own, &*labels.principals.peer);
+        assert_eq!(who, (ME, SHOP));
+        assert_eq!(house.close(), 0);
     });
 }
