@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Control(Control),
     /// Attack the HTTP/2 of a gateway of this host, beside a good client.
     Attack(Attack),
+    /// Every attack that is known, on gateways that are started for it, with each driver.
+    Siege(Siege),
     /// Do one piece of the core's work, for counting instructions; without a case, list them.
     Core {
         /// Which.
@@ -154,6 +156,29 @@ pub(crate) struct Attack {
     /// Where to write the result as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Every attack.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Siege {
+    /// Directory of the program `sallyport-gateway`.
+    #[arg(long, default_value = "target/release")]
+    pub(crate) bin: PathBuf,
+    /// Drivers to try, one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "io_uring,epoll")]
+    pub(crate) drivers: Vec<String>,
+    /// Only this row; `http2` for all rows over HTTP/2.
+    #[arg(long)]
+    pub(crate) row: Option<String>,
+    /// Seconds of rows that last: changing certificates, overload.
+    #[arg(long, default_value_t = 60.0)]
+    pub(crate) long: f64,
+    /// Seconds of all others.
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) short: f64,
+    /// The page whose figures are to be replaced.
+    #[arg(long)]
+    pub(crate) write: Option<PathBuf>,
 }
 
 /// What is spoken.

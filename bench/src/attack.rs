@@ -3,8 +3,8 @@
 
 mod client;
 mod frames;
-mod process;
-mod report;
+pub(crate) mod process;
+pub(crate) mod report;
 mod rows;
 
 use crate::args::{Attack, Load, Wire};
@@ -14,6 +14,7 @@ use process::Process;
 use report::Outcome;
 use rows::{ROWS, Row};
 use std::error::Error;
+use std::io::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
@@ -37,13 +38,29 @@ pub(crate) fn run(args: &Attack) -> Result<(), Box<dyn Error>> {
     let mut outcomes = Vec::with_capacity(rows.len());
     for row in rows {
         let outcome = attack(args, row)?;
-        report::print(&outcome, outcomes.is_empty())?;
+        if outcomes.is_empty() {
+            print(report::HEAD)?;
+        }
+        print(&report::line(&outcome))?;
         outcomes.push(outcome);
     }
     if let Some(path) = &args.json {
         std::fs::write(path, report::json(&outcomes))?;
     }
     Ok(())
+}
+
+/// All rows as lines of a table, its head first.
+pub(crate) fn table(args: &Attack) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut lines = vec![report::HEAD.to_owned()];
+    for row in ROWS {
+        lines.push(report::line(&attack(args, row)?));
+    }
+    Ok(lines)
+}
+
+fn print(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}")
 }
 
 /// One row.
@@ -63,6 +80,7 @@ fn attack(args: &Attack, row: &'static Row) -> Result<Outcome, Box<dyn Error>> {
         .build()?;
     let target = load::Target::new(&asks(args, 1.0))?;
     let mut ends: Vec<End> = Vec::new();
+    let (begun, own) = (Instant::now(), process::own_cpu());
     while !beside.is_finished() && Instant::now() < until {
         let next = Instant::now() + Duration::from_millis(args.every_ms);
         let end = LocalSet::new().block_on(&runtime, client::attack(&target, row, until));
@@ -73,6 +91,7 @@ fn attack(args: &Attack, row: &'static Row) -> Result<Outcome, Box<dyn Error>> {
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     let loud = gateway.as_mut().map(Process::lap).transpose()?;
+    let own = process::own_cpu().saturating_sub(own).as_secs_f64() / begun.elapsed().as_secs_f64();
     let during = match beside.join() {
         Ok(during) => during?,
         Err(_) => return Err("the good client broke".into()),
@@ -83,6 +102,7 @@ fn attack(args: &Attack, row: &'static Row) -> Result<Outcome, Box<dyn Error>> {
         before,
         during,
         cpu: quiet.zip(loud),
+        own,
         growth_kib: gateway.map(|gateway| gateway.growth_kib()),
     })
 }

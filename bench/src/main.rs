@@ -7,6 +7,7 @@ mod control;
 mod core;
 mod load;
 mod serve;
+mod siege;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         }
         args::Command::Core { case, iterations } => core::run(case.as_deref(), iterations),
         args::Command::Attack(attack) => attack::run(&attack),
+        args::Command::Siege(siege) => siege::run(&siege),
         args::Command::Load(load) => load::run(&load),
         args::Command::Control(control) => control::run(&control),
     };

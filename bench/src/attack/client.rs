@@ -28,6 +28,8 @@ const READ_BYTES: usize = 16 * 1024;
 pub(super) struct End {
     /// Frames sent until its end was seen.
     pub(super) frames: usize,
+    /// Bytes of them, before TLS.
+    pub(super) bytes: u64,
     /// The code of GOAWAY.
     pub(super) goaway: Option<u32>,
     /// The gateway closed the connection.
@@ -69,6 +71,7 @@ pub(super) async fn attack(target: &Target, row: &Row, until: Instant) -> io::Re
     while n < row.rounds && !end.is_over() {
         let last = row.rounds.min(n + batch);
         let bytes: Vec<u8> = (n..last).flat_map(|n| (row.round)(&heads, n)).collect();
+        end.bytes += u64::try_from(bytes.len()).unwrap_or(0);
         end.frames += row.frames * usize::try_from(last - n).unwrap_or(0);
         n = last;
         // Who has been sent away may find nobody to write to.
