@@ -25,6 +25,8 @@ mod edges;
 mod envoy;
 #[path = "control/explain.rs"]
 mod explain;
+#[path = "control/families.rs"]
+mod families;
 #[path = "control/golden.rs"]
 mod golden;
 #[path = "control/issuers.rs"]

@@ -104,14 +104,14 @@ spec: {mtls: {mode: MODE}}
 ";
 
 /// `127.a.b.`, where nobody else listens.
-fn part() -> String {
+pub(crate) fn part() -> String {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     let serial = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("127.{}.{}", 40 + serial % 8, low ^ high)
 }
 
-fn world(text: &str) -> World {
+pub(crate) fn world(text: &str) -> World {
     let merged = accept(
         &[("mesh.yaml".to_owned(), text.to_owned())],
         &mut LastGood::default(),
@@ -121,7 +121,7 @@ fn world(text: &str) -> World {
     World::build(&merged.set, &merged.sources, "cluster.local")
 }
 
-fn view(app: &str, version: &str, address: &str, ports: &[(u16, u16)]) -> SidecarView {
+pub(crate) fn view(app: &str, version: &str, address: &str, ports: &[(u16, u16)]) -> SidecarView {
     let labels = [("app", app), ("version", version)];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let address: IpAddr = address.parse().unwrap();
@@ -141,13 +141,13 @@ fn view(app: &str, version: &str, address: &str, ports: &[(u16, u16)]) -> Sideca
 }
 
 /// The authority of the mesh.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    root: String,
+pub(crate) struct Authority {
+    pub(crate) issuer: Issuer<'static, KeyPair>,
+    pub(crate) root: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut root = CertificateParams::default();
         // who signs must not have the name of whom it signs for
@@ -162,20 +162,26 @@ impl Authority {
 
     /// A sidecar of a service account.
     fn sidecar(&self, world: &World, view: &SidecarView, account: &str) -> Lowered {
-        let key = KeyPair::generate().unwrap();
-        let mut own = CertificateParams::default();
         let name = format!("spiffe://cluster.local/ns/default/sa/{account}");
-        own.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
-        let chain = own.signed_by(&key, &self.issuer).unwrap().pem();
+        let (chain, key) = self.pair(&name);
         let compiled = compile_sidecar(world, view);
         let mut lowered = lower::sidecar(&compiled.sidecar, Form::Inline);
-        lowered.secrets = identity(&chain, &key.serialize_pem(), &self.root);
+        lowered.secrets = identity(&chain, &key, &self.root);
         lowered
+    }
+
+    /// A certificate with its key, as PEM.
+    pub(crate) fn pair(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut own = CertificateParams::default();
+        own.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
+        let chain = own.signed_by(&key, &self.issuer).unwrap().pem();
+        (chain, key.serialize_pem())
     }
 }
 
 /// An application that answers with its name and what it was asked.
-fn app(name: &'static str) -> u16 {
+pub(crate) fn app(name: &'static str) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
