@@ -15,6 +15,7 @@ mod destinations;
 mod gateways;
 mod index;
 mod policies;
+mod rate_limits;
 mod services;
 mod subsets;
 
@@ -43,6 +44,7 @@ pub fn analyze(set: &ResourceSet) -> Diagnostics {
     destination_rules::find(&index, &mut to);
     claims::find(&index, &mut to);
     policies::find(&index, &mut to);
+    rate_limits::find(&index, &mut to);
     services::find(&index, &mut to);
     to.found.sorted()
 }

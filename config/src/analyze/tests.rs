@@ -38,6 +38,7 @@ fn document(line: &str) -> String {
         "AuthorizationPolicy" | "PeerAuthentication" | "RequestAuthentication" => {
             ("security.istio.io/v1", "spec")
         }
+        "RateLimit" => ("sallyport.io/v1alpha1", "spec"),
         "IstioOperator" => ("install.istio.io/v1alpha1", "spec"),
         _ => ("networking.istio.io/v1", "spec"),
     };
@@ -533,4 +534,24 @@ fn second_places_are_shown() {
     let (span, label) = missing.labels.first().unwrap();
     assert_eq!(label, "the Gateway that lacks this host is here");
     assert_eq!(parsed.sources.text(*span), "[shop.example.com]");
+}
+
+#[test]
+fn limits_of_nothing_are_found() {
+    let service = "VirtualService default/web {hosts: [a.b], http: [{name: slow, match: [{name: one}], directResponse: {status: 200}}]}";
+    let limit = |to: &str, route: &str| {
+        format!(
+            "{service}\nRateLimit default/l {{targetRefs: [{{group: networking.istio.io, kind: VirtualService, name: {to}}}], limits: [{{routes: [{route}], tokens: 1, interval: 1s}}]}}"
+        )
+    };
+    case(&limit("web", "slow"), &[]);
+    case(&limit("web", "slow.one"), &[]);
+    case(
+        &limit("web", "slaw"),
+        &["IST0101 RateLimit default/l limits[0].routes[0]"],
+    );
+    case(
+        &limit("wed", "slow"),
+        &["IST0101 RateLimit default/l targetRefs[0].name"],
+    );
 }

@@ -21,6 +21,7 @@ pub(super) async fn scrape(gateway: &Gateway) -> (Report, Facts) {
     let facts = Facts {
         source: Source::of(&gateway.options.node),
         clusters: gateway.commons.facts(),
+        forgotten: gateway.commons.forgotten(),
         generation: status.id,
         generation_age: status.age.as_secs(),
         rejected: status.rejected,

@@ -83,6 +83,7 @@ names! {
     LIMIT_ENFORCED = Counter "sallyport_local_rate_limit_enforced_total", "Requests that a rate limit refused, by limit.";
     AUDITED = Counter "sallyport_authz_audited_total", "Requests and connections that AUDIT policies were asked about, by result: logged or not_logged.";
     DRY_RUNS = Counter "sallyport_authz_dry_run_total", "Requests and connections that policies with the annotation istio.io/dry-run were asked about, by action and by what they would have done.";
+    LIMIT_FORGOTTEN = Counter "sallyport_local_rate_limit_keys_forgotten_total", "Values of a key that a rate limit forgot though they were limited, because it met more than maxKeys, by limit.";
     HANDSHAKES = Counter "sallyport_tls_handshakes_total", "TLS handshakes with clients, by outcome; those that were shed found too many others waiting.";
     HANDSHAKES_WAITED = Counter "sallyport_tls_handshakes_waited_total", "TLS handshakes with clients that had to wait for others.";
     REVOKED = Counter "sallyport_tls_revoked_total", "Client connections ended because a new revocation list or authority does not accept their certificate any more.";

@@ -28,6 +28,8 @@ const QUANTILES: [(&str, f64); 4] = [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99),
 pub(crate) struct Facts {
     /// Ejections by cluster.
     pub(crate) clusters: Vec<ClusterFacts>,
+    /// Values that rate limits forgot, by limit.
+    pub(crate) forgotten: Vec<(String, u64)>,
     /// Labels of this gateway as `source_…`, in their order.
     pub(crate) source: Source,
     /// Number of the generation that is served, 0 for none.
@@ -122,6 +124,8 @@ pub(crate) fn render(report: &Report, facts: &Facts) -> String {
     requests(&mut page, report, &facts.source);
     tcp(&mut page, report, &facts.source);
     connections(&mut page, report);
+    limits(&mut page, report);
+    forgotten(&mut page, facts);
     ejections(&mut page, facts);
     process(&mut page, report, facts);
     page.out
@@ -286,7 +290,6 @@ fn connections(page: &mut Page, report: &Report) {
         }
     }
     watched(page, &report.watched);
-    limits(page, report);
     page.head(names::HANDSHAKES);
     for (outcome, value) in [
         ("ok", report.handshakes_ok),
@@ -326,6 +329,13 @@ fn limits(page: &mut Page, report: &Report) {
                 page.sample(name, "", &[("limit", &**limit)], count);
             }
         }
+    }
+}
+
+fn forgotten(page: &mut Page, facts: &Facts) {
+    page.head(names::LIMIT_FORGOTTEN);
+    for (limit, count) in &facts.forgotten {
+        page.sample(names::LIMIT_FORGOTTEN, "", &[("limit", &**limit)], count);
     }
 }
 

@@ -136,6 +136,18 @@ impl Commons {
         shared
     }
 
+    /// Values that rate limits forgot though they were limited, by name of the limit, of those that have
+    /// any.
+    pub(crate) fn forgotten(&self) -> Vec<(String, u64)> {
+        let limits = lock(&self.limits);
+        let counts = limits
+            .iter()
+            .map(|(name, counted)| (name.clone(), counted.buckets.forgotten()));
+        let mut counts: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
+        counts.sort();
+        counts
+    }
+
     /// The endpoints of a cluster that are ejected at present.
     pub(crate) fn ejected(&self, cluster: &str) -> Vec<SocketAddr> {
         let shared = lock(&self.clusters).get(cluster).cloned();

@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::call::{HeaderLines, NoHeaders, Scheme};
+use crate::decide::Where;
+use crate::explain::explain;
+use crate::tables::ListenerIdx;
 use sallyport_config::ir::{
     HostPattern, Millis, Origin, PathPattern, PolicyCondition, PolicyTest, Rate, TextMatch,
 };
@@ -198,4 +201,27 @@ fn ipv4_in_ipv6_is_the_same_client() {
     assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
     assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+}
+
+#[test]
+fn explain_names_the_limits_that_a_request_counts_for() {
+    let mut elsewhere = limit("ns/elsewhere/0", 1);
+    elsewhere.hosts = vec![HostPattern::parse("b.example")];
+    let tables = tables(vec![limit("ns/here/0", 5), elsewhere]);
+    let at = Where {
+        listener: ListenerIdx(0),
+        chain: None,
+    };
+    let explained = explain(&tables, at, &call("a.example", "/", &NoHeaders));
+    let limits: Vec<_> = explained
+        .limits
+        .iter()
+        .map(|l| (&*l.name, &*l.rate))
+        .collect();
+    assert_eq!(limits, [("ns/here/0", "1 in 60000 ms, at once 5")]);
+    let text = explained.to_string();
+    assert!(
+        text.contains("  limit RateLimit ns/name : 1 in 60000 ms"),
+        "{text}"
+    );
 }

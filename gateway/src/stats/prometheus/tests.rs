@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sallyport_config::ir;
 use sallyport_core::flags::Flags;
+use sallyport_core::rate::Met;
 
 use super::*;
 use crate::stats::{Sample, WorkerStats};
@@ -211,5 +212,28 @@ fn principals_are_labels() {
             counts.any(|l| l.contains(label) && l.ends_with(" 1")),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn rate_limits_are_counted_by_name() {
+    let mut stats = WorkerStats::default();
+    for met in [Met::Within, Met::Within, Met::Unenforced, Met::Refused] {
+        stats.limit_met("ns/edge/once", met);
+    }
+    let facts = Facts {
+        forgotten: vec![("ns/edge/once".to_owned(), 7)],
+        ..facts()
+    };
+    let text = render(&stats.report(), &facts);
+    for (name, count) in [
+        ("ok", 2),
+        ("rate_limited", 2),
+        ("enforced", 1),
+        ("keys_forgotten", 7),
+    ] {
+        let line =
+            format!("sallyport_local_rate_limit_{name}_total{{limit=\"ns/edge/once\"}} {count}\n");
+        assert!(text.contains(&line), "{text}");
     }
 }
