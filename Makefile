@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 CARGO ?= cargo
 
-.PHONY: help quickstart test sslyze lint bench attacks bench-core fuzz-smoke deny release needs
+.PHONY: help quickstart test sslyze lint bench attacks bench-control bench-core fuzz-smoke deny release needs
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -47,6 +47,10 @@ bench: ## CPU per request beside Envoy, HAProxy and nginx
 attacks: ## Every attack on both drivers, and what it costs: writes bench/ATTACKS.md
 	$(CARGO) build --release --quiet --bin sallyport-gateway --bin sallyport-bench
 	target/release/sallyport-bench siege --write bench/ATTACKS.md
+
+bench-control: release ## The control process with 1,000 services and 2,000 streams, into bench/CONTROL.md
+	$(CARGO) build --release -p sallyport-bench
+	target/release/sallyport-bench control --write bench/CONTROL.md $(CONTROL_ARGS)
 
 bench-core: ## Instructions of the core under callgrind, beside the baseline; UPDATE=1 rewrites it
 	@command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -y -qq valgrind; }

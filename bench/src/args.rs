@@ -85,6 +85,9 @@ pub(crate) struct Control {
     /// Certificates.
     #[arg(long, default_value_t = 5_000)]
     pub(crate) certificates: usize,
+    /// Write the figures into this file, in the place of the last ones.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
 }
 
 /// Load.

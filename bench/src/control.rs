@@ -9,6 +9,7 @@ mod certificates;
 mod client;
 mod mesh;
 mod process;
+mod report;
 mod wire;
 
 use crate::args::Control;
@@ -16,11 +17,15 @@ use client::{Client, Tally};
 use hdrhistogram::Histogram;
 use mesh::Mesh;
 use process::Process;
+use report::Report;
 use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, LocalSet};
 
+/// Changes that are made, and how soon a stream in a hundred may still wait for one.
+const ENDPOINT: (&str, &str) = ("one endpoint", "p99 ≤ 150 ms");
+const RULE: (&str, &str) = ("one VirtualService", "p99 ≤ 500 ms");
 /// Whatever is waited for comes within this.
 const WITHIN: Duration = Duration::from_secs(300);
 /// How often it is looked whether it came.
@@ -39,33 +44,25 @@ pub(crate) fn run(args: &Control) -> Result<(), Box<dyn Error>> {
 async fn all(args: &Control) -> Result<(), Box<dyn Error>> {
     let mesh = Mesh::new(args)?;
     let process = Process::start(&args.bin, mesh.directory())?;
-    println!(
-        "{} services on {} ports in {} namespaces{}, {} streams",
-        args.services,
-        args.ports,
-        args.namespaces,
-        if args.scoped {
-            ", each seeing its own"
-        } else {
-            ""
-        },
-        args.streams
-    );
-    println!("  RSS before the first stream: {} MB", process.rss_mb());
+    let mut report = Report::new(title(args));
+    let rss = || format!("{} MB", process.rss_mb());
+    report.row("RSS before the first stream", rss(), "");
     let tally = Rc::new(Tally::default());
     let begun = Instant::now();
     let mut clients = connect(args, &process, &tally);
     until("all are served", || tally.served.get() == args.streams).await?;
-    println!("  first connect of all: {} ms", begun.elapsed().as_millis());
+    let took = format!("{} ms", begun.elapsed().as_millis());
+    report.row("first connect of all", took, "");
     settled(&tally).await;
-    println!("  RSS: {} MB", process.rss_mb());
-    println!("  received by all: {} MB", tally.bytes.get() / 1_000_000);
+    report.row("RSS with all streams", rss(), "≤ 300 MB");
+    let received = format!("{} MB", tally.bytes.get() / 1_000_000);
+    report.row("received by all", received, "");
     let endpoint = |change| mesh.endpoint(change);
-    changes(args, &tally, "one endpoint", endpoint).await?;
+    changes(args, &tally, &mut report, ENDPOINT, endpoint).await?;
     let rule = |change| mesh.rule(change);
-    changes(args, &tally, "one VirtualService", rule).await?;
-    nothing(&mesh, &tally).await?;
-    println!("  RSS after the changes: {} MB", process.rss_mb());
+    changes(args, &tally, &mut report, RULE, rule).await?;
+    nothing(&mesh, &tally, &mut report).await?;
+    report.row("RSS after the changes", rss(), "");
     for client in clients.drain(..) {
         client.abort();
     }
@@ -75,13 +72,29 @@ async fn all(args: &Control) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let _clients = connect(args, &process, &again);
     until("all are back", || again.answered.get() == args.streams).await?;
-    println!(
-        "  reconnect of all with what they have: {} ms, {} bytes of resources",
-        begun.elapsed().as_millis(),
-        again.bytes.get()
-    );
-    println!("  RSS after it: {} MB", process.rss_mb());
-    certificates::run(args, &process).await
+    let took = format!("{} ms", begun.elapsed().as_millis());
+    report.row("all come back with what they have", took, "≤ 10 s");
+    let sent = format!("{} bytes of resources", again.bytes.get());
+    report.row("sent to them", sent, "0 bytes");
+    report.row("RSS after it", rss(), "");
+    let rate = certificates::run(args, &process).await?;
+    report.row("certificates", format!("{rate:.0} a second"), "");
+    match &args.write {
+        Some(file) => report.write(file),
+        None => Ok(()),
+    }
+}
+
+/// What the mesh is like.
+fn title(args: &Control) -> String {
+    let scope = match args.scoped {
+        true => ", each seeing its own",
+        false => "",
+    };
+    format!(
+        "{} services on {} ports in {} namespaces{scope}, {} streams",
+        args.services, args.ports, args.namespaces, args.streams
+    )
 }
 
 fn connect(args: &Control, process: &Process, tally: &Rc<Tally>) -> Vec<JoinHandle<()>> {
@@ -95,7 +108,8 @@ fn connect(args: &Control, process: &Process, tally: &Rc<Tally>) -> Vec<JoinHand
 async fn changes(
     args: &Control,
     tally: &Tally,
-    what: &str,
+    report: &mut Report,
+    (what, target): (&str, &str),
     make: impl Fn(usize) -> Result<mesh::Change, Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let mut each = Histogram::<u64>::new(3)?;
@@ -116,26 +130,26 @@ async fn changes(
         settled(tally).await;
     }
     let ms = |micros: u64| micros / 1_000;
-    println!(
-        "  {what}, until a stream accepts it: p50 {} ms, p99 {} ms; until the last does: p50 {} ms, max {} ms",
-        ms(each.value_at_quantile(0.5)),
-        ms(each.value_at_quantile(0.99)),
-        ms(last.value_at_quantile(0.5)),
-        ms(last.max())
-    );
+    let [median, most] = [0.5, 0.99].map(|q| ms(each.value_at_quantile(q)));
+    let value = format!("p50 {median} ms, p99 {most} ms");
+    report.row(&format!("{what}, until a stream accepts it"), value, target);
+    let (median, most) = (ms(last.value_at_quantile(0.5)), ms(last.max()));
+    let value = format!("p50 {median} ms, most {most} ms");
+    report.row(&format!("{what}, until the last stream does"), value, "");
     Ok(())
 }
 
 /// A change that changes nothing for anybody.
-async fn nothing(mesh: &Mesh, tally: &Tally) -> Result<(), Box<dyn Error>> {
+async fn nothing(mesh: &Mesh, tally: &Tally, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let (bytes, messages) = (tally.bytes.get(), tally.messages.get());
     mesh.comment()?;
     tokio::time::sleep(QUIET).await;
-    println!(
-        "  a change without effect: {} bytes in {} messages",
-        tally.bytes.get() - bytes,
+    let sent = tally.bytes.get() - bytes;
+    let value = format!(
+        "{sent} bytes in {} messages",
         tally.messages.get() - messages
     );
+    report.row("a change without effect", value, "0 bytes");
     Ok(())
 }
 
