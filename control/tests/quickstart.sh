@@ -32,6 +32,9 @@ try() {
 
 try "/v2/ is rewritten and reaches api-v2" ':[0-9]+/v2/x' '"service": "api-v2"' '"path": "/x"'
 try "/v1/ reaches api-v1 as it is" '/v1/x' '"service": "api-v1"' '"path": "/v1/x"'
+try "the workload knows the gateway" '/v1/x' '"caller": "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway"'
+try "a path asks for a token" '/v1/private' 'HTTP/2 403'
+try "a token opens it" '/v1/private/x' '"service": "api-v1"' '"path": "/v1/private/x"'
 try "anything else reaches api-v2" '/other' '"service": "api-v2"' '"path": "/other"'
 try "HTTP is redirected to HTTPS" '127.0.0.1:[0-9]+/v2/x' 'HTTP/1.1 301' 'location: https://api.example.com'
 try "an unknown host is 404" 'app.example.com:[0-9]+/' 'HTTP/2 404'

@@ -1,10 +1,12 @@
 //! `sallyctl quickstart`: the guide's public gateway on this host, in one command.
 //!
-//! Writes the example's own YAML, a certificate and two sample workloads into a temporary
-//! directory, starts the gateway on it, and prints what to try. Everything it made goes away
-//! with it.
+//! Writes the example's own YAML, a certificate, a mesh with two sample workloads and a path that
+//! asks for a token into a temporary directory, starts the gateway on it, and prints what to try.
+//! Everything it made goes away with it.
 
 mod certificates;
+mod mesh;
+mod visitor;
 mod workload;
 
 use std::fs;
@@ -15,9 +17,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use workload::Workload;
 
 use super::{Outcome, Trouble};
+use mesh::Mesh;
+use visitor::Visitor;
+use workload::Workload;
 
 /// The guide's example, as it is.
 const EXAMPLE: &str = include_str!("../../../deploy/examples/gateway-and-virtualservice.yaml");
@@ -69,6 +73,7 @@ struct Stage {
     directory: Directory,
     ready: String,
     ports: (u16, u16),
+    token: String,
 }
 
 /// The gateway's process; stopped when dropped.
@@ -93,13 +98,14 @@ impl Stage {
             choose(arguments.http, PORTS_WANTED.0)?,
             choose(arguments.https, PORTS_WANTED.1)?,
         );
-        write_configuration(&directory.0)?;
+        let token = write_configuration(&directory.0)?;
         let (gateway, ready) = start(arguments, &directory.0, ports)?;
         Ok(Self {
             gateway,
             directory,
             ready,
             ports,
+            token,
         })
     }
 
@@ -153,14 +159,19 @@ impl Stage {
              # /v2/ is rewritten to / and goes to api-v2\n  {curl} https://api.example.com:{https}/v2/x\n\n\
              # /v1/ goes to api-v1 as it is\n  {curl} https://api.example.com:{https}/v1/x\n\n\
              # everything else goes to api-v2\n  {curl} https://api.example.com:{https}/other\n\n\
+             # /v1/private asks for a token: 403 without, and the workload's answer with this one\n  \
+             {curl} -i https://api.example.com:{https}/v1/private\n  \
+             {curl} -H 'authorization: Bearer {token}' https://api.example.com:{https}/v1/private/x\n\n\
              # HTTP is redirected to HTTPS\n  curl -i -H 'host: api.example.com' http://127.0.0.1:{http}/v2/x\n\n\
              # a host that nobody serves: 404, flag NR in the log below\n  curl -i --cacert {directory}/ca.pem \
              --resolve app.example.com:{https}:127.0.0.1 https://app.example.com:{https}/\n\n\
              # why a request goes where it goes\n  curl -s 'http://{admin}/explain?method=GET&url=https://api.example.com/v2/x'\n\n\
+             The workloads speak mutual TLS and nothing else: `caller` in their answers is the gateway's identity.\n\
              Configuration: {directory}/config (edit a file: the change is live at once)\n\
              Administration: http://{admin}/help\n\
              Ctrl-C stops everything and leaves nothing behind. The access log follows.\n\n",
             driver = field(&self.ready, "driver").unwrap_or("unknown driver"),
+            token = self.token,
         )
     }
 }
@@ -175,7 +186,8 @@ fn choose(asked: Option<u16>, wanted: u16) -> io::Result<u16> {
     Ok(address.port())
 }
 
-fn write_configuration(directory: &Path) -> io::Result<()> {
+/// Writes all files; gives the token that a path asks for.
+fn write_configuration(directory: &Path) -> io::Result<String> {
     let config = directory.join("config");
     fs::create_dir(&config)?;
     let issued = certificates::issue(&HOSTS).map_err(io::Error::other)?;
@@ -184,12 +196,17 @@ fn write_configuration(directory: &Path) -> io::Result<()> {
     fs::write(config.join("mesh.yaml"), MESH)?;
     let secret = secret_yaml(&issued.chain, &issued.key);
     write_private(&config.join("secret.yaml"), &secret)?;
+    let mesh = Mesh::new(&directory.join("ca"))?;
+    mesh.write_gateway(&directory.join("identity"))?;
     let mut workloads = String::new();
     for (name, version) in [("api-v1", "v1"), ("api-v2", "v2")] {
-        let workload = Workload::start(name, version)?;
+        let workload = Workload::start(name, version, mesh.server(name)?)?;
         workloads.push_str(&workload.yaml());
     }
-    fs::write(config.join("workloads.yaml"), workloads)
+    fs::write(config.join("workloads.yaml"), workloads)?;
+    let visitor = Visitor::new()?;
+    fs::write(config.join("visitors.yaml"), visitor.yaml)?;
+    Ok(visitor.token)
 }
 
 /// The access log goes to standard output, as the guide's installation asks for.
@@ -240,6 +257,8 @@ fn start(
     let mut child = Command::new(&program)
         .arg("--config")
         .arg(directory.join("config"))
+        .arg("--identity")
+        .arg(directory.join("identity"))
         .args(["--port-map", &format!("80={},443={}", ports.0, ports.1)])
         .args(["--bind-address", "127.0.0.1", "--admin", "127.0.0.1:0"])
         .args(["--status", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])

@@ -1,14 +1,23 @@
-//! A sample workload: says in JSON who it is and what it was asked.
+//! A sample workload: says in JSON who it is, who calls and what it was asked. It speaks mutual TLS of
+//! the mesh and nothing else, as one behind a sidecar does.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::identity::identity_of;
 
 /// Longest request head that a sample workload reads, in bytes.
 const HEAD_BYTES_MAX: u64 = 64 * 1024;
 /// A silent connection is closed after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A connection in mutual TLS.
+type Stream = StreamOwned<ServerConnection, TcpStream>;
 
 /// A running workload.
 pub(super) struct Workload {
@@ -21,19 +30,24 @@ impl Workload {
     ///
     /// # Errors
     /// When no port can be bound.
-    pub(super) fn start(name: &'static str, version: &'static str) -> io::Result<Self> {
+    pub(super) fn start(
+        name: &'static str,
+        version: &'static str,
+        tls: Arc<ServerConfig>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                let tls = Arc::clone(&tls);
                 // A failed connection is the client's loss only.
-                thread::spawn(move || serve(stream, name, version).ok());
+                thread::spawn(move || serve(stream, tls, name, version).ok());
             }
         });
         Ok(Self { name, address })
     }
 
-    /// The Service and its endpoint, as a cluster would have them.
+    /// The Service and its endpoint, as a cluster would have them, and how it is called.
     pub(super) fn yaml(&self) -> String {
         let Self { name, address } = self;
         let (ip, port) = (address.ip(), address.port());
@@ -65,27 +79,43 @@ endpoints:
     conditions:
       ready: true
 ---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: {name}
+  namespace: default
+spec:
+  host: {name}.default.svc.cluster.local
+  trafficPolicy:
+    tls:
+      mode: ISTIO_MUTUAL
+      subjectAltNames: [\"spiffe://cluster.local/ns/default/sa/{name}\"]
+---
 "
         )
     }
 }
 
-fn serve(stream: TcpStream, name: &str, version: &str) -> io::Result<()> {
+fn serve(stream: TcpStream, tls: Arc<ServerConfig>, name: &str, version: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE_TIMEOUT))?;
     stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
-    while let Some(request) = read_request(&mut reader)? {
+    let connection = ServerConnection::new(tls).map_err(io::Error::other)?;
+    let mut stream = BufReader::new(Stream::new(connection, stream));
+    while let Some(request) = read_request(&mut stream)? {
+        let shown = stream.get_ref().conn.peer_certificates();
+        let caller = shown.and_then(|chain| identity_of(chain.first()?));
         let body = serde_json::json!({
             "service": name, "version": version, "method": request.method,
             "path": request.path, "headers": request.headers,
+            "caller": caller.map(|caller| caller.to_string()),
         });
         let body = format!("{body:#}\n");
-        write!(
-            writer,
+        let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
-        )?;
+        );
+        stream.get_mut().write_all(answer.as_bytes())?;
+        stream.get_mut().flush()?;
     }
     Ok(())
 }
@@ -98,7 +128,7 @@ struct Request {
 
 /// One request, its body dropped; `None` at the end of the connection. The gateway in front has
 /// already refused what is malformed, so this reads in the simplest way.
-fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
+fn read_request(reader: &mut BufReader<Stream>) -> io::Result<Option<Request>> {
     let mut head = reader.by_ref().take(HEAD_BYTES_MAX);
     let mut line = String::new();
     if head.read_line(&mut line)? == 0 {
