@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(peer.identity.as_deref(), Some("spiffe://td/ns/a/sa/b"));
         assert_eq!(&*peer.subject, "CN=a b,O=Shop\\, \\\"Inc\\\"");
         let text = String::from_utf8(peer.forwarded.to_vec()).unwrap();
-        let hash = super::hash(made.der());
+        let hash = hash(made.der());
         let pem = made.pem().replace("\r\n", "\n");
         let encoded = pem.replace('\n', "%0A").replace(' ', "%20");
         let encoded = encoded

@@ -25,6 +25,7 @@ mod http1;
 mod http2;
 mod limits;
 mod matrix;
+mod negotiation;
 mod origin_h2;
 mod packets;
 mod policies;

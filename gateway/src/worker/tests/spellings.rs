@@ -172,15 +172,16 @@ fn policy(rng: &mut Rng) -> ir::AuthorizationPolicy {
 }
 
 fn conditions(rng: &mut Rng, test: fn(&mut Rng) -> ir::PolicyTest) -> ir::Conditions {
-    let count = rng.below(2);
-    (0..=count)
-        .filter_map(|_| {
-            chance(rng, 60).then(|| ir::PolicyCondition {
+    let mut conditions = ir::Conditions::new();
+    for _ in 0..=rng.below(2) {
+        if chance(rng, 60) {
+            conditions.push(ir::PolicyCondition {
                 test: test(rng),
                 negated: chance(rng, 30),
-            })
-        })
-        .collect()
+            });
+        }
+    }
+    conditions
 }
 
 fn operation(rng: &mut Rng) -> ir::PolicyTest {

@@ -70,14 +70,19 @@ pub(super) fn secured(upstream: std::net::SocketAddr, pairs: &[(&str, &Pair)]) -
 
 pub(super) type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
 
-pub(super) fn config(
-    trusted: &Pair,
-    version: &'static rustls::SupportedProtocolVersion,
-) -> Arc<ClientConfig> {
+/// What believes this one.
+pub(super) fn roots(trusted: &Pair) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(&trusted.chain).unwrap())
         .unwrap();
+    roots
+}
+
+pub(super) fn config(
+    trusted: &Pair,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
     use rustls::crypto::aws_lc_rs;
     let mut provider = aws_lc_rs::default_provider();
     provider
@@ -86,7 +91,7 @@ pub(super) fn config(
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[version])
         .unwrap()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(trusted))
         .with_no_client_auth();
     Arc::new(config)
 }

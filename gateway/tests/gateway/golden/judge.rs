@@ -70,6 +70,15 @@ fn is_at(snapshot: &Snapshot, name: &str, arrival: &Arrival) -> bool {
     cluster.is_some_and(|c| c.endpoints.iter().any(|e| e.address == arrival.at))
 }
 
+/// What a refusal says to the client.
+fn refusal(model: &Verdict) -> &'static [u8] {
+    match model {
+        Verdict::Denied { details, .. } if details == ASKED => REFUSAL.as_bytes(),
+        Verdict::Denied { details, .. } if details == LIMITED => LIMITED.as_bytes(),
+        _ => b"RBAC: access denied",
+    }
+}
+
 /// What happened, as far as it can be seen. `model` gives what cannot.
 pub(super) fn verdict(
     snapshot: &Snapshot,
@@ -97,11 +106,7 @@ pub(super) fn verdict(
     }
     let body = answer.body.as_slice();
     // without a body only its length could be wrong, which the client has checked
-    let refusal: &[u8] = match model {
-        Verdict::Denied { details, .. } if details == ASKED => REFUSAL.as_bytes(),
-        Verdict::Denied { details, .. } if details == LIMITED => LIMITED.as_bytes(),
-        _ => b"RBAC: access denied",
-    };
+    let refusal = refusal(model);
     let text = match model {
         Verdict::Denied { .. } if call.method == "HEAD" => refusal,
         _ => body,
