@@ -40,9 +40,13 @@ pub fn decide(snapshot: &Snapshot, call: &Call) -> Verdict {
     }
 }
 
-/// What policies that decide nothing say of a call that reaches a service.
+/// What policies that decide nothing say of a call that reaches a service. Who is over a limit is
+/// refused before they are asked.
 #[must_use]
 pub fn observe(snapshot: &Snapshot, call: &Call) -> Observed {
+    if limit::refused(&snapshot.limits, call, LimitStage::First, None).is_some() {
+        return Observed::default();
+    }
     policy::observed(&snapshot.policies, call)
 }
 

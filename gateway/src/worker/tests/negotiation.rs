@@ -1,10 +1,6 @@
-//! What a TLS handshake settles on: versions, suites, groups, protocols, sessions.
+//! What a TLS handshake settles on: versions, suites, groups, sessions.
 
-use std::io::Write as _;
-
-use rustls::crypto::aws_lc_rs::cipher_suite::{
-    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-};
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     AlertDescription, CipherSuite, ClientConfig, ClientConnection, Error, HandshakeKind,
@@ -58,7 +54,6 @@ fn versions_and_suites_are_as_they_are_configured() {
     let own = pair("a.example");
     let (old, new) = (config(&own, &TLS12), config(&own, &TLS13));
     let aes_128 = TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256.suite();
-    let aes_256 = TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384.suite();
     on_each_driver(|driver| {
         let origin = Origin::answers(OK);
         let open = |change: &dyn Fn(&mut ir::ServerTls)| {
@@ -75,22 +70,6 @@ fn versions_and_suites_are_as_they_are_configured() {
             shake(&narrow, &old),
             Ok((ProtocolVersion::TLSv1_2, aes_128))
         );
-        // The order is the server's.
-        let mut weak_first = rustls::crypto::aws_lc_rs::default_provider();
-        weak_first.cipher_suites = vec![
-            TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-            TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-        ];
-        let client = ClientConfig::builder_with_provider(weak_first.into())
-            .with_protocol_versions(&[&TLS12])
-            .unwrap()
-            .with_root_certificates(super::tls::roots(&own))
-            .with_no_client_auth();
-        let house = open(&|_| {});
-        assert_eq!(
-            shake(&house, &client.into()),
-            Ok((ProtocolVersion::TLSv1_2, aes_256))
-        );
     });
 }
 
@@ -104,29 +83,6 @@ fn who_offers_a_post_quantum_group_gets_it() {
         assert_eq!(client.ask(GET).status, 200);
         let group = client.stream.conn.negotiated_key_exchange_group();
         assert_eq!(group.unwrap().name(), NamedGroup::X25519MLKEM768);
-    });
-}
-
-#[test]
-fn without_a_protocol_in_common_there_is_no_connection() {
-    let own = pair("a.example");
-    on_each_driver(|driver| {
-        let origin = Origin::answers(OK);
-        let offers = |tls: &mut ir::ServerTls| tls.alpn = vec!["h2".into(), "http/1.1".into()];
-        let house = House::open(driver, changed(&origin, &own, offers));
-        for version in [&TLS12, &TLS13] {
-            let mut client = (*config(&own, version)).clone();
-            client.alpn_protocols = vec![b"spdy/3".to_vec()];
-            let none = Err(AlertDescription::NoApplicationProtocol);
-            assert_eq!(shake(&house, &client.into()), none);
-        }
-        // HTTP/2 was agreed, and is not spoken.
-        let mut client = (*config(&own, &TLS13)).clone();
-        client.alpn_protocols = vec![b"h2".to_vec()];
-        let mut liar = connect(&house, &client.into(), "a.example");
-        liar.stream.write_all(GET).unwrap();
-        while liar.more() {}
-        assert_eq!(origin.connections(), 0, "{driver:?}");
     });
 }
 
