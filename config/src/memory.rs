@@ -14,7 +14,8 @@ use crate::resource::{Key, Kind, Resource};
 use crate::source::{FileId, Shift};
 use crate::yaml::split::Chunk;
 
-/// Most documents that are remembered. One costs about twenty times its text.
+/// Most documents that are remembered; further ones are read again each time. What is held is the tree
+/// and the typed object of each.
 const MAX_DOCUMENTS: usize = 1 << 16;
 
 /// Kinds that are read again each time: their text has another object inside, or their name comes
